@@ -1,0 +1,198 @@
+"""Starts a runner process for one task, follows it and says in the engine's terms why it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import edge_ai
+from edge_ai.engine.errors import EngineError, InternalError, ResourceError, UnsupportedError, UserInputError
+
+_TICK_S: Final = 0.5
+_MAX_MESSAGE: Final = 600
+_MEMORY_WORDS: Final = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory", "cannot allocate memory")
+
+
+def run_task(
+    task: Mapping[str, Any],
+    *,
+    workdir: Path,
+    timeout_s: float,
+    on_tick: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """Run one task in a fresh process and return its result.
+
+    Parameters
+    ----------
+    task
+        What `edge_ai.engine.measure.runner` reads.
+    workdir
+        The process' current folder.
+    timeout_s
+        When to kill it.
+    on_tick
+        Called about twice a second and at every change with the phase and the seconds since that phase began. The
+        process that is measured does nothing for it.
+
+    Raises
+    ------
+    EngineError
+        With the code that tells the user what happened.
+    """
+    # -P: the work folder holds a stranger's files, and must not be where modules are looked up.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "edge_ai.engine.measure.runner"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=workdir,
+        env={**os.environ, "PYTHONPATH": str(_import_root())},
+    )
+    try:
+        last = _follow(process, json.dumps(dict(task)).encode(), time.monotonic() + timeout_s, on_tick)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        status = process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if last is not None and last.get("type") == "result":
+        result: dict[str, Any] = last["result"]
+        return result
+    if last is not None and last.get("type") == "error":
+        raise explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), task)
+    raise explain_exit(status)
+
+
+def explain_failure(where: str, exception: str, message: str, task: Mapping[str, Any]) -> EngineError:
+    """Turn what the runtime raised into an error with a stable code, a cause and a fix."""
+    told = message.strip().replace(str(task.get("model_path", "\0")), "the model")[:_MAX_MESSAGE]
+    details = {"step": where, "exception": exception, "runtime_message": told}
+    if exception == "MemoryError" or any(word in message.lower() for word in _MEMORY_WORDS):
+        return _out_of_memory(details)
+    if where == "pin":
+        return UserInputError(
+            f"The processors {task.get('cpus')} are not available on this machine.",
+            code="invalid_request",
+            fix="Choose processors that this machine has and that the worker may use.",
+            details=details,
+            field="cpus",
+        )
+    if exception == "NotImplemented":
+        return UnsupportedError(
+            f"onnxruntime has no implementation for a part of this model: {told}",
+            code="unsupported_operator",
+            fix="Export the model with operators that onnxruntime's CPU provider has, or choose another precision.",
+            details=details,
+        )
+    if where == "load":
+        return UserInputError(
+            f"onnxruntime could not load the model: {told}",
+            code="model_unreadable",
+            fix="Export the model again and check it with onnx.checker before uploading it.",
+            details=details,
+        )
+    if where == "run" and task.get("input") == "dataset":
+        return UserInputError(
+            f"The model loaded but could not run on a sample of the dataset: {told}",
+            code="dataset_mismatch",
+            fix="Check that every sample has the shape, the type and the range of values that the model was made for.",
+            details=details,
+        )
+    return UserInputError(
+        f"The model loaded but failed when it was run on made-up inputs: {told}",
+        code="dataset_required",
+        fix="Give a dataset with real samples: this model does not accept inputs made from its declared shapes alone.",
+        details=details,
+    )
+
+
+def explain_exit(status: int) -> EngineError:
+    """Turn the exit status of a process that left no answer into an error; a negative one is the signal."""
+    if status == -signal.SIGKILL:
+        return _out_of_memory({"signal": "SIGKILL"})
+    if status in (-signal.SIGXCPU, -signal.SIGXFSZ):
+        name = signal.Signals(-status).name
+        return ResourceError(
+            f"The measurement was stopped by a limit of the sandbox ({name}).",
+            code="resource_limit",
+            fix="Measure for a shorter time, or ask the administrator to raise the limits.",
+            details={"signal": name},
+        )
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = str(-status)
+        return UserInputError(
+            f"The runtime crashed on this model ({name}).",
+            code="engine_crashed",
+            fix="The file is probably damaged or provokes a fault of the runtime. Export it again, or report the file.",
+            details={"signal": name},
+        )
+    return InternalError(
+        "The measuring process ended without an answer.",
+        code="internal_error",
+        details={"exit_status": status},
+    )
+
+
+def _out_of_memory(details: dict[str, object]) -> ResourceError:
+    return ResourceError(
+        "The model needs more memory than this machine could give it.",
+        code="resource_limit",
+        fix="Use a smaller batch or a smaller model, or measure on a machine with more memory.",
+        details=details,
+    )
+
+
+def _follow(
+    process: subprocess.Popen[bytes], task: bytes, deadline_s: float, on_tick: Callable[[str, float], None]
+) -> dict[str, Any] | None:
+    """Feed the task and read lines until the process closes its output; return the last result or error."""
+    if process.stdin is None or process.stdout is None:
+        raise InternalError("The measuring process has no pipes.", code="internal_error")
+    try:
+        process.stdin.write(task)
+        process.stdin.close()
+    except BrokenPipeError:
+        return None
+    phase, since_s = "start", time.monotonic()
+    last: dict[str, Any] | None = None
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            now_s = time.monotonic()
+            if now_s > deadline_s:
+                raise ResourceError(
+                    "The measurement took far longer than its time budget and was stopped.",
+                    code="resource_limit",
+                    fix="Give it more seconds, or a smaller batch: a single inference may take longer than the budget.",
+                    details={"phase": phase},
+                )
+            on_tick(phase, now_s - since_s)
+            if not selector.select(_TICK_S):
+                continue
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                return last
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                message: dict[str, Any] = json.loads(line)
+                if message["type"] == "phase":
+                    phase, since_s = str(message["phase"]), time.monotonic()
+                else:
+                    last = message
+
+
+def _import_root() -> Path:
+    """Return the folder from which ``edge_ai`` was imported, so that the child finds it from another folder."""
+    return Path(next(iter(edge_ai.__path__))).resolve().parent

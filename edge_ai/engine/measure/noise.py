@@ -1,0 +1,167 @@
+"""How disturbed the machine was while something was measured: readings of the kernel's counters, and a verdict."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MAX_RUN_DELAY: Final = 0.02
+MAX_OTHERS_BUSY: Final = 0.10
+MAX_STEAL: Final = 0.01
+MAX_DRIFT: Final = 0.05
+MAX_CV: Final = 0.10
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """Kernel counters at one moment, in seconds; the difference of two readings describes the time between them.
+
+    ``run_delay_s`` is how long the threads of this process were ready to run but had no processor; ``busy_s`` and
+    ``steal_s`` are sums over the processors that were watched, by everybody; ``own_s`` is this process' processor time.
+    ``None`` is a counter that this system does not show.
+    """
+
+    wall_s: float
+    own_s: float
+    run_delay_s: float | None
+    busy_s: float | None
+    steal_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSignals:
+    """What disturbed a measurement, each as a fraction.
+
+    ``run_delay``: of the wall time, waiting for a processor. ``others_busy``: of the watched processors' capacity, used
+    by other processes. ``steal``: of that capacity, taken by the hypervisor. ``drift``: median of the second half over
+    that of the first, minus 1. ``cv``: robust spread over the median.
+    """
+
+    run_delay: float | None
+    others_busy: float | None
+    steal: float | None
+    drift: float
+    cv: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseVerdict:
+    """``verdict`` is "quiet" or "noisy"; ``detail`` says why in words."""
+
+    verdict: str
+    cv: float
+    detail: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the verdict with the names of the API."""
+        return {"verdict": self.verdict, "cv": self.cv, "detail": self.detail}
+
+
+def read_counters(cpus: Sequence[int], *, proc: Path = Path("/proc")) -> Counters:
+    """Read the counters of this process and of the given processors."""
+    own = os.times()
+    busy_s, steal_s = _processor_seconds(proc / "stat", cpus)
+    return Counters(
+        wall_s=time.monotonic(),
+        own_s=own.user + own.system,
+        run_delay_s=_run_delay_seconds(proc / "self" / "task"),
+        busy_s=busy_s,
+        steal_s=steal_s,
+    )
+
+
+def signals_between(before: Counters, after: Counters, *, processors: int, drift: float, cv: float) -> NoiseSignals:
+    """Turn two readings into fractions.
+
+    Parameters
+    ----------
+    before, after
+        Readings at the start and the end of the measurement, of the same processors.
+    processors
+        How many processors were watched.
+    drift, cv
+        As `statistics.half_drift` and `statistics.robust_cv` answer.
+    """
+    wall_s = max(after.wall_s - before.wall_s, 1e-9)
+    capacity_s = wall_s * processors
+    run_delay = others = steal = None
+    if before.run_delay_s is not None and after.run_delay_s is not None:
+        run_delay = max(0.0, after.run_delay_s - before.run_delay_s) / wall_s
+    if before.busy_s is not None and after.busy_s is not None:
+        others_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
+        others = max(0.0, others_s) / capacity_s
+    if before.steal_s is not None and after.steal_s is not None:
+        steal = max(0.0, after.steal_s - before.steal_s) / capacity_s
+    return NoiseSignals(run_delay=run_delay, others_busy=others, steal=steal, drift=drift, cv=cv)
+
+
+def judge_noise(signals: NoiseSignals) -> NoiseVerdict:
+    """Say whether a measurement can be trusted as it stands: any signal over its limit makes it noisy."""
+    reasons: list[str] = []
+    if signals.run_delay is not None and signals.run_delay > MAX_RUN_DELAY:
+        reasons.append(f"the process waited for a processor {signals.run_delay:.1%} of the time")
+    if signals.others_busy is not None and signals.others_busy > MAX_OTHERS_BUSY:
+        reasons.append(f"other processes used {signals.others_busy:.0%} of the same processors")
+    if signals.steal is not None and signals.steal > MAX_STEAL:
+        reasons.append(f"the hypervisor took {signals.steal:.1%} of the processors' time")
+    if abs(signals.drift) > MAX_DRIFT:
+        reasons.append(f"the second half was {abs(signals.drift):.1%} {'slower' if signals.drift > 0 else 'faster'}")
+    if signals.cv > MAX_CV:
+        reasons.append(f"the middle of the samples spreads by {signals.cv:.1%} of the median")
+    if reasons:
+        return NoiseVerdict(verdict="noisy", cv=signals.cv, detail="; ".join(reasons))
+    unseen = [
+        name
+        for name, value in (
+            ("waiting for a processor", signals.run_delay),
+            ("other processes", signals.others_busy),
+            ("the hypervisor", signals.steal),
+        )
+        if value is None
+    ]
+    detail = "nothing disturbed the run beyond its limits"
+    if unseen:
+        detail += f" (not visible on this system: {', '.join(unseen)})"
+    return NoiseVerdict(verdict="quiet", cv=signals.cv, detail=detail)
+
+
+def _run_delay_seconds(tasks: Path) -> float | None:
+    """Sum the run delay of this process' threads, the second number of each schedstat."""
+    total_ns, seen = 0, False
+    try:
+        for task in tasks.iterdir():
+            try:
+                total_ns += int((task / "schedstat").read_text().split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            seen = True
+    except OSError:
+        return None
+    return total_ns / _NS_PER_S if seen else None
+
+
+def _processor_seconds(stat: Path, cpus: Sequence[int]) -> tuple[float | None, float | None]:
+    """Return busy and stolen seconds of the given processors since the machine started."""
+    wanted = {f"cpu{number}" for number in cpus}
+    ticks = os.sysconf("SC_CLK_TCK")
+    busy = steal = 0
+    seen = 0
+    try:
+        lines = stat.read_text().splitlines()
+    except OSError:
+        return None, None
+    for line in lines:
+        name, *numbers = line.split()
+        if name not in wanted or len(numbers) < 8:
+            continue
+        user, nice, system, _idle, _iowait, irq, softirq, stolen = (int(number) for number in numbers[:8])
+        busy += user + nice + system + irq + softirq
+        steal += stolen
+        seen += 1
+    return (busy / ticks, steal / ticks) if seen == len(wanted) and wanted else (None, None)
