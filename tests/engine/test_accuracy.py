@@ -1,0 +1,82 @@
+"""Accuracy of classifiers against hand counts, and the Wilson interval against published values."""
+
+import numpy as np
+import pytest
+
+from edge_ai.engine.evaluate.accuracy import classifying_output, evaluate_classification, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("right", "samples", "low", "high"),
+    [
+        # Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_matches_newcombe(right: int, samples: int, low: float, high: float) -> None:
+    assert wilson_interval(right, samples) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_interval_is_symmetric_and_holds_the_share() -> None:
+    low, high = wilson_interval(3, 40)
+    assert wilson_interval(37, 40) == pytest.approx((1 - high, 1 - low))
+    assert wilson_interval(40, 40)[1] == 1.0
+    assert low < 3 / 40 < high
+
+
+def test_top1_and_top5_by_hand() -> None:
+    scores = np.tile(np.arange(12, dtype=np.float32), (4, 1))
+    # The scores rise with the class: 11 is first, 7 is fifth, 6 is sixth.
+    accuracy = evaluate_classification(scores, np.array([11, 7, 6, 0]))
+    assert accuracy.top1 == 0.25
+    assert accuracy.top5 == 0.5
+    assert accuracy.metrics() == {"top1": 0.25, "top5": 0.5}
+    assert accuracy.intervals() == {"top1": list(wilson_interval(1, 4)), "top5": list(wilson_interval(2, 4))}
+    assert (accuracy.samples, accuracy.classes) == (4, 12)
+
+
+def test_few_classes_have_no_top5() -> None:
+    accuracy = evaluate_classification(np.eye(3), np.array([0, 1, 1]))
+    assert accuracy.metrics() == {"top1": pytest.approx(2 / 3)}
+    assert list(accuracy.intervals()) == ["top1"]
+
+
+def test_ties_go_to_the_lower_class_as_with_argmax() -> None:
+    scores = np.zeros((10, 10), dtype=np.int8)
+    labels = np.arange(10)
+    accuracy = evaluate_classification(scores, labels)
+    assert accuracy.top1 == float(np.mean(scores.argmax(axis=1) == labels))
+    assert accuracy.top5 == 0.5
+
+
+def test_a_row_with_nan_and_a_label_out_of_range_are_wrong() -> None:
+    scores = np.array([[np.nan, 0.0], [np.nan, np.nan], [0.0, 1.0], [0.0, 1.0]])
+    assert evaluate_classification(scores, np.array([1, 0, 2, 1])).top1 == 0.25
+
+
+def test_integers_can_be_quantized_scores_or_the_classes_themselves() -> None:
+    labels = np.array([2, 0])
+    assert evaluate_classification(np.array([[0, 1, 255], [200, 3, 4]], dtype=np.uint8), labels).top1 == 1.0
+    classes = evaluate_classification(np.array([2, 1]), labels)
+    assert (classes.top1, classes.top5, classes.classes) == (0.5, None, None)
+
+
+def test_middle_dimensions_of_one_are_ignored_and_others_refused() -> None:
+    assert evaluate_classification(np.eye(3).reshape(3, 1, 1, 3), np.arange(3)).top1 == 1.0
+    with pytest.raises(ValueError, match="not one row of scores"):
+        evaluate_classification(np.zeros((3, 2, 3)), np.arange(3))
+    with pytest.raises(ValueError, match="do not belong"):
+        evaluate_classification(np.zeros((4, 3)), np.arange(3))
+
+
+def test_the_output_that_looks_like_classes_is_found() -> None:
+    labels = np.array([1, 3, 0])
+    features, one, scores = np.zeros((3, 7, 7, 8)), np.zeros((3, 1)), np.zeros((3, 4))
+    assert classifying_output([features, one, scores], labels) == 2
+    assert classifying_output([one, np.zeros((3, 3))], labels) is None
+    classes, maps = np.array([1, 3, 0]), [{0: 0.5, 1: 0.5}] * 3
+    assert classifying_output([classes, maps], labels) == 0
+    assert classifying_output([np.array(["a", "b", "c"]), maps], labels) is None
