@@ -1,0 +1,1 @@
+"""The database backend: django-tenants' schemas with the row-level-security identity beneath them."""

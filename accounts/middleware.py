@@ -1,0 +1,127 @@
+"""Who is asking, and in which workspace: decided once for each request, before any view runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+
+from accounts.models import ApiKey, Domain, Membership, User, Workspace
+from config.database.identity import acting_as_system, current
+from config.errors import error_response
+from edge_ai.engine.errors import UserInputError
+
+SESSION_KEY = "workspace"
+HEADER = "X-Tenant-ID"
+PARAMETER = "tenant_id"
+
+
+class WorkspaceMiddleware:
+    """Sets ``request.workspace``, ``request.membership`` and ``request.api_key``; leaves nothing on the connection.
+
+    The workspace is the one named by the ``X-Tenant-ID`` header, else by ``?tenant_id=``, else by the host, else the one
+    chosen in the session, else the only one that the user belongs to. A workspace that does not exist and one that the
+    user is no member of are the same answer: 404.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        wrapper = current()
+        wrapper.reset_to_public()
+        request.workspace = None  # type: ignore[attr-defined]  # what this middleware adds to every request
+        request.membership = None  # type: ignore[attr-defined]
+        request.api_key = None  # type: ignore[attr-defined]
+        try:
+            if request.path != "/health/":
+                refusal = self._enter(request)
+                if refusal is not None:
+                    return refusal
+            return self.get_response(request)
+        finally:
+            wrapper.reset_to_public()
+
+    def _enter(self, request: HttpRequest) -> HttpResponse | None:
+        presented = request.headers.get("Authorization", "")
+        if presented.startswith("Bearer "):
+            with acting_as_system():
+                key = ApiKey.objects.get_queryset().find(presented.removeprefix("Bearer ").strip())  # type: ignore[attr-defined]
+                if key is None:
+                    return error_response(request, _bad_key())
+                key.note_use()
+                membership = Membership.objects.filter(user=key.user, workspace=key.workspace).first()
+            request.user = key.user
+            request._cached_user = key.user  # type: ignore[attr-defined]  # what django.contrib.auth keeps
+            request.api_key = key  # type: ignore[attr-defined]
+            named = named_slug(request)
+            if membership is None or (named and named != key.workspace.slug):
+                return error_response(request, no_workspace())
+            _settle(request, key.user, key.workspace, membership)
+            return None
+        if not request.user.is_authenticated:
+            return None
+        user = request.user
+        current().set_user(user.pk)
+        explicit, found = self._find(request, user)
+        if explicit and found is None:
+            return error_response(request, no_workspace())
+        if found is not None:
+            _settle(request, user, found.workspace, found)
+        if user.is_staff and request.path.startswith("/admin/"):
+            # The admin pages act for the studio; what they may show is decided by permissions, not by ownership.
+            from config.database.backend.base import SYSTEM
+
+            current().reset_to_public()
+            current().set_identity(SYSTEM)
+        return None
+
+    def _find(self, request: HttpRequest, user: User) -> tuple[bool, Membership | None]:
+        """Return whether a workspace was asked for, and the membership in the one that is meant."""
+        mine = Membership.objects.filter(user=user).select_related("workspace")
+        slug = named_slug(request)
+        if slug:
+            return True, mine.filter(workspace__slug=slug).first()
+        host = request.get_host().rsplit(":", 1)[0]
+        if host not in settings.PLAIN_HOSTS:
+            domain = Domain.objects.filter(domain=host).values_list("tenant_id", flat=True).first()
+            if domain is not None:
+                return True, mine.filter(workspace_id=domain).first()
+        memberships = list(mine.order_by("created_at")[:50])
+        chosen = request.session.get(SESSION_KEY)
+        for membership in memberships:
+            if str(membership.workspace_id) == chosen:
+                return False, membership
+        return False, memberships[0] if len(memberships) == 1 else None
+
+
+def named_slug(request: HttpRequest) -> str:
+    """Return the workspace that the request names outright, or an empty string."""
+    return (request.headers.get(HEADER) or request.GET.get(PARAMETER) or "").strip()
+
+
+def no_workspace() -> UserInputError:
+    """The answer to a workspace that does not exist, and to one that is none of the asker's business."""
+    return UserInputError(
+        "There is no such workspace, or you are not a member of it.",
+        code="not_found",
+        fix="Check the workspace's short name.",
+    )
+
+
+def _bad_key() -> UserInputError:
+    return UserInputError(
+        "The API key is not valid: unknown, expired or revoked.",
+        code="not_authenticated",
+        fix="Make a new key under Settings, or with `manage.py create_workspace`.",
+    )
+
+
+def _settle(request: Any, user: User, workspace: Workspace, membership: Membership) -> None:
+    request.workspace = workspace
+    request.membership = membership
+    connection.set_tenant(workspace)  # type: ignore[attr-defined]  # the tenant backend's
+    current().set_user(user.pk)

@@ -1,0 +1,1 @@
+"""Django database backend; the ENGINE setting names this package."""

@@ -1,0 +1,81 @@
+"""From a domain error to an answer, once for scripts (RFC 9457) and once for people."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from config.middleware import current_request_id
+from edge_ai.engine.errors import CODES, EngineError
+
+PROBLEM_TYPE = "application/problem+json"
+# Every code that is not listed is a 422: the request was understood and cannot be done.
+STATUS_BY_CODE: dict[str, int] = {
+    "parse_error": 400,
+    "not_authenticated": 401,
+    "quota_exceeded": 402,
+    "permission_denied": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "conflict": 409,
+    "precondition_failed": 412,
+    "file_too_large": 413,
+    "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "internal_error": 500,
+    "not_ready": 503,
+    "storage_full": 507,
+}
+
+
+def status_of(code: str) -> int:
+    """Return the HTTP status that a stable code is answered with."""
+    return STATUS_BY_CODE.get(code, 422)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Tell whether the asker is a script, by the address."""
+    return request.path.startswith("/api/")
+
+
+def problem_body(error: EngineError, *, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the problem object of ``error``; ``errors`` lists the fields at fault when there are several."""
+    status = status_of(error.code)
+    known = CODES.get(error.code)
+    detail = f"{error} {error.fix}".strip() if error.fix else str(error)
+    if errors is None:
+        errors = [{"field": error.field, "code": error.code, "detail": detail}] if error.field else []
+    body: dict[str, Any] = {
+        "type": f"/docs/errors/#{error.code}",
+        "title": known.title if known else HTTPStatus(status).phrase,
+        "status": status,
+        "code": error.code,
+        "detail": detail,
+        "errors": errors,
+        "request_id": current_request_id(),
+    }
+    if error.details:
+        body["details"] = dict(error.details)
+    return body
+
+
+def problem_response(error: EngineError, *, errors: list[dict[str, Any]] | None = None) -> JsonResponse:
+    """Answer a script."""
+    body = problem_body(error, errors=errors)
+    response = JsonResponse(body, status=body["status"], content_type=PROBLEM_TYPE)
+    if body["status"] == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = 'Bearer realm="studio"'
+    return response
+
+
+def error_response(request: HttpRequest, error: EngineError) -> HttpResponse:
+    """Answer whoever asked."""
+    if is_api(request):
+        return problem_response(error)
+    status = status_of(error.code)
+    template = "404.html" if status == HTTPStatus.NOT_FOUND else "error.html"
+    return render(request, template, {"error": error, "problem": problem_body(error)}, status=status)

@@ -1,0 +1,364 @@
+"""All settings, read from the environment by :mod:`config.env`. ``docs/settings.md`` lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sentry_sdk
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+from config.generated_secrets import load_or_create
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# -- where things are --------------------------------------------------------------------------------------------------
+DATA_DIR = env.folder(
+    "STUDIO_DATA_DIR",
+    BASE_DIR / "var",
+    "Where the studio keeps what it writes: embedded database, stored files, work folders, generated secrets.",
+    shown_default="var/ beside manage.py",
+)
+PORT = env.integer("PORT", 8000, "Port that the web server listens on.", low=1, high=65535)
+BIND_ADDRESS = env.text("STUDIO_BIND", "127.0.0.1", "Address that the web server listens on; 0.0.0.0 for every interface.")
+WEB_WORKERS = env.integer("WEB_WORKERS", 2, "Web server processes.", low=1, high=64)
+WEB_THREADS = env.integer("WEB_THREADS", 8, "Threads of each web server process.", low=1, high=256)
+DEBUG = env.flag("DEBUG", False, "Show tracebacks in the browser. Never in production.")
+
+# -- database ----------------------------------------------------------------------------------------------------------
+_runtime = env.database_url(
+    "DATABASE_URL",
+    "PostgreSQL 15 or later, with the role that web and workers use (neither superuser nor owner of the tables). "
+    "Unset: an embedded server in the data folder.",
+)
+_owner = env.database_url(
+    "DATABASE_OWNER_URL",
+    "The same database with the role that owns the tables; used only to migrate and to create workspaces. "
+    "Required by those commands when DATABASE_URL is set.",
+)
+DATABASE_ADMIN_ADDRESS = env.database_url(
+    "DATABASE_ADMIN_URL",
+    "A role that may create roles and databases; used only by `manage.py bootstrap`, to make the studio's roles.",
+)
+DATABASE_IDENTITY = env.choice(
+    "STUDIO_DATABASE_IDENTITY",
+    "runtime",
+    ("runtime", "owner"),
+    "Which role this process connects as. manage.py chooses owner for the commands that change the schema.",
+)
+EMBEDDED_DATABASE = _runtime is None
+EMBEDDED_DATA_DIR = DATA_DIR / "postgres"
+EMBEDDED_FAST = env.flag(
+    "STUDIO_EMBEDDED_FAST",
+    False,
+    "Run the embedded database without waiting for the disk. For tests: a power cut would lose data.",
+)
+_conn_max_age = env.integer(
+    "DATABASE_CONN_MAX_AGE", 600, "Seconds a database connection is kept. With 0 the queue is three times slower.", low=0
+)
+
+_generated = load_or_create(DATA_DIR) if EMBEDDED_DATABASE else {}
+DATABASE_OWNER_PASSWORD = _generated.get("database_owner_password", _owner.password if _owner else "")
+DATABASE_WEB_PASSWORD = _generated.get("database_web_password", _runtime.password if _runtime else "")
+_database_name = env.text("STUDIO_DATABASE_NAME", "studio", "Name of the database in the embedded server.")
+
+
+def _database() -> dict[str, Any]:
+    as_owner = DATABASE_IDENTITY == "owner"
+    shared: dict[str, Any] = {
+        "ENGINE": "config.database.backend",
+        "CONN_MAX_AGE": _conn_max_age,
+        "CONN_HEALTH_CHECKS": True,
+        "ACTS_FOR_USERS": not as_owner,
+        "DISABLE_SERVER_SIDE_CURSORS": False,
+    }
+    if EMBEDDED_DATABASE:
+        from config.embedded_postgres import socket_dir
+
+        return shared | {
+            "HOST": str(socket_dir(EMBEDDED_DATA_DIR)),
+            "NAME": _database_name,
+            "USER": "studio_owner" if as_owner else "studio_web",
+            "PASSWORD": DATABASE_OWNER_PASSWORD if as_owner else DATABASE_WEB_PASSWORD,
+            "EMBEDDED_DATA_DIR": EMBEDDED_DATA_DIR,
+            "EMBEDDED_FAST": EMBEDDED_FAST,
+        }
+    address = _owner if as_owner else _runtime
+    if address is None:
+        raise ImproperlyConfigured("This command changes the schema: set DATABASE_OWNER_URL to the role that owns it.")
+    return shared | {
+        "HOST": address.host,
+        "PORT": address.port,
+        "NAME": address.name,
+        "USER": address.user,
+        "PASSWORD": address.password,
+        "OPTIONS": dict(address.options),
+    }
+
+
+DATABASES = {"default": _database()}
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- secrets and hosts ---------------------------------------------------------------------------------------------------
+SECRET_KEY = env.text(
+    "SECRET_KEY",
+    _generated.get("secret_key", ""),
+    "Signs sessions and download links. Required when DATABASE_URL is set.",
+    shown_default="generated into the data folder with the embedded database",
+)
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is required when DATABASE_URL is set.")
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", ("localhost", ".localhost", "127.0.0.1", "[::1]"), "Host names that the studio answers to."
+)
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", (), "Origins, with scheme, that may post forms from a proxy.")
+HTTPS = env.flag(
+    "STUDIO_HTTPS",
+    not EMBEDDED_DATABASE,
+    "The studio is reached over HTTPS: secure cookies, redirect from http, HSTS.",
+    shown_default="yes when DATABASE_URL is set",
+)
+TRUST_PROXY = env.flag(
+    "STUDIO_TRUST_PROXY", False, "A reverse proxy in front sets X-Forwarded-Proto, and strips it from clients' requests."
+)
+if TRUST_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health/$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+
+# -- applications --------------------------------------------------------------------------------------------------------
+SHARED_APPS = [
+    "django_tenants",
+    "accounts",
+    "edge_ai.catalogue",
+    "edge_ai.fleet",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_q",
+    "django_htmx",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "csp",
+]
+TENANT_APPS = ["edge_ai"]
+INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS]
+TENANT_MODEL = "accounts.Workspace"
+TENANT_DOMAIN_MODEL = "accounts.Domain"
+TENANT_LIMIT_SET_CALLS = True
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "edge_ai:overview"
+LOGOUT_REDIRECT_URL = "landing"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+# Hosts that mean no workspace in particular.
+PLAIN_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.RequestIdMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "config.middleware.BodyLimitMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.WorkspaceMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.workspace",
+            ],
+        },
+    }
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [
+    ("css", BASE_DIR / "static" / "css"),
+    ("js", BASE_DIR / "static" / "js"),
+    ("vendor", BASE_DIR / "static" / "vendor"),
+    ("img", BASE_DIR / "static" / "img"),
+]
+STATIC_ROOT = DATA_DIR / "staticfiles"
+
+# -- stored files --------------------------------------------------------------------------------------------------------
+STORAGE_BACKEND = env.choice(
+    "STORAGE_BACKEND", "local", ("local", "s3"), "Where model files, data sets and artifacts are kept."
+)
+_local_storage = {
+    "BACKEND": "django.core.files.storage.FileSystemStorage",
+    "OPTIONS": {"location": DATA_DIR / "blobs", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+}
+_s3_storage = {
+    "BACKEND": "storages.backends.s3.S3Storage",
+    "OPTIONS": {
+        "bucket_name": env.text("S3_BUCKET", "", "Bucket, when STORAGE_BACKEND is s3."),
+        "endpoint_url": env.text("S3_ENDPOINT_URL", "", "Endpoint of an S3-compatible service; unset for AWS.") or None,
+        "region_name": env.text("S3_REGION", "", "Region of the bucket.") or None,
+        "access_key": env.text("S3_ACCESS_KEY_ID", "", "Access key; unset to use the machine's own identity.") or None,
+        "secret_key": env.text("S3_SECRET_ACCESS_KEY", "", "Secret of the access key.") or None,
+        "addressing_style": "path",
+        "signature_version": "s3v4",
+        "file_overwrite": True,
+        "querystring_auth": True,
+    },
+}
+STORAGES = {
+    "default": _local_storage,
+    "blobs": _s3_storage if STORAGE_BACKEND == "s3" else _local_storage,
+    "staticfiles": {"BACKEND": "config.staticfiles.StudioStaticFilesStorage"},
+}
+UPLOAD_DIR = DATA_DIR / "uploads"
+WORK_DIR = DATA_DIR / "work"
+for _folder in (UPLOAD_DIR, WORK_DIR):
+    _folder.mkdir(parents=True, exist_ok=True)
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
+MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 2 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
+MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set accepted, in bytes.", low=1024)
+DOWNLOAD_URL_SECONDS = env.integer(
+    "DOWNLOAD_URL_SECONDS", 300, "How long a signed download link works.", low=5, high=86_400
+)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+# -- jobs ----------------------------------------------------------------------------------------------------------------
+STUDIO_WORKERS = env.integer("STUDIO_WORKERS", 2, "Jobs that the studio cluster of this host runs at once.", low=1)
+JOB_LEASE_SECONDS = env.integer(
+    "JOB_LEASE_SECONDS", 30, "A worker that stays silent this long loses its job, which is then run again.", low=4, high=3600
+)
+JOB_MAX_ATTEMPTS = env.integer("JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20)
+JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
+ENGINE_MEMORY_BYTES = env.integer(
+    "ENGINE_MEMORY_BYTES", 12 * 1024**3, "Address space of one engine process.", low=512 * 1024**2
+)
+BENCHMARK_CPUS = env.cpu_list("BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available.")
+Q_CLUSTER = {
+    "name": "studio",
+    "orm": "default",
+    "workers": STUDIO_WORKERS,
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.2,
+    "timeout": 7200,
+    "retry": 28_800,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "max_rss": 1_500_000,
+    "recycle": 50,
+    "save_limit": 1000,
+    "catch_up": False,
+    "label": "Queue",
+    "ALT_CLUSTERS": {
+        "benchmark": {
+            "workers": 1,
+            "queue_limit": 1,
+            "bulk": 1,
+            "poll": 0.2,
+            "timeout": 7200,
+            "retry": 28_800,
+            "ack_failures": True,
+            "max_attempts": 1,
+            "scheduler": False,
+        }
+    },
+}
+QUEUES = ("studio", "benchmark")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# -- API -----------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["edge_ai.api.authentication.StudioAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["edge_ai.api.permissions.MayUseStudio"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "edge_ai.api.pagination.StudioCursorPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "edge_ai.api.problems.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Edge AI Accelerator Studio",
+    "DESCRIPTION": "Upload a model, name a device and a goal, get back a smaller, faster model that is proven still right.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/edge/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# -- words to the operator -----------------------------------------------------------------------------------------------
+LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"), "How much is written to the log.").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "config.middleware.RequestIdFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}
+SENTRY_DSN = env.text("SENTRY_DSN", "", "Where unexpected errors are reported; unset: nowhere.")
+if SENTRY_DSN:
+    sentry_sdk.init(dsn=SENTRY_DSN, send_default_pii=False, max_request_body_size="never", include_local_variables=False)
+

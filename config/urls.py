@@ -1,0 +1,18 @@
+"""Every address of the studio."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from config.health import health
+from edge_ai.web.files import stored_file
+
+urlpatterns = [
+    path("health/", health, name="health"),
+    path("files/<str:token>/<str:file_name>", stored_file, name="stored-file"),
+    path("admin/", admin.site.urls),
+    path("", include("accounts.urls")),
+    path("api/", include("edge_ai.api.urls")),
+    path("", include("edge_ai.web.urls")),
+]

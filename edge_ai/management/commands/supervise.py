@@ -1,0 +1,25 @@
+"""Run a queue cluster under supervision: the worker process of the Procfile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from edge_ai.worker.supervisor import Supervisor
+
+
+class Command(BaseCommand):
+    """``manage.py supervise studio`` and ``manage.py supervise benchmark``."""
+
+    help = "Keep a queue cluster running: restart it when it dies or stands still, rescue jobs of lost workers."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queue", choices=settings.QUEUES, help="Which queue's jobs to run.")
+        parser.add_argument(
+            "--grace", type=float, default=10.0, metavar="SECONDS", help="How long jobs may go on after SIGTERM."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        Supervisor(options["queue"], grace_seconds=options["grace"]).run()

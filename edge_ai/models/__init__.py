@@ -1,0 +1,40 @@
+"""The tables of a workspace."""
+
+from edge_ai.models.analysis import AnalysisJob
+from edge_ai.models.artifact import Artifact, ArtifactType
+from edge_ai.models.base import Visibility
+from edge_ai.models.benchmark import BenchmarkRun
+from edge_ai.models.blob import Blob
+from edge_ai.models.dataset import Dataset, DatasetKind
+from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
+from edge_ai.models.job import FINAL, EventKind, Job, JobEvent, JobKind, JobStatus, Queue
+from edge_ai.models.model import Model, ModelFormat, ModelStatus
+from edge_ai.models.optimization import OptimizationJob, OptimizationLevel, Precision
+
+__all__ = [
+    "DESCRIPTION_FIELDS",
+    "FINAL",
+    "AnalysisJob",
+    "Artifact",
+    "ArtifactType",
+    "BenchmarkRun",
+    "Blob",
+    "Dataset",
+    "DatasetKind",
+    "DeviceCategory",
+    "DeviceDescription",
+    "DeviceProfile",
+    "EventKind",
+    "Job",
+    "JobEvent",
+    "JobKind",
+    "JobStatus",
+    "Model",
+    "ModelFormat",
+    "ModelStatus",
+    "OptimizationJob",
+    "OptimizationLevel",
+    "Precision",
+    "Queue",
+    "Visibility",
+]

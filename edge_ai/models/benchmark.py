@@ -1,0 +1,47 @@
+"""The job that measures a model, and its numbers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from edge_ai.models.base import OwnedQuerySet
+from edge_ai.models.blob import Blob
+from edge_ai.models.dataset import Dataset
+from edge_ai.models.device import DeviceProfile
+from edge_ai.models.job import Job
+from edge_ai.models.model import Model
+
+
+class BenchmarkRun(Job):
+    """A model measured on a device. ``p50_ms`` repeats the result's median so that lists can sort by it."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="benchmarks")
+    device_profile = models.ForeignKey(DeviceProfile, on_delete=models.PROTECT, related_name="benchmarks")
+    dataset = models.ForeignKey(Dataset, on_delete=models.SET_NULL, null=True, blank=True, related_name="benchmarks")
+    baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="compared")
+    threads = models.PositiveSmallIntegerField(null=True, blank=True)
+    batch_size = models.PositiveIntegerField(default=1)
+    warmup = models.PositiveIntegerField(null=True, blank=True)
+    min_seconds = models.FloatField(default=3)
+    max_seconds = models.FloatField(default=60)
+    profile_operators = models.BooleanField(default=True)
+    p50_ms = models.FloatField(null=True, blank=True, editable=False)
+    samples_blob = models.ForeignKey(
+        Blob, on_delete=models.PROTECT, null=True, blank=True, related_name="benchmarks", editable=False
+    )
+
+    objects: ClassVar[OwnedQuerySet[BenchmarkRun]] = OwnedQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(min_seconds__gt=0, max_seconds__gte=F("min_seconds")), name="edge_ai_benchmark_budget"
+            ),
+            models.CheckConstraint(condition=Q(batch_size__gte=1), name="edge_ai_benchmark_batch_positive"),
+        ]
+        indexes = [
+            models.Index(fields=["model", "device_profile"], name="edge_ai_benchmark_best")  # model list: best p50
+        ]

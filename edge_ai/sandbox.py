@@ -1,0 +1,206 @@
+"""Starting and stopping the child process that touches users' bytes. Knows nothing of machine learning.
+
+The child gets a scrubbed environment, a session of its own, resource limits, a wall-time limit and a folder; it dies with
+its parent and is killed with everything that it started. Landlock, seccomp and namespaces join the same two places: the
+policy made here in the parent, and :func:`_enter` in the new process before it runs anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_ai.engine.errors import ResourceError
+
+PR_SET_PDEATHSIG = 1
+CODE_DIR = Path(__file__).resolve().parent.parent
+MAX_LINE_BYTES = 4 << 20
+KILL_AFTER_SECONDS = 2.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Stream = Literal["out", "err"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one child may use."""
+
+    wall_seconds: float
+    memory_bytes: int
+    file_bytes: int = 8 << 30
+    open_files: int = 512
+    log_bytes: int = 256 << 10
+    cpus: tuple[int, ...] | None = None
+
+
+class Child:
+    """A running child process.
+
+    Parameters
+    ----------
+    argv
+        The command; no secret may stand in it.
+    folder
+        The only folder that the child is meant to write to, and where it starts.
+    stdin
+        What it is told, before its standard input is closed.
+    limits
+        What it may use.
+    """
+
+    def __init__(self, argv: Sequence[str], *, folder: Path, stdin: bytes, limits: Limits) -> None:
+        self.limits = limits
+        self.killed_for: ResourceError | None = None
+        self._began = time.monotonic()
+        self._logged = 0
+        self._buffers: dict[Stream, bytearray] = {"out": bytearray(), "err": bytearray()}
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=_environment(folder),
+            start_new_session=True,
+            close_fds=True,
+            preexec_fn=_enter(limits, os.getpid()),  # noqa: PLW1509 - the limits have to hold before the child's first instruction
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101 - for the type checker
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ, "out")
+        self._selector.register(self._process.stderr, selectors.EVENT_READ, "err")
+        with contextlib.suppress(BrokenPipeError), self._process.stdin:
+            self._process.stdin.write(stdin)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the id of its group and session."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended: negative is a signal; ``None`` while it runs."""
+        return self._process.poll()
+
+    def read(self, timeout: float) -> list[tuple[Stream, str]]:
+        """Return the complete lines that arrived within ``timeout`` seconds, and enforce the wall time.
+
+        Lines on standard error beyond ``log_bytes`` are dropped.
+        """
+        lines: list[tuple[Stream, str]] = []
+        if self._selector.get_map():
+            for key, _ in self._selector.select(timeout):
+                lines += self._take(key.data, key.fd)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
+        if time.monotonic() - self._began > self.limits.wall_seconds and self.returncode is None:
+            self._kill_for("It ran longer than {:.0f} seconds.".format(self.limits.wall_seconds))
+        return lines
+
+    @property
+    def finished(self) -> bool:
+        """It has ended, and everything that it wrote has been read."""
+        return not self._selector.get_map() and self.returncode is not None
+
+    def _take(self, stream: Stream, descriptor: int) -> list[tuple[Stream, str]]:
+        data = os.read(descriptor, 65_536)
+        buffer = self._buffers[stream]
+        if not data:
+            self._selector.unregister(descriptor)
+            rest = bytes(buffer)
+            buffer.clear()
+            return [(stream, rest.decode(errors="replace"))] if rest else []
+        if stream == "err":
+            room = max(0, self.limits.log_bytes - self._logged)
+            self._logged += len(data)
+            data = data[:room]
+        buffer += data
+        if len(buffer) > MAX_LINE_BYTES:
+            self._kill_for("It wrote a line without end.")
+            buffer.clear()
+        *complete, rest = bytes(buffer).split(b"\n")
+        buffer[:] = rest
+        return [(stream, line.decode(errors="replace")) for line in complete if line.strip()]
+
+    def _kill_for(self, reason: str) -> None:
+        self.killed_for = ResourceError(
+            f"The engine was stopped. {reason}",
+            code="resource_limit",
+            fix="Try a smaller model, a smaller data set or a shorter budget.",
+        )
+        self.kill()
+
+    def kill(self) -> None:
+        """End the child and everything in its group: asked first, then for certain. Returns when it is gone."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            try:
+                self._process.wait(KILL_AFTER_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        # Grandchildren that outlived the leader are still in its group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Make sure that nothing of it is left."""
+        self.kill()
+        self._selector.close()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs one of our modules with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "PYTHONPATH": str(CODE_DIR),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+
+
+def _enter(limits: Limits, parent: int) -> Callable[[], None]:
+    def enter() -> None:
+        # Killed with its parent, whatever kills that; the parent may be gone already.
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(99)
+        os.umask(0o077)
+        for name, value in (
+            (resource.RLIMIT_AS, limits.memory_bytes),
+            (resource.RLIMIT_FSIZE, limits.file_bytes),
+            (resource.RLIMIT_NOFILE, limits.open_files),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_CPU, int(limits.wall_seconds * (os.cpu_count() or 1)) + 5),
+        ):
+            resource.setrlimit(name, (value, value))
+        if limits.cpus:
+            os.sched_setaffinity(0, set(limits.cpus) & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+
+    return enter

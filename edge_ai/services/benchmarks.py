@@ -1,0 +1,113 @@
+"""Planning and submitting benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import User
+from config.middleware import current_request_id
+from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.plan import Plan
+from edge_ai.engine.plan import plan_benchmark as plan_for
+from edge_ai.engine.spec import BenchmarkSpec, Format
+from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, JobKind, JobStatus, Model, Queue, Visibility
+from edge_ai.services import queue
+from edge_ai.services.datasets import header_of
+from edge_ai.services.readiness import analysis_awaited, require_usable
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRequest:
+    """What is asked for; the rows are ones that the asker sees."""
+
+    model: Model
+    device_profile: DeviceProfile
+    dataset: Dataset | None = None
+    baseline: BenchmarkRun | None = None
+    threads: int | None = None
+    batch_size: int = 1
+    warmup: int | None = None
+    min_seconds: float = 3.0
+    max_seconds: float = 60.0
+    profile_operators: bool = True
+    name: str = ""
+    visibility: str = Visibility.PRIVATE
+
+
+def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
+    """Say what would run, or refuse what can never work; ``None`` while the model's analysis is not done.
+
+    Raises
+    ------
+    EngineError
+        ``device_not_here``, ``unsupported_conversion``, ``dataset_mismatch``, ``invalid_request`` for a bad budget, or the
+        code that the model's own analysis failed with.
+    """
+    model = request.model
+    require_usable(model)
+    if request.baseline is not None and request.baseline.status != JobStatus.COMPLETED:
+        raise UserInputError(
+            "The baseline has no result yet.", code="conflict", fix="Choose a completed benchmark.", field="baseline"
+        )
+    # The bounds of the request live in the engine's own form of it.
+    BenchmarkSpec(
+        model_path="model",
+        format=Format(model.format),
+        threads=request.threads,
+        batch_size=request.batch_size,
+        warmup=request.warmup,
+        min_seconds=request.min_seconds,
+        max_seconds=request.max_seconds,
+        dataset_path=None,
+        profile_operators=request.profile_operators,
+        cpus=None,
+    )
+    if model.analysis is None:
+        return None
+    return plan_for(
+        analysis=model.analysis,
+        format=Format(model.format),
+        device=request.device_profile.facts,
+        dataset=header_of(request.dataset),
+        batch_size=request.batch_size,
+    )
+
+
+def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
+    """Queue a benchmark; one of a model that is still being analysed waits for that.
+
+    Raises
+    ------
+    EngineError
+        As :func:`plan_benchmark`.
+    """
+    plan_benchmark(user, request=request)
+    with transaction.atomic():
+        awaited = analysis_awaited(request.model)
+        run = BenchmarkRun.objects.create(
+            owner=user,
+            visibility=request.visibility,
+            kind=JobKind.BENCHMARK,
+            queue=Queue.BENCHMARK,
+            name=request.name.strip()[:200] or f"{request.model.name} on {request.device_profile.name}"[:200],
+            status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
+            waits_for=awaited,
+            max_attempts=settings.JOB_MAX_ATTEMPTS,
+            request_id=current_request_id(),
+            model=request.model,
+            device_profile=request.device_profile,
+            dataset=request.dataset,
+            baseline=request.baseline,
+            threads=request.threads,
+            batch_size=request.batch_size,
+            warmup=request.warmup,
+            min_seconds=request.min_seconds,
+            max_seconds=request.max_seconds,
+            profile_operators=request.profile_operators,
+        )
+        queue.submit(run)
+    run.refresh_from_db()
+    return run

@@ -1,0 +1,113 @@
+"""Device profiles: one's own, and the templates that reach every workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.utils.text import slugify
+from django_tenants.utils import schema_context
+
+from accounts.models import User, Workspace
+from config.database.identity import acting_as_system
+from edge_ai.catalogue.host import detect_host
+from edge_ai.catalogue.loader import DeviceTemplateFacts, facts_to_fields, load_catalogue
+from edge_ai.catalogue.models import DeviceTemplate
+from edge_ai.engine.errors import UserInputError
+from edge_ai.models import DESCRIPTION_FIELDS, DeviceProfile
+
+OWN_FIELDS = frozenset(DESCRIPTION_FIELDS) - {"slug", "position", "sources", "is_host"} | {"visibility"}
+
+
+def create_profile(user: User, *, fields: dict[str, Any]) -> DeviceProfile:
+    """Make a profile of one's own."""
+    profile = DeviceProfile(owner=user, slug=slugify(fields["name"])[:80] or "device", **_own(fields))
+    profile.save()
+    profile.refresh_from_db()
+    return profile
+
+
+def update_profile(user: User, *, profile: DeviceProfile, fields: dict[str, Any]) -> DeviceProfile:
+    """Change a profile of one's own; templates are changed in the admin pages."""
+    _refuse_template(user, profile)
+    DeviceProfile.objects.owned_by(user).filter(pk=profile.pk).update(**_own(fields))
+    profile.refresh_from_db()
+    return profile
+
+
+def delete_profile(user: User, *, profile: DeviceProfile) -> None:
+    """Remove a profile of one's own that no job refers to."""
+    _refuse_template(user, profile)
+    try:
+        profile.delete()
+    except (ProtectedError, IntegrityError) as error:
+        raise UserInputError(
+            f"“{profile.name}” is used by jobs.", code="conflict", fix="Delete the models whose jobs used it first."
+        ) from error
+
+
+def _own(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name in OWN_FIELDS}
+
+
+def _refuse_template(user: User, profile: DeviceProfile) -> None:
+    if profile.is_template or profile.owner_id != user.pk:
+        raise UserInputError(
+            f"“{profile.name}” is a template and can only be changed by staff."
+            if profile.is_template
+            else f"“{profile.name}” belongs to a colleague.",
+            code="permission_denied",
+            fix="Make a profile of your own from it.",
+        )
+
+
+def sync_templates() -> int:
+    """Bring templates in line with the catalogue file and this machine, and every workspace in line with the templates.
+
+    Idempotent. A template that staff edited keeps their edits, except that “This machine” is always detected anew.
+    Returns how many profiles changed.
+    """
+    with acting_as_system(), schema_context("public"):
+        for facts in (detect_host(), *load_catalogue()):
+            _sync_template(facts)
+        schemas = list(Workspace.objects.exclude(schema_name="public").values_list("schema_name", flat=True))
+    return sum(sync_workspace(schema) for schema in schemas)
+
+
+def _sync_template(facts: DeviceTemplateFacts) -> None:
+    fields = facts_to_fields(facts)
+    slug = fields.pop("slug")
+    template, made = DeviceTemplate.objects.get_or_create(slug=slug, defaults=fields)
+    if made or template.edited:
+        return
+    if any(getattr(template, name) != value for name, value in fields.items()):
+        DeviceTemplate.objects.filter(pk=template.pk, edited=False).update(**fields)
+
+
+def sync_workspace(schema_name: str) -> int:
+    """Give one workspace the templates as they are now; returns how many of its profiles changed.
+
+    A template that is gone is removed where no job used it, and stays, as it was, where one did.
+    """
+    changed = 0
+    with acting_as_system():
+        with schema_context("public"):
+            templates = list(DeviceTemplate.objects.all())
+        with schema_context(schema_name), transaction.atomic():
+            copies = {profile.slug: profile for profile in DeviceProfile.objects.filter(is_template=True)}
+            for template in templates:
+                fields = {name: getattr(template, name) for name in DESCRIPTION_FIELDS}
+                copy = copies.pop(template.slug, None)
+                if copy is None:
+                    DeviceProfile.objects.create(is_template=True, **fields)
+                    changed += 1
+                elif any(getattr(copy, name) != value for name, value in fields.items()):
+                    DeviceProfile.objects.filter(pk=copy.pk).update(**fields)
+                    changed += 1
+            for gone in copies.values():
+                removed, _ = (
+                    DeviceProfile.objects.filter(pk=gone.pk, optimization_jobs=None, benchmarks=None).delete()
+                )
+                changed += bool(removed)
+    return changed

@@ -1,0 +1,108 @@
+"""Cancelling and retrying, for every kind of job, and what follows from a job's end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import User
+from edge_ai.engine.errors import UserInputError
+from edge_ai.models import AnalysisJob, EventKind, Job, JobEvent, JobKind, JobStatus, Model, ModelStatus
+from edge_ai.models.job import CANCELLED_ERROR
+from edge_ai.services import queue
+
+
+def cancel_job(user: User, *, job: Job) -> Job:
+    """Cancel at once what waits; ask what runs to stop, which takes a few seconds.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` when the job has ended already; ``permission_denied`` for a colleague's job.
+    """
+    _own(user, job)
+    with transaction.atomic():
+        if not Job.objects.request_cancel(job.pk):
+            raise UserInputError(
+                f"The job has already ended: {Job.objects.get(pk=job.pk).get_status_display().lower()}.",
+                code="conflict",
+                fix="There is nothing left to cancel.",
+            )
+        status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
+        if status == JobStatus.CANCELLED:
+            record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
+            settle(job.pk)
+        else:
+            record(job.pk, EventKind.STATUS, stage=status, message="Cancellation asked for.")
+    job.refresh_from_db()
+    return job
+
+
+def retry_job(user: User, *, job: Job) -> Job:
+    """Run a failed or cancelled job again, with all attempts anew.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` for a job that has not ended, or has its result; ``permission_denied`` for a colleague's job.
+    """
+    _own(user, job)
+    with transaction.atomic():
+        if not Job.objects.restart(job.pk):
+            raise UserInputError(
+                f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
+                code="conflict",
+                fix="Submit a new job instead.",
+            )
+        if job.kind == JobKind.ANALYSIS:
+            Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
+        record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
+        queue.send(job.pk, job.queue)
+    job.refresh_from_db()
+    return job
+
+
+def _own(user: User, job: Job) -> None:
+    if job.owner_id != user.pk:
+        raise UserInputError(
+            "The job belongs to a colleague.", code="permission_denied", fix="Ask its owner, or submit a job of your own."
+        )
+
+
+def record(job_id: uuid.UUID, kind: EventKind, *, message: str, level: str = "info", **fields: Any) -> None:
+    """Add a line to a job's story."""
+    JobEvent.objects.create(job_id=job_id, kind=kind, level=level, message=message[:1000], **fields)
+
+
+def settle(job_id: uuid.UUID) -> None:
+    """Carry a job's end over to what depends on it: the model it analysed, and the jobs that waited for it.
+
+    To be called in the transaction that ended the job; does nothing when the job has not ended.
+    """
+    job = Job.objects.get(pk=job_id)
+    if not job.is_final:
+        return
+    if job.status == JobStatus.COMPLETED:
+        for waiting in Job.objects.release_waiting(job_id):
+            record(waiting, EventKind.STATUS, stage=JobStatus.QUEUED, message="What it waited for is done.")
+            queue.send(waiting, Job.objects.values_list("queue", flat=True).get(pk=waiting))
+        return
+    error = job.error or CANCELLED_ERROR
+    if job.kind == JobKind.ANALYSIS:
+        model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
+        Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(status=ModelStatus.FAILED, error=error)
+    for waiting in list(Job.objects.filter(waits_for=job_id, status=JobStatus.PENDING).values_list("pk", flat=True)):
+        record(waiting, EventKind.STATUS, level="error", stage=JobStatus.FAILED, message="What it waited for failed.")
+    Job.objects.fail_waiting(job_id, error=_because(error))
+
+
+def _because(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "code": "dependency_failed",
+        "detail": f"What this job waited for did not succeed: {error.get('detail', '')}",
+        "fix": str(error.get("fix", "")),
+        "cause": str(error.get("code", "")),
+    }

@@ -1,0 +1,95 @@
+"""Planning and submitting optimizations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import User
+from config.middleware import current_request_id
+from edge_ai.engine.plan import Plan
+from edge_ai.engine.plan import plan_optimization as plan_for
+from edge_ai.engine.spec import Format, OptimizationLevel, Precision
+from edge_ai.models import Dataset, DeviceProfile, JobKind, JobStatus, Model, OptimizationJob, Queue, Visibility
+from edge_ai.services import queue
+from edge_ai.services.datasets import header_of
+from edge_ai.services.readiness import analysis_awaited, require_usable
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationRequest:
+    """What is asked for; the rows are ones that the asker sees."""
+
+    model: Model
+    device_profile: DeviceProfile
+    dataset: Dataset | None = None
+    target_format: str = Format.ONNX
+    precision: str = Precision.INT8
+    optimization_level: str = OptimizationLevel.BALANCED
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    visibility: str = Visibility.PRIVATE
+
+
+def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | None:
+    """Say what would run, or refuse what can never work; ``None`` while the model's analysis is not done.
+
+    Raises
+    ------
+    EngineError
+        ``unsupported_conversion``, ``unsupported_precision``, ``nothing_to_quantize``, ``dataset_required``,
+        ``dataset_mismatch``, or the code that the model's own analysis failed with.
+    """
+    model = request.model
+    require_usable(model)
+    if model.analysis is None:
+        return None
+    return plan_for(
+        analysis=model.analysis,
+        size_bytes=model.size_bytes,
+        source_format=Format(model.format),
+        target_format=Format(request.target_format),
+        precision=Precision(request.precision),
+        optimization_level=OptimizationLevel(request.optimization_level),
+        options=request.options,
+        device=request.device_profile.facts,
+        dataset=header_of(request.dataset),
+    )
+
+
+def submit_optimization(user: User, *, request: OptimizationRequest) -> OptimizationJob:
+    """Queue an optimization; one of a model that is still being analysed waits for that.
+
+    Raises
+    ------
+    EngineError
+        As :func:`plan_optimization`.
+    """
+    plan_optimization(user, request=request)
+    with transaction.atomic():
+        awaited = analysis_awaited(request.model)
+        job = OptimizationJob.objects.create(
+            owner=user,
+            visibility=request.visibility,
+            kind=JobKind.OPTIMIZATION,
+            queue=Queue.STUDIO,
+            name=request.name.strip()[:200] or f"{request.model.name} → {request.target_format} {request.precision}"[:200],
+            status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
+            waits_for=awaited,
+            max_attempts=settings.JOB_MAX_ATTEMPTS,
+            request_id=current_request_id(),
+            model=request.model,
+            device_profile=request.device_profile,
+            dataset=request.dataset,
+            target_format=request.target_format,
+            precision=request.precision,
+            optimization_level=request.optimization_level,
+            options=dict(request.options),
+        )
+        queue.submit(job)
+    job.refresh_from_db()
+    return job

@@ -1,0 +1,27 @@
+"""Whether a model is fit for jobs."""
+
+from __future__ import annotations
+
+from edge_ai.engine.errors import UserInputError
+from edge_ai.models import Job, Model, ModelStatus
+
+
+def require_usable(model: Model) -> None:
+    """Refuse a model whose analysis failed, with the code that it failed with."""
+    if model.status == ModelStatus.FAILED:
+        error = model.error or {}
+        raise UserInputError(
+            f"The model could not be read: {error.get('detail', 'its analysis failed.')}",
+            code=str(error.get("code", "model_unreadable")),
+            fix=str(error.get("fix", "Upload it again.")),
+            field="model",
+        )
+    if model.status == ModelStatus.ARCHIVED:
+        raise UserInputError("The model is archived.", code="conflict", fix="Restore it first.", field="model")
+
+
+def analysis_awaited(model: Model) -> Job | None:
+    """Return the analysis that has yet to end before the model can be worked on, locked against ending meanwhile."""
+    if Model.objects.filter(pk=model.pk, status=ModelStatus.READY).exists():
+        return None
+    return Job.objects.active().select_for_update(of=("self",)).filter(analysisjob__model=model).order_by("-created_at").first()

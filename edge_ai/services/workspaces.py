@@ -1,0 +1,42 @@
+"""Making workspaces. Runs as the schema's owner, in a command, never in a request."""
+
+from __future__ import annotations
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from accounts.models import Domain, Membership, Role, User, Workspace
+from edge_ai.services.devices import sync_workspace
+
+
+def create_workspace(
+    *, slug: str, owner_email: str, name: str = "", password: str | None = None, staff: bool = False
+) -> tuple[User, Workspace]:
+    """Make the workspace and its owner, or find them when both are there already.
+
+    Raises
+    ------
+    ValidationError
+        A bad short name or password, or a workspace of that name that belongs to somebody else.
+    """
+    email = owner_email.strip().lower()
+    user = User.objects.filter(email=email).first()
+    workspace = Workspace.objects.filter(slug=slug).first()
+    if workspace is not None and (
+        user is None or not Membership.objects.filter(user=user, workspace=workspace, role=Role.OWNER).exists()
+    ):
+        raise ValidationError(f"The workspace {slug} exists, and {email} does not own it.")
+    if user is None:
+        if password is None:
+            raise ValidationError(f"{email} is new: a password is needed (--password-env).")
+        candidate = User(email=email)
+        validate_password(password, candidate)
+        user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
+    if workspace is None:
+        workspace = Workspace(slug=slug, name=name or slug.replace("-", " ").capitalize(), schema_name=Workspace.schema_for(slug))
+        workspace.full_clean(exclude=["schema_name"])
+        workspace.save(verbosity=0)
+        Domain.objects.create(domain=f"{slug}.localhost", tenant=workspace, is_primary=True)
+        Membership.objects.create(user=user, workspace=workspace, role=Role.OWNER)
+    sync_workspace(workspace.schema_name)
+    return user, workspace

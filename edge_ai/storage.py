@@ -1,0 +1,190 @@
+"""Content-addressed blobs of a workspace, on any Django storage, and signed links to them.
+
+A blob is called ``<schema>/blobs/<two digits>/<sha256>``. Its file is published (written elsewhere, synced, renamed) before
+its row, so that no row lacks its file; rows that nothing refers to go, with their files, in :func:`sweep`. Both take the
+same lock on the hash, so a blob cannot be swept while somebody stores it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.core import signing
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.db import connection, transaction
+from django.db.models import ProtectedError
+
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.models.blob import Blob
+
+CHUNK_BYTES = 1 << 20
+SALT = "edge_ai.storage.download"
+GRACE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What bytes are called, and how many there are."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """What a signed link leads to."""
+
+    schema_name: str
+    sha256: str
+    file_name: str
+    mime_type: str
+
+
+def backend() -> Storage:
+    """Return the storage that blobs are kept in."""
+    return storages["blobs"]
+
+
+def blob_name(schema_name: str, sha256: str) -> str:
+    """Return the name of a blob in the storage."""
+    return f"{schema_name}/blobs/{sha256[:2]}/{sha256}"
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Hash a file at constant memory."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return Fingerprint(sha256=digest.hexdigest(), size_bytes=size)
+
+
+def put(path: Path, mark: Fingerprint) -> Blob:
+    """Publish the file at ``path`` as a blob of the current workspace; the file at ``path`` may be moved away.
+
+    To be called inside the transaction that makes the row which refers to the blob.
+    """
+    schema_name = _schema()
+    _lock(schema_name, mark.sha256)
+    name = blob_name(schema_name, mark.sha256)
+    storage = backend()
+    if isinstance(storage, FileSystemStorage):
+        _publish_local(storage, path, name)
+    elif not storage.exists(name):
+        with path.open("rb") as stream:
+            storage.save(name, File(stream))
+    blob, _ = Blob.objects.get_or_create(sha256=mark.sha256, defaults={"size_bytes": mark.size_bytes})
+    return blob
+
+
+def _publish_local(storage: FileSystemStorage, path: Path, name: str) -> None:
+    target = Path(storage.path(name))
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    staged = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        path.replace(staged)
+    except OSError:  # another file system
+        shutil.copyfile(path, staged)
+    staged.chmod(0o600)
+    _sync(staged)
+    staged.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_out(sha256: str, target: Path) -> None:
+    """Write a blob of the current workspace to ``target``: a copy, never the stored file itself."""
+    with backend().open(blob_name(_schema(), sha256), "rb") as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink, CHUNK_BYTES)
+
+
+def open_blob(schema_name: str, sha256: str) -> IO[bytes]:
+    """Open a blob for reading; raises ``FileNotFoundError``."""
+    opened: Any = backend().open(blob_name(schema_name, sha256), "rb")
+    return opened  # type: ignore[no-any-return]  # Django's File reads like a file
+
+
+def signed_url(*, sha256: str, file_name: str, mime_type: str) -> str:
+    """Return a link to a blob of the current workspace that works for ``DOWNLOAD_URL_SECONDS``, whoever follows it."""
+    schema_name = _schema()
+    storage = backend()
+    if isinstance(storage, FileSystemStorage):
+        token = signing.dumps([schema_name, sha256, file_name, mime_type], salt=SALT, compress=True)
+        return f"/files/{token}/{quote(file_name)}"
+    return storage.url(  # type: ignore[call-arg]  # presigning storages take these
+        blob_name(schema_name, sha256),
+        parameters={
+            "ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(file_name)}",
+            "ResponseContentType": mime_type,
+        },
+        expire=settings.DOWNLOAD_URL_SECONDS,
+    )
+
+
+def read_token(token: str) -> Download | None:
+    """Return what a signed link's token stands for, or ``None`` when it was altered or is too old."""
+    try:
+        schema_name, sha256, file_name, mime_type = signing.loads(
+            token, salt=SALT, max_age=settings.DOWNLOAD_URL_SECONDS
+        )
+    except (signing.BadSignature, ValueError, TypeError):
+        return None
+    return Download(schema_name=schema_name, sha256=sha256, file_name=file_name, mime_type=mime_type)
+
+
+def chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Read a file piece by piece and close it."""
+    with stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+
+
+def sweep(*, grace: timedelta = GRACE) -> int:
+    """Remove the current workspace's blobs that no row refers to; returns how many."""
+    schema_name = _schema()
+    removed = 0
+    unused = Blob.objects.filter(
+        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
+    )
+    for sha256 in list(unused.values_list("sha256", flat=True)):
+        with transaction.atomic():
+            _lock(schema_name, sha256)
+            try:
+                gone, _ = unused.filter(sha256=sha256).delete()
+            except ProtectedError:  # referred to since it was listed
+                continue
+            if gone:
+                backend().delete(blob_name(schema_name, sha256))
+                removed += 1
+    return removed
+
+
+def _schema() -> str:
+    name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
+    if name == "public":
+        raise RuntimeError("Blobs belong to a workspace, and none is entered.")
+    return name
+
+
+def _lock(schema_name: str, sha256: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{schema_name}/{sha256}"])

@@ -1,0 +1,277 @@
+"""Running one job: claim it, start the engine child, keep the lease, carry progress out and a cancellation in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Q
+
+from config.middleware import set_request_id
+from edge_ai.engine.errors import EngineError, InternalError
+from edge_ai.engine.spec import spec_to_json
+from edge_ai.fleet.models import BenchmarkSlot
+from edge_ai.models import EventKind, Job, JobKind, JobStatus
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.sandbox import Child, python_module
+from edge_ai.services.jobs import record, settle
+from edge_ai.worker import outcomes, work
+
+log = logging.getLogger(__name__)
+READ_SECONDS = 0.25
+SLOT_WAIT = timedelta(seconds=2)
+
+
+def lease() -> timedelta:
+    """How long a silent worker keeps its job."""
+    return timedelta(seconds=settings.JOB_LEASE_SECONDS)
+
+
+def run_job(schema_name: str, job_id: uuid.UUID) -> None:
+    """Run a queued job to its end; a job that somebody else has is left alone."""
+    facts = Job.objects.filter(pk=job_id, status=JobStatus.QUEUED).values_list("kind", "request_id").first()
+    if facts is None:
+        return
+    kind, request_id = facts
+    set_request_id(request_id)
+    with benchmark_slot(schema_name, job_id) if kind == JobKind.BENCHMARK else contextlib.nullcontext(True) as free:
+        if not free:
+            # The reaper sends it again when its time has come.
+            Job.objects.filter(pk=job_id, status=JobStatus.QUEUED).update(
+                run_after=ClockTimestamp() + SLOT_WAIT, enqueued_at=None
+            )
+            return
+        token = Job.objects.claim(job_id, worker=worker_name(), lease=lease())
+        if token is not None:
+            Babysitter(schema_name, Job.objects.get(pk=job_id), token).run()
+
+
+def worker_name() -> str:
+    """Which process has a job."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@contextlib.contextmanager
+def benchmark_slot(schema_name: str, job_id: uuid.UUID) -> Iterator[bool]:
+    """Hold this host's right to measure; yields whether it was free.
+
+    The lease is as long as a job may run, since whoever holds it also holds a job that the reaper watches.
+    """
+    host = socket.gethostname()
+    token = BenchmarkSlot.objects.take(
+        host, holder=f"{schema_name}:{job_id}", lease=timedelta(seconds=settings.JOB_LEASE_SECONDS * 2)
+    )
+    try:
+        yield token is not None
+    finally:
+        if token is not None:
+            with contextlib.suppress(OperationalError, InterfaceError):
+                BenchmarkSlot.objects.free(host, token)
+
+
+class Babysitter:
+    """One attempt at a job, from its claim to its end. Not responsible for what the engine does, nor for rescue."""
+
+    def __init__(self, schema_name: str, job: Job, token: uuid.UUID) -> None:
+        self.schema_name = schema_name
+        self.job = job
+        self.token = token
+        self.stage = ""
+        self.progress = 0
+        self.answer: dict[str, Any] | None = None
+        self.folder = settings.WORK_DIR / schema_name / str(job.pk) / f"{job.attempt}-{token.hex[:8]}"
+        self._good_until = time.monotonic() + settings.JOB_LEASE_SECONDS
+        self._next_beat = 0.0
+
+    def run(self) -> None:
+        """Do the attempt."""
+        record(
+            self.job.pk,
+            EventKind.STATUS,
+            stage=JobStatus.RUNNING,
+            attempt=self.job.attempt,
+            message=f"Attempt {self.job.attempt} began on {worker_name()}.",
+        )
+        self.folder.mkdir(parents=True)
+        try:
+            self._attempt()
+        except EngineError as error:
+            self._fail(error)
+        except (OperationalError, InterfaceError):
+            # The database is away. What was not written is written by the next attempt, after the reaper's rescue.
+            log.warning("The database went away under job %s.", self.job.pk, exc_info=True)
+            connection.close()
+        except Exception:
+            log.exception("Job %s failed unexpectedly.", self.job.pk)
+            self._fail(InternalError("Something unexpected happened.", code="internal_error", fix="Try again."))
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.parent.rmdir()
+
+    def _attempt(self) -> None:
+        prepared = work.prepare(self.job, self.folder)
+        child = Child(
+            python_module("edge_ai.engine", "run"),
+            folder=self.folder,
+            stdin=json.dumps(spec_to_json(prepared.spec)).encode(),
+            limits=prepared.limits,
+        )
+        try:
+            while not child.finished:
+                for stream, line in child.read(READ_SECONDS):
+                    self._hear(stream, line)
+                if not self._keep_lease():
+                    return
+        finally:
+            child.close()
+        self._end(child)
+
+    def _end(self, child: Child) -> None:
+        answer = self.answer or {}
+        if child.killed_for is not None:
+            raise child.killed_for
+        if answer.get("type") == "result" and child.returncode == 0:
+            self._complete(answer)
+        elif answer.get("type") == "error":
+            raise EngineError(
+                str(answer.get("message", "")),
+                code=str(answer.get("code", "internal_error")),
+                fix=str(answer.get("fix", "")),
+                details=answer.get("details") or None,
+            )
+        else:
+            raise InternalError(
+                f"The engine ended without an answer ({_how(child.returncode)}).",
+                code="engine_crashed",
+                fix="The model may be damaged or need more memory than is allowed. The job's log may say more.",
+            )
+
+    def _complete(self, answer: dict[str, Any]) -> None:
+        files = outcomes.collect(self.folder, answer.get("files", []))
+        deadline = time.monotonic() + settings.JOB_LEASE_SECONDS / 2
+        while True:
+            try:
+                if not outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):
+                    self._fail(InternalError("Cancelled.", code="cancelled"))
+                return
+            except (OperationalError, InterfaceError):
+                # A short outage must not lose finished work; the lease tells how long waiting is safe.
+                if time.monotonic() > deadline or not all(file.path.exists() for file in files.values()):
+                    raise
+                connection.close()
+                time.sleep(0.5)
+
+    def _hear(self, stream: str, line: str) -> None:
+        if stream == "err":
+            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            return
+        try:
+            message = json.loads(line)
+            kind = message["type"]
+        except (ValueError, KeyError, TypeError):
+            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            return
+        if kind == "stage":
+            self.stage = str(message["stage"])[:40]
+            self.progress = max(self.progress, min(99, int(message["progress"])))
+            record(
+                self.job.pk,
+                EventKind.STAGE,
+                attempt=self.job.attempt,
+                stage=self.stage,
+                progress=self.progress,
+                message=str(message.get("message", "")),
+            )
+            self._next_beat = 0.0
+        elif kind == "log":
+            level = message.get("level") if message.get("level") in {"info", "warning", "error"} else "info"
+            record(
+                self.job.pk, EventKind.LOG, level=str(level), attempt=self.job.attempt, message=str(message.get("message"))
+            )
+        else:
+            self.answer = message
+
+    def _keep_lease(self) -> bool:
+        """Renew the lease when it is time. ``False``: stop, the job is no longer ours or is not wanted any more."""
+        now = time.monotonic()
+        if now < self._next_beat:
+            return True
+        try:
+            cancelled = Job.objects.beat(
+                self.job.pk, self.token, lease=lease(), stage=self.stage, progress=self.progress
+            )
+        except (OperationalError, InterfaceError):
+            connection.close()
+            # Stop before somebody else may begin.
+            return now < self._good_until - settings.JOB_LEASE_SECONDS / 4
+        if cancelled is None:
+            return False
+        if cancelled:
+            self._fail(InternalError("Cancelled.", code="cancelled"))
+            return False
+        if self.job.kind == JobKind.BENCHMARK:
+            BenchmarkSlot.objects.filter(
+                host=socket.gethostname(), holder=f"{self.schema_name}:{self.job.pk}", token__isnull=False
+            ).update(lease_expires_at=ClockTimestamp() + 2 * lease())
+        self._good_until = now + settings.JOB_LEASE_SECONDS
+        self._next_beat = now + min(1.0, settings.JOB_LEASE_SECONDS / 4)
+        return True
+
+    def _fail(self, error: EngineError) -> None:
+        body = {"code": error.code, "detail": str(error), "fix": error.fix, **({"details": error.details} if error.details else {})}
+        with transaction.atomic():
+            ended = Job.objects.end_attempt(
+                Q(pk=self.job.pk, lease_token=self.token), error=body, retryable=error.retryable
+            )
+            if ended:
+                tell_end(self.job.pk, body)
+
+
+def tell_end(job_id: uuid.UUID, error: dict[str, Any]) -> None:
+    """Write how an attempt ended into the job's story, and carry the job's end over to what depends on it."""
+    job = Job.objects.get(pk=job_id)
+    if job.status == JobStatus.QUEUED:
+        text = f"{error['detail']} It will be tried again ({job.attempt} of {job.max_attempts} attempts are used)."
+        record(job_id, EventKind.STATUS, level="warning", stage=job.status, attempt=job.attempt, message=text)
+        return
+    cancelled = job.status == JobStatus.CANCELLED
+    record(
+        job_id,
+        EventKind.STATUS,
+        level="warning" if cancelled else "error",
+        stage=job.status,
+        attempt=job.attempt,
+        message="Cancelled." if cancelled else f"Failed: {error['detail']}",
+    )
+    settle(job_id)
+
+
+def _how(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        return f"killed by signal {-returncode}"
+    return f"exit status {returncode}"
+
+
+def clear_leftovers(folder: Path) -> int:
+    """Remove work folders that no attempt can still be using; returns how many."""
+    removed = 0
+    horizon = time.time() - settings.JOB_WALL_SECONDS - 600
+    for path in folder.glob("*/*/*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < horizon:
+                shutil.rmtree(path, ignore_errors=True)
+                removed += 1
+    return removed

@@ -1,0 +1,161 @@
+"""From what the engine answered to what people see, in one transaction with the job's end."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from edge_ai import storage
+from edge_ai.engine.errors import InternalError
+from edge_ai.models import (
+    AnalysisJob,
+    Artifact,
+    ArtifactType,
+    BenchmarkRun,
+    EventKind,
+    Job,
+    JobKind,
+    JobStatus,
+    Model,
+    ModelStatus,
+    OptimizationJob,
+)
+from edge_ai.services.jobs import record, settle
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildFile:
+    """A file that the child made: where it is, and what the engine says it is."""
+
+    role: str
+    path: Path
+    name: str
+    format: str | None
+    mime_type: str
+    mark: storage.Fingerprint
+
+
+def collect(folder: Path, declared: Sequence[Mapping[str, Any]]) -> dict[str, ChildFile]:
+    """Look at what the child says it made. It is not believed: only regular files inside its own folder count.
+
+    Raises
+    ------
+    InternalError
+        ``internal_error`` for anything else.
+    """
+    files: dict[str, ChildFile] = {}
+    for item in declared:
+        relative = PurePosixPath(str(item["path"]))
+        path = folder / relative
+        if relative.is_absolute() or ".." in relative.parts or not _is_plain_file(path, folder):
+            raise InternalError("The engine named a file that it may not name.", code="internal_error")
+        files[str(item["role"])] = ChildFile(
+            role=str(item["role"]),
+            path=path,
+            name=str(item.get("name") or relative.name)[:255],
+            format=item.get("format"),
+            mime_type=str(item.get("mime_type") or "application/octet-stream")[:100],
+            mark=storage.fingerprint(path),
+        )
+    return files
+
+
+def _is_plain_file(path: Path, folder: Path) -> bool:
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 and path.resolve().is_relative_to(folder.resolve())
+
+
+def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> bool:
+    """Publish a job's output and end it. ``False``: somebody else holds the job, and nothing was written."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().filter(pk=job_id, lease_token=token, status=JobStatus.RUNNING).first()
+        if job is None:
+            return False
+        if job.cancel_requested:
+            return False
+        if job.kind == JobKind.ANALYSIS:
+            _analysed(job_id, result)
+        elif job.kind == JobKind.OPTIMIZATION:
+            result = _optimized(job_id, result, files)
+        else:
+            result = _measured(job_id, result, files)
+        if not Job.objects.complete(job_id, token, result=result):
+            raise RuntimeError("A job that is locked was completed by somebody else.")
+        record(job_id, EventKind.STATUS, stage=JobStatus.COMPLETED, attempt=job.attempt, progress=100, message="Completed.")
+        settle(job_id)
+    return True
+
+
+def _analysed(job_id: UUID, result: dict[str, Any]) -> None:
+    model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
+    Model.objects.filter(pk=model_id).update(
+        status=ModelStatus.READY, analysis=result, precision=str(result.get("precision") or "")[:20], error=None
+    )
+
+
+def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
+    job = OptimizationJob.objects.select_related("model", "device_profile").get(pk=job_id)
+    made = files["model"]
+    analysis = result.pop("analysis")
+    suffix = Path(made.name).suffix or f".{job.target_format}"
+    stem = Path(job.model.file_name).stem
+    file_name = f"{stem}-{job.precision}{suffix}"
+    blob = storage.put(made.path, made.mark)
+    variant = Model.objects.create(
+        owner_id=job.owner_id,
+        visibility=job.visibility,
+        name=f"{job.model.name} · {job.target_format} {job.precision}"[:200],
+        file_name=file_name[:255],
+        format=made.format or job.target_format,
+        status=ModelStatus.READY,
+        blob=blob,
+        size_bytes=made.mark.size_bytes,
+        sha256=made.mark.sha256,
+        analysis=analysis,
+        precision=str(analysis.get("precision") or "")[:20],
+        parent=job.model,
+        producer=job,
+    )
+    _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name)
+    if "recipe" in files:
+        _artifact(job, variant, files["recipe"], ArtifactType.RECIPE, f"{stem}-{job.precision}-recipe.json")
+    return result | {"model": str(variant.pk)}
+
+
+def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: ArtifactType, name: str) -> None:
+    blob = variant.blob if file.mark.sha256 == variant.sha256 else storage.put(file.path, file.mark)
+    Artifact.objects.create(
+        owner_id=job.owner_id,
+        visibility=job.visibility,
+        artifact_type=kind,
+        file_name=name[:255],
+        mime_type=file.mime_type,
+        model=variant,
+        optimization_job=job,
+        device_profile=job.device_profile,
+        blob=blob,
+        size_bytes=file.mark.size_bytes,
+        sha256=file.mark.sha256,
+        target_platform=job.device_profile.name[:100],
+    )
+
+
+def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
+    run = BenchmarkRun.objects.select_related("baseline").get(pk=job_id)
+    samples = files["samples"]
+    blob = storage.put(samples.path, samples.mark)
+    # A benchmark's own column, so the child table alone is written.
+    BenchmarkRun.objects.filter(pk=job_id).update(p50_ms=result["latency_ms"]["p50"], samples_blob=blob)
+    if result.get("comparison") is not None and run.baseline is not None:
+        result["comparison"] = dict(result["comparison"]) | {"against": str(run.baseline.pk)}
+    return result

@@ -1,0 +1,25 @@
+"""What the queue calls. A task gets a schema's name and an id, and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+
+from config.database.identity import current, workspace_as_system
+from config.middleware import set_request_id
+from edge_ai.services.devices import sync_templates as sync
+from edge_ai.worker.babysitter import run_job
+
+
+def deliver(schema_name: str, job_id: str) -> None:
+    """Run a job, if it is still there to be run."""
+    try:
+        with workspace_as_system(schema_name):
+            run_job(schema_name, uuid.UUID(job_id))
+    finally:
+        set_request_id("-")
+        current().reset_to_public()
+
+
+def sync_templates() -> None:
+    """Carry an edit of the device templates into every workspace."""
+    sync()

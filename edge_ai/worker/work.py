@@ -1,0 +1,131 @@
+"""From a job's row to what the engine is told: its spec, and a folder with copies of its input."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from edge_ai import storage
+from edge_ai.engine.plan import plan_optimization
+from edge_ai.engine.spec import (
+    AnalyzeSpec,
+    BenchmarkSpec,
+    Format,
+    OptimizationLevel,
+    OptimizeSpec,
+    Precision,
+    Spec,
+)
+from edge_ai.models import AnalysisJob, BenchmarkRun, Dataset, Job, JobKind, Model, ModelStatus, OptimizationJob
+from edge_ai.sandbox import Limits
+from edge_ai.services.datasets import header_of
+from edge_ai.services.readiness import require_usable
+
+EXTENSIONS = {
+    "onnx": ".onnx",
+    "tflite": ".tflite",
+    "keras": ".keras",
+    "saved_model": ".zip",
+    "openvino": ".zip",
+    "ort": ".ort",
+    "coreml": ".zip",
+    "ncnn": ".zip",
+    "gguf": ".gguf",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One attempt at a job."""
+
+    spec: Spec
+    limits: Limits
+
+
+def prepare(job: Job, folder: Path) -> Work:
+    """Copy the job's input into ``folder`` and say what to do with it.
+
+    Raises
+    ------
+    EngineError
+        What can be seen to be impossible now that the model's analysis is there.
+    """
+    if job.kind == JobKind.ANALYSIS:
+        model = AnalysisJob.objects.select_related("model").get(pk=job.pk).model
+        Model.objects.filter(pk=model.pk, status=ModelStatus.UPLOADED).update(status=ModelStatus.ANALYZING)
+        spec: Spec = AnalyzeSpec(model_path=_model(model, folder), format=Format(model.format))
+    elif job.kind == JobKind.OPTIMIZATION:
+        spec = _optimize(OptimizationJob.objects.select_related("model", "device_profile", "dataset").get(pk=job.pk), folder)
+    else:
+        spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
+    return Work(spec=spec, limits=_limits(job))
+
+
+def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
+    model = job.model
+    require_usable(model)
+    plan_optimization(
+        analysis=model.analysis or {},
+        size_bytes=model.size_bytes,
+        source_format=Format(model.format),
+        target_format=Format(job.target_format),
+        precision=Precision(job.precision),
+        optimization_level=OptimizationLevel(job.optimization_level),
+        options=job.options,
+        device=job.device_profile.facts,
+        dataset=header_of(job.dataset),
+    )
+    return OptimizeSpec(
+        model_path=_model(model, folder),
+        source_format=Format(model.format),
+        target_format=Format(job.target_format),
+        precision=Precision(job.precision),
+        optimization_level=OptimizationLevel(job.optimization_level),
+        dataset_path=_dataset(job.dataset, folder),
+        options=job.options,
+    )
+
+
+def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
+    require_usable(job.model)
+    baseline = None
+    if job.baseline is not None and job.baseline.samples_blob_id is not None:
+        baseline = "baseline-samples.npz"
+        storage.copy_out(job.baseline.samples_blob_id, folder / baseline)
+    return BenchmarkSpec(
+        model_path=_model(job.model, folder),
+        format=Format(job.model.format),
+        threads=job.threads,
+        batch_size=job.batch_size,
+        warmup=job.warmup,
+        min_seconds=job.min_seconds,
+        max_seconds=job.max_seconds,
+        dataset_path=_dataset(job.dataset, folder),
+        profile_operators=job.profile_operators,
+        cpus=settings.BENCHMARK_CPUS,
+        baseline_samples_path=baseline,
+    )
+
+
+def _model(model: Model, folder: Path) -> str:
+    name = "model" + EXTENSIONS.get(model.format, ".bin")
+    storage.copy_out(model.sha256, folder / name)
+    return name
+
+
+def _dataset(dataset: Dataset | None, folder: Path) -> str | None:
+    if dataset is None:
+        return None
+    storage.copy_out(dataset.sha256, folder / "dataset.npz")
+    return "dataset.npz"
+
+
+def _limits(job: Job) -> Limits:
+    cpus = None
+    if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
+        # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
+        cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
+    return Limits(wall_seconds=settings.JOB_WALL_SECONDS, memory_bytes=settings.ENGINE_MEMORY_BYTES, cpus=cpus)
