@@ -5,6 +5,7 @@ It waits without using the processor for the users' lock, which the kernel gives
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -14,11 +15,12 @@ import time
 from pathlib import Path
 
 from config.embedded_postgres import locks, processes
-from config.embedded_postgres.layout import EmbeddedPostgresError, Layout, open_private, tail
+from config.embedded_postgres.layout import EmbeddedPostgresError, Layout, create_private, open_private, tail
 
 KEPT_LOG_FILES = 4
 PRUNE_EVERY_S = 60
 STOP_TIMEOUT_S = 30
+NOT_POSTED = "The process that stops the embedded PostgreSQL in the end could not be started"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -30,16 +32,16 @@ def post(layout: Layout, cluster: str, grace_s: float) -> None:
     with locks.transient(layout.guard_lock) as descriptor:
         if not locks.try_lock(descriptor, fcntl.LOCK_EX):
             return
-        command = [sys.executable, "-S", "-P", "-m", "config.embedded_postgres", "guard", str(layout.base)]
+        command = [sys.executable, "-S", "-m", "config.embedded_postgres", "guard", str(layout.base)]
         command += ["--grace", str(grace_s), "--cluster", cluster, "--lock", str(descriptor)]
-        log = open_private(layout.guard_log)
+        layout.guard_log.unlink(missing_ok=True)
+        log = create_private(layout.guard_log)
         try:
-            os.ftruncate(log, 0)
             # It leaves at once a child of its own, so that no caller has to collect the guard when it ends.
             left = subprocess.run(
                 command,
-                cwd="/",
-                env={"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath},
+                cwd=PROJECT,
+                env={"PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -47,24 +49,26 @@ def post(layout: Layout, cluster: str, grace_s: float) -> None:
                 start_new_session=True,
                 timeout=60,
             )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EmbeddedPostgresError(f"{NOT_POSTED}: {error}") from error
         finally:
             os.close(log)
         if left.returncode != 0:
-            raise EmbeddedPostgresError(
-                f"The process that stops the embedded PostgreSQL could not be started.\n{tail(layout.guard_log)}"
-            )
+            raise EmbeddedPostgresError(f"{NOT_POSTED}.\n{tail(layout.guard_log)}")
 
 
 def prune_logs(layout: Layout) -> None:
     """Keep the newest log files of the server, which begins a new one at each start and when one gets large."""
-    for path in sorted(layout.log.glob("postgresql-*.log"))[:-KEPT_LOG_FILES]:
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # tidying; the next time will do
+        for path in sorted(layout.log.glob("postgresql-*.log"))[:-KEPT_LOG_FILES]:
+            path.unlink(missing_ok=True)
 
 
 def run(layout: Layout, cluster: str, grace_s: float, lock: int) -> None:
     """Stand guard in a process of its own; return in the process that was called."""
     if os.fork():
         return
+    os.chdir("/")
     os.set_inheritable(lock, False)
     signal.signal(signal.SIGALRM, lambda _signal, _frame: prune_logs(layout))
     signal.setitimer(signal.ITIMER_REAL, PRUNE_EVERY_S, PRUNE_EVERY_S)

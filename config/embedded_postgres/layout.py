@@ -65,32 +65,37 @@ def socket_dir(data_dir: Path) -> Path:
 
     Inside the data folder the socket is seen wherever the data is (systemd's PrivateTmp, containers that share a
     volume), no cleaner of temporary files removes it, and no other account can take its name. It holds for root as
-    well: whoever runs the server has to reach the data folder anyway. Only a path too long for a socket goes to
-    ``/tmp``. Environment variables (XDG_RUNTIME_DIR, TMPDIR) have no say, because cron, sudo and a login shell set them
-    differently.
+    well: whoever runs the server has to reach the data folder anyway. Only a path that is too long for a socket, or has
+    a comma, which libpq takes for the next host, leads to ``/tmp``. Environment variables (XDG_RUNTIME_DIR, TMPDIR)
+    have no say, because cron, sudo and a login shell set them differently.
     """
     base = data_dir.expanduser().resolve()
     inside = base / "run"
-    if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES and "," not in str(inside):
         return inside
     tag = hashlib.sha256(os.fsencode(base)).hexdigest()[:16]
     return Path("/tmp") / f"studio-pg-{tag}"  # noqa: S108 - its owner is checked before every use
 
 
 def open_private(path: Path) -> int:
-    """Open ``path`` for reading and writing, made when missing, for its owner only.
-
-    A file that root makes in somebody's folder goes to that somebody, who could not use the folder any more otherwise.
-    """
+    """Open ``path`` for reading and writing, made when missing, for its owner only."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags)
     except FileNotFoundError:
         pass
     try:
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        return create_private(path)
     except FileExistsError:
         return os.open(path, flags)
+
+
+def create_private(path: Path) -> int:
+    """Make ``path``, which must not exist, for its owner only.
+
+    A file that root makes in somebody's folder goes to that somebody, who could not use the folder any more otherwise.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -110,7 +115,7 @@ def make_password(layout: Layout) -> str:
     password = secrets.token_urlsafe(32)
     draft = layout.base / "password.new"
     draft.unlink(missing_ok=True)
-    with os.fdopen(open_private(draft), "w") as stream:
+    with os.fdopen(create_private(draft), "w") as stream:
         stream.write(password)
         stream.flush()
         os.fsync(stream.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ ANSWER_TIMEOUT_S = 5
 PROTOCOL_3_0 = 196608
 CANNOT_CONNECT_NOW = b"57P03"  # starting up, shutting down, or in recovery
 POLL_S = 0.02
+ORPHAN_PATIENCE_S = 3
 ShutdownMode = Literal["smart", "fast", "immediate"]
 SIGNALS: dict[ShutdownMode, signal.Signals] = {
     "smart": signal.SIGTERM,
@@ -91,8 +93,8 @@ def find(layout: Layout, cluster: str) -> Processes:
     CAP_SYS_PTRACE may not read it. Where there is no ``/proc``, the recorded number has to do.
     """
     if not can_list_processes():
-        pid = _recorded_pid(layout)
-        return Processes(postmaster=pid if pid is not None and _exists(pid) else None, children=())
+        absent = probe(layout.sockets) is State.ABSENT
+        return Processes(postmaster=None if absent else _recorded_pid(layout), children=())
     postmaster, children = None, []
     for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
         command = _command(pid)
@@ -108,16 +110,6 @@ def _is_postmaster(command: bytes, cluster: str) -> bool:
     return arguments[0].endswith(b"postgres") and f"cluster_name={cluster}".encode() in arguments
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     """Wait for a condition; tell whether it came true in time."""
     deadline = time.monotonic() + timeout_s
@@ -131,15 +123,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 def shut_down(layout: Layout, cluster: str, mode: ShutdownMode, *, timeout_s: float) -> None:
     """Stop the server called ``cluster`` if it runs, and wait until none of its processes is left."""
     postmaster = find(layout, cluster).postmaster
-    if postmaster is not None:
-        try:
-            os.kill(postmaster, SIGNALS[mode])
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL (process {postmaster}) belongs to another account, which has to stop it."
-            ) from None
+    if postmaster is None:
+        remove_orphans(layout, cluster)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(postmaster, SIGNALS[mode])
     if not wait_until(lambda: find(layout, cluster) == Processes(postmaster=None, children=()), timeout_s):
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL (process {postmaster}) did not stop within {timeout_s:.0f} s of a {mode} "
@@ -147,19 +135,17 @@ def shut_down(layout: Layout, cluster: str, mode: ShutdownMode, *, timeout_s: fl
         )
 
 
-def remove_orphans(layout: Layout, cluster: str, *, patience_s: float) -> None:
+def remove_orphans(layout: Layout, cluster: str) -> None:
     """Wait until no process of a dead server is left, and in the end kill those that do not notice.
 
     PostgreSQL's processes leave when their postmaster is gone, but a long query first runs to its end. As long as one
     is there, a new server must not touch the data. Killing them loses nothing: the new server recovers in any case.
     """
-    if wait_until(lambda: not find(layout, cluster).children, patience_s):
+    if wait_until(lambda: not find(layout, cluster).children, ORPHAN_PATIENCE_S):
         return
     for pid in find(layout, cluster).children:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     if not wait_until(lambda: not find(layout, cluster).children, 10):
         raise EmbeddedPostgresError(
             f"Processes of a PostgreSQL that was killed still use {layout.pgdata} and cannot be ended: "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shlex
 import shutil
+import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +21,8 @@ from config.embedded_postgres.layout import (
     PORT,
     EmbeddedPostgresError,
     Layout,
+    create_private,
     make_password,
-    open_private,
     read_password,
     tail,
 )
@@ -27,7 +31,6 @@ from config.embedded_postgres.processes import ShutdownMode, State
 # Longer than crash recovery of a small database takes on a slow disk.
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
-ORPHAN_PATIENCE_S = 3
 LOG_FILE_KB = 5 * 1024
 
 SETTINGS = {
@@ -46,6 +49,7 @@ SETTINGS = {
     "log_rotation_size": f"{LOG_FILE_KB}kB",
     "log_truncate_on_rotation": "off",
 }
+UNSAFE_IN_SHELL = frozenset('"$`\\\n')
 # A power cut may lose everything: for tests.
 FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -81,8 +85,7 @@ def ensure(data_dir: Path, *, fast: bool = False, grace_s: float = 5.0) -> Serve
         When there is no server to run, or it does not start.
     """
     layout = Layout.of(data_dir)
-    with locks.process_lock:
-        _check_owner(layout)
+    with locks.process_lock, _errors_in_words(layout):
         server = _attach(layout, grace_s)
         if server is not None:
             return server
@@ -104,8 +107,8 @@ def stop(data_dir: Path, *, mode: ShutdownMode = "fast") -> None:
     layout = Layout.of(data_dir)
     if not layout.base.exists():
         return
-    _check_owner(layout)
-    with locks.process_lock, locks.exclusive(layout.start_lock, timeout_s=STOP_TIMEOUT_S + START_TIMEOUT_S):
+    timeout_s = STOP_TIMEOUT_S + START_TIMEOUT_S
+    with locks.process_lock, _errors_in_words(layout), locks.exclusive(layout.start_lock, timeout_s=timeout_s):
         password = read_password(layout)
         if password is not None:
             processes.shut_down(layout, layout.cluster_name(password), mode, timeout_s=STOP_TIMEOUT_S)
@@ -114,26 +117,29 @@ def stop(data_dir: Path, *, mode: ShutdownMode = "fast") -> None:
 def is_running(data_dir: Path) -> bool:
     """Tell whether the server of ``data_dir`` takes connections."""
     layout = Layout.of(data_dir)
-    try:
+    with _errors_in_words(layout):
         return read_password(layout) is not None and processes.probe(layout.sockets) is State.READY
-    except PermissionError:
+
+
+@contextmanager
+def _errors_in_words(layout: Layout) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
         _check_owner(layout)
-        raise
+        raise EmbeddedPostgresError(f"The database folder {layout.base} cannot be used: {error}.") from error
+    except OSError as error:
+        raise EmbeddedPostgresError(f"The database folder {layout.base} cannot be used: {error}.") from error
 
 
 def _check_owner(layout: Layout) -> None:
-    """Refuse, in words, a folder that belongs to somebody else."""
-    try:
+    with contextlib.suppress(OSError):
         owner = layout.base.stat().st_uid
-    except FileNotFoundError:
-        return
-    except PermissionError as error:
-        raise EmbeddedPostgresError(f"The database folder {layout.base} cannot be reached: {error}.") from error
-    if os.geteuid() not in {0, owner}:
-        raise EmbeddedPostgresError(
-            f"The database folder {layout.base} belongs to {_account_name(owner)}, and this process runs as "
-            f"{_account_name(os.geteuid())}. Run it as {_account_name(owner)}, or use another data folder."
-        )
+        if os.geteuid() not in {0, owner}:
+            raise EmbeddedPostgresError(
+                f"The database folder {layout.base} belongs to {_account_name(owner)}, and this process runs as "
+                f"{_account_name(os.geteuid())}. Run it as {_account_name(owner)}, or use another data folder."
+            ) from None
 
 
 def _account_name(uid: int) -> str:
@@ -153,37 +159,41 @@ def _attach(layout: Layout, grace_s: float) -> Server | None:
     if password is None or processes.probe(layout.sockets) is not State.READY:
         return None
     if layout.sockets.parent != layout.base:
-        _check_sockets(layout, layout.pgdata.stat().st_uid)
+        _check_folder(layout.sockets, layout.pgdata.stat().st_uid)
     guard.post(layout, layout.cluster_name(password), grace_s)
     return Server(socket_dir=layout.sockets, port=PORT, admin_user=ADMIN_USER, admin_password=password)
 
 
-def _check_sockets(layout: Layout, uid: int) -> None:
-    """Refuse a socket folder in ``/tmp`` that somebody else has put there."""
-    found = layout.sockets.lstat()
-    if layout.sockets.is_symlink() or found.st_uid != uid:
+def _check_folder(folder: Path, uid: int) -> None:
+    """Refuse a folder that is not the server's: in ``/tmp`` anybody could put one in its place."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
         raise EmbeddedPostgresError(
-            f"{layout.sockets} belongs to {_account_name(found.st_uid)} instead of {_account_name(uid)}. Remove it, or "
-            "use a data folder with a shorter path, which keeps its socket to itself."
+            f"{folder} should be a folder of {_account_name(uid)}, and belongs to {_account_name(found.st_uid)}. "
+            "Remove it; it holds no data, and is made again."
         )
 
 
 def _prepare_base(layout: Layout) -> None:
-    try:
-        layout.base.mkdir(parents=True, exist_ok=True)
-        # Another account, which runs the server for root, passes through the folder without seeing what is in it.
-        shared = os.geteuid() == 0 and layout.base.stat().st_uid == 0
-        layout.base.chmod(0o711 if shared else 0o700)
-    except OSError as error:
-        raise EmbeddedPostgresError(f"The database folder {layout.base} cannot be made: {error}.") from error
+    if UNSAFE_IN_SHELL.intersection(str(layout.base)):
+        raise EmbeddedPostgresError(
+            f"The database folder {layout.base} cannot be used: pg_ctl hands its path to a shell without protecting "
+            "quotation marks, dollar signs, backquotes, backslashes and line breaks."
+        )
+    layout.base.mkdir(parents=True, exist_ok=True)
+    # Another account, which runs the server for root, passes through the folder without seeing what is in it.
+    shared = os.geteuid() == 0 and layout.base.stat().st_uid == 0
+    layout.base.chmod(0o711 if shared else 0o700)
 
 
 def _start(layout: Layout, *, fast: bool) -> None:
     """Start the server; the caller holds the start lock."""
+    password = read_password(layout)
+    if password is not None and _wait_for_settled(layout, layout.cluster_name(password)):
+        return
     installation = choose_installation(layout)
     account = choose_account(installation, layout)
     initialised = (layout.pgdata / "PG_VERSION").exists()
-    password = read_password(layout)
     if password is None:
         if initialised:
             raise EmbeddedPostgresError(
@@ -192,14 +202,12 @@ def _start(layout: Layout, *, fast: bool) -> None:
             )
         password = make_password(layout)
     cluster = layout.cluster_name(password)
-    if _wait_for_settled(layout, cluster):
-        return
     _make_folder(layout.log, account)
     if not initialised:
-        _initialise(layout, installation, account, fast=fast)
+        _initialise(layout, installation, account, password, fast=fast)
+    if processes.can_list_processes():
+        _clear_remains(layout, account, cluster)
     _make_folder(layout.sockets, account)
-    _check_sockets(layout, account.uid)
-    _clear_remains(layout, cluster)
     _launch(layout, installation, account, cluster, fast=fast)
 
 
@@ -214,7 +222,9 @@ def _wait_for_settled(layout: Layout, cluster: str) -> bool:
     found = processes.find(layout, cluster).postmaster
     if found is None:
         return False
-    if not processes.wait_until(settled, START_TIMEOUT_S):
+    # Without a socket there is nothing to wait for but the moments of starting and stopping.
+    patience_s = 15 if processes.probe(layout.sockets) is State.ABSENT else START_TIMEOUT_S
+    if not processes.wait_until(settled, patience_s):
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL runs (process {found}) but does not answer on {layout.sockets}: "
             f"it hangs, or its socket was removed. Stop it: python -m config.embedded_postgres stop "
@@ -224,23 +234,26 @@ def _wait_for_settled(layout: Layout, cluster: str) -> bool:
 
 
 def _make_folder(folder: Path, account: Account) -> None:
-    try:
+    with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    if account.uid != os.geteuid():
-        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+        if account.uid != os.geteuid():
+            descriptor = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                os.fchown(descriptor, account.uid, account.gid)
+            finally:
+                os.close(descriptor)
+    _check_folder(folder, account.uid)
 
 
-def _initialise(layout: Layout, installation: Installation, account: Account, *, fast: bool) -> None:
+def _initialise(layout: Layout, installation: Installation, account: Account, password: str, *, fast: bool) -> None:
     """Make an empty cluster beside its place and move it there whole, so that a crash leaves no half of one."""
     draft, secret = layout.base / "pgdata.new", layout.base / "initdb.password"
     shutil.rmtree(draft, ignore_errors=True)
     secret.unlink(missing_ok=True)
     _make_folder(draft, account)
-    descriptor = open_private(secret)
+    descriptor = create_private(secret)
     try:
-        os.write(descriptor, (read_password(layout) or "").encode())
+        os.write(descriptor, password.encode())
         if account.uid != os.geteuid():
             os.fchown(descriptor, account.uid, account.gid)
         # From version 17 on PostgreSQL brings a Unicode locale that no update of the operating system changes.
@@ -280,18 +293,20 @@ def _initialise(layout: Layout, installation: Installation, account: Account, *,
     draft.rename(layout.pgdata)
 
 
-def _clear_remains(layout: Layout, cluster: str) -> None:
+def _clear_remains(layout: Layout, account: Account, cluster: str) -> None:
     """Remove what a killed server has left; only called when it is known not to run.
 
     PostgreSQL looks at the process number in these files, and takes a zombie, or an unrelated process of the same
     account that got the number after a reboot, for a running server.
     """
-    if not processes.can_list_processes():
-        return
-    processes.remove_orphans(layout, cluster, patience_s=ORPHAN_PATIENCE_S)
+    processes.remove_orphans(layout, cluster)
     (layout.pgdata / "postmaster.pid").unlink(missing_ok=True)
-    for remain in layout.sockets.glob(".s.PGSQL.*"):
-        remain.unlink(missing_ok=True)
+    if layout.sockets.parent == layout.base:
+        shutil.rmtree(layout.sockets, ignore_errors=True)
+    elif layout.sockets.exists():
+        _check_folder(layout.sockets, account.uid)
+        for remain in layout.sockets.glob(".s.PGSQL.*"):
+            remain.unlink(missing_ok=True)
 
 
 def _launch(layout: Layout, installation: Installation, account: Account, cluster: str, *, fast: bool) -> None:
