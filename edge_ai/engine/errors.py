@@ -1,0 +1,196 @@
+"""What can go wrong, each with a stable code, a sentence, and what to do about it. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class EngineError(Exception):
+    """Something went wrong that a person can be told about.
+
+    Parameters
+    ----------
+    message
+        What happened, in a sentence, without names of our own code.
+    code
+        A key of :data:`CODES`.
+    fix
+        What to do about it.
+    details
+        Facts for programs, ready for JSON.
+    field
+        Which field of the request is at fault.
+    retryable
+        Whether the same attempt may succeed when it is made again; ``None`` for the class's own answer.
+    """
+
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        fix: str = "",
+        details: Mapping[str, Any] | None = None,
+        field: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.fix = fix
+        self.details = dict(details) if details else None
+        self.field = field
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+
+class UserInputError(EngineError):
+    """What was given cannot be used: a file, a data set, a value."""
+
+
+class UnsupportedError(EngineError):
+    """What was asked for can never work. ``details["nearest"]`` says what does."""
+
+
+class ParityError(EngineError):
+    """The variant does not compute what its source computes."""
+
+
+class ResourceError(EngineError):
+    """Memory, time or disk ran out."""
+
+
+class InternalError(EngineError):
+    """Our own fault, or the machine's; another attempt may succeed."""
+
+    default_retryable: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCode:
+    """A stable code: what it is called, what it means, what helps."""
+
+    title: str
+    meaning: str
+    fix: str
+
+
+def _code(title: str, meaning: str, fix: str) -> ErrorCode:
+    return ErrorCode(title=title, meaning=meaning, fix=fix)
+
+
+CODES: dict[str, ErrorCode] = {
+    "model_unreadable": _code(
+        "Not a readable model",
+        "The file is not a model of a known format, or it is damaged or cut short.",
+        "Export the model again and upload the whole file.",
+    ),
+    "external_data_missing": _code(
+        "Weights are missing",
+        "The ONNX file keeps its weights in another file that was not uploaded with it.",
+        "Save the model with its weights inside: onnx.save(model, path, save_as_external_data=False).",
+    ),
+    "model_unsafe": _code(
+        "Refused for safety",
+        "The file could run code, read foreign files or unpack to an absurd size when it is loaded.",
+        "Export the plain network without custom code, pickles or paths outside its folder.",
+    ),
+    "unsupported_operator": _code(
+        "Operator not supported",
+        "The target cannot run one of the model's operators.",
+        "Choose the target that the answer names, or replace the operator.",
+    ),
+    "unsupported_conversion": _code(
+        "No way between these formats",
+        "The studio cannot make the target format from this model.",
+        "Choose the target format that the answer names as nearest.",
+    ),
+    "unsupported_precision": _code(
+        "Precision not supported",
+        "The target format or the device cannot use this precision.",
+        "Choose the precision that the answer names as nearest.",
+    ),
+    "nothing_to_quantize": _code(
+        "Nothing to quantize",
+        "The model has no weights or operators that this precision would change.",
+        "Keep the model as it is, or choose another precision.",
+    ),
+    "dataset_required": _code(
+        "A data set is needed",
+        "This precision is calibrated, and that takes samples of what the model will see.",
+        "Give a data set of 50 to 300 representative samples, or choose int8_dynamic.",
+    ),
+    "dataset_mismatch": _code(
+        "Data set and model do not match",
+        "The data set's arrays do not have the names, shapes or types of the model's inputs.",
+        "Save one array for each input, under the input's name; the answer lists what is expected.",
+    ),
+    "dataset_unreadable": _code(
+        "Not a readable data set",
+        "The file is not an .npz archive of plain arrays.",
+        "Save it with numpy.savez_compressed(path, input_name=array, labels=labels).",
+    ),
+    "parity_failed": _code(
+        "The variant computes something else",
+        "The outputs of the variant differ too much from those of the model it was made from.",
+        "Try fp16 or int8_dynamic, or calibrate with more representative samples.",
+    ),
+    "resource_limit": _code(
+        "Too much memory or time",
+        "The job needed more memory or time than one job may use.",
+        "Try a smaller model, a smaller data set or a shorter budget; an operator can raise the limits.",
+    ),
+    "engine_crashed": _code(
+        "The engine crashed",
+        "The process that worked on the model ended without an answer.",
+        "The model may be damaged; the job's log may say more.",
+    ),
+    "file_too_large": _code("Too large", "The upload is larger than is accepted.", "Send a smaller file."),
+    "quota_exceeded": _code("Quota used up", "The workspace has used what it may.", "Delete what is no longer needed."),
+    "worker_lost": _code(
+        "The worker was lost",
+        "The worker that ran the job stopped answering, each time it was tried.",
+        "Run the job again; if it happens every time, the model may need more memory than the machine has.",
+    ),
+    "cancelled": _code("Cancelled", "Somebody cancelled the job.", "Run it again with Retry."),
+    "dependency_failed": _code(
+        "What it waited for failed",
+        "The job waited for another one, such as the model's analysis, which did not succeed.",
+        "Mend what the answer names, then submit the job again.",
+    ),
+    "device_not_here": _code(
+        "The device is not here",
+        "A benchmark measures, and this studio has no access to a machine of that kind.",
+        "Benchmark on “This machine”.",
+    ),
+    "invalid_request": _code(
+        "The request is not valid", "A field is missing or has a value that is not accepted.", "Mend the fields named."
+    ),
+    "parse_error": _code("Not readable", "The body could not be parsed.", "Send valid JSON or a well-formed form."),
+    "not_authenticated": _code(
+        "Sign in first", "No valid key or session came with the request.", "Send Authorization: Bearer <api key>."
+    ),
+    "permission_denied": _code(
+        "Not allowed", "Your role or the key's scope does not allow this.", "Ask the owner, or use a key with more scope."
+    ),
+    "not_found": _code("Not found", "There is nothing at this address that you may see.", "Check the id and the workspace."),
+    "workspace_required": _code(
+        "Which workspace?", "You belong to several workspaces and named none.", "Send X-Tenant-ID: <workspace>."
+    ),
+    "method_not_allowed": _code("Method not allowed", "The address does not take this method.", "See the API reference."),
+    "not_acceptable": _code("Not acceptable", "No representation of the kind asked for.", "Accept application/json."),
+    "conflict": _code("Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."),
+    "precondition_failed": _code("Changed meanwhile", "The object has changed since you read it.", "Read it again."),
+    "unsupported_media_type": _code(
+        "Unsupported media type", "The body's type is not accepted here.", "Send JSON, or a form where a file is sent."
+    ),
+    "rate_limited": _code("Too many requests", "The rate limit is reached.", "Wait as long as Retry-After says."),
+    "storage_full": _code("Storage is full", "There is no room for the file.", "Tell the operator."),
+    "not_ready": _code("Not ready", "The studio cannot work yet.", "Try again in a moment."),
+    "internal_error": _code(
+        "Something unexpected happened", "The fault is ours; it was logged.", "Try again; report the request id if it stays."
+    ),
+}

@@ -1,0 +1,188 @@
+"""What can be asked of the engine, with its bounds. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar, cast
+
+from edge_ai.engine.errors import UserInputError
+
+MAX_UPLOAD_BYTES = 2 * 1024**3
+MAX_DATASET_BYTES = 10**9
+MAX_DATASET_SAMPLES = 10_000
+MAX_THREADS = 256
+MAX_BATCH_SIZE = 1024
+MAX_WARMUP = 10_000
+MIN_BENCHMARK_SECONDS = 0.1
+MAX_BENCHMARK_SECONDS = 600.0
+MAX_OPTIONS = 50
+
+
+class Format(StrEnum):
+    """What a model file is."""
+
+    ONNX = "onnx"
+    TFLITE = "tflite"
+    KERAS = "keras"
+    SAVED_MODEL = "saved_model"
+    OPENVINO = "openvino"
+    ORT = "ort"
+    COREML = "coreml"
+    NCNN = "ncnn"
+    GGUF = "gguf"
+    TENSORRT = "tensorrt"
+    OTHER = "other"
+
+
+class Precision(StrEnum):
+    """How numbers are kept."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8_dynamic"
+    INT16X8 = "int16x8"
+    INT4 = "int4"
+    FP8 = "fp8"
+    AUTO = "auto"
+
+
+class OptimizationLevel(StrEnum):
+    """What a variant is chosen for."""
+
+    SPEED = "speed"
+    BALANCED = "balanced"
+    SIZE = "size"
+
+
+class DatasetKind(StrEnum):
+    """What a data set is for."""
+
+    CALIBRATION = "calibration"
+    EVALUATION = "evaluation"
+    BOTH = "both"
+
+
+def refuse(field_name: str, reason: str, fix: str) -> UserInputError:
+    """Return the error for a value that is out of bounds."""
+    return UserInputError(reason, code="invalid_request", fix=fix, field=field_name)
+
+
+def _within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if not math.isfinite(value) or not low <= value <= high:
+        raise refuse(name, f"{name} is {value}; it must be between {low:g} and {high:g}.", "Give a value in that range.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeSpec:
+    """Read a model file and say what it holds."""
+
+    kind: ClassVar[str] = "analyze"
+    model_path: str
+    format: Format
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeSpec:
+    """Make a variant of a model."""
+
+    kind: ClassVar[str] = "optimize"
+    model_path: str
+    source_format: Format
+    target_format: Format
+    precision: Precision
+    optimization_level: OptimizationLevel = OptimizationLevel.BALANCED
+    dataset_path: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.options) > MAX_OPTIONS:
+            raise refuse("options", f"There are {len(self.options)} options; at most {MAX_OPTIONS} are read.", "Send fewer.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSpec:
+    """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to."""
+
+    kind: ClassVar[str] = "benchmark"
+    model_path: str
+    format: Format
+    threads: int | None = None
+    batch_size: int = 1
+    warmup: int | None = None
+    min_seconds: float = 3.0
+    max_seconds: float = 60.0
+    dataset_path: str | None = None
+    profile_operators: bool = True
+    cpus: tuple[int, ...] | None = None
+    baseline_samples_path: str | None = None
+
+    def __post_init__(self) -> None:
+        _within("threads", self.threads, 1, MAX_THREADS)
+        _within("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
+        _within("warmup", self.warmup, 0, MAX_WARMUP)
+        _within("min_seconds", self.min_seconds, MIN_BENCHMARK_SECONDS, MAX_BENCHMARK_SECONDS)
+        _within("max_seconds", self.max_seconds, MIN_BENCHMARK_SECONDS, MAX_BENCHMARK_SECONDS)
+        if self.max_seconds < self.min_seconds:
+            raise refuse(
+                "max_seconds",
+                f"max_seconds ({self.max_seconds:g}) is less than min_seconds ({self.min_seconds:g}).",
+                "Let max_seconds be at least min_seconds.",
+            )
+
+
+Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec
+SPECS: dict[str, type[AnalyzeSpec] | type[OptimizeSpec] | type[BenchmarkSpec]] = {
+    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec)
+}
+E = TypeVar("E", bound=StrEnum)
+_ENUMS: dict[str, type[StrEnum]] = {
+    "format": Format,
+    "source_format": Format,
+    "target_format": Format,
+    "precision": Precision,
+    "optimization_level": OptimizationLevel,
+}
+
+
+def spec_to_json(spec: Spec) -> dict[str, object]:
+    """Return the JSON object of a spec."""
+    return {"kind": spec.kind, **asdict(spec)}
+
+
+def spec_from_json(data: Mapping[str, Any]) -> Spec:
+    """Return the spec that a JSON object describes.
+
+    Raises
+    ------
+    UserInputError
+        ``invalid_request``, naming the field.
+    """
+    kind = data.get("kind")
+    if kind not in SPECS:
+        raise refuse("kind", f"kind is {kind!r}; it must be one of {', '.join(SPECS)}.", "Name a kind of work.")
+    known = {item.name for item in fields(SPECS[kind])}
+    given: dict[str, Any] = {name: value for name, value in data.items() if name != "kind"}
+    for name in given.keys() - known:
+        raise refuse(name, f"{name} is not a field of {kind}.", "Leave it out.")
+    for name, enum in _ENUMS.items():
+        if name in given:
+            given[name] = _enum(enum, name, given[name])
+    if given.get("cpus") is not None:
+        given["cpus"] = tuple(int(cpu) for cpu in given["cpus"])
+    try:
+        return cast(Spec, SPECS[kind](**given))
+    except TypeError as error:
+        raise refuse("kind", f"The description of the work is incomplete: {error}.", "Give every field.") from None
+
+
+def _enum(enum: type[E], name: str, value: object) -> E:
+    try:
+        return enum(str(value))
+    except ValueError:
+        raise refuse(name, f"{name} is {value!r}; it must be one of {', '.join(enum)}.", "Use one of these.") from None
