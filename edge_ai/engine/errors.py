@@ -174,15 +174,23 @@ CODES: dict[str, ErrorCode] = {
         "Sign in first", "No valid key or session came with the request.", "Send Authorization: Bearer <api key>."
     ),
     "permission_denied": _code(
-        "Not allowed", "Your role or the key's scope does not allow this.", "Ask the owner, or use a key with more scope."
+        "Not allowed",
+        "Your role or the key's scope does not allow this.",
+        "Ask the owner, or use a key with more scope.",
     ),
-    "not_found": _code("Not found", "There is nothing at this address that you may see.", "Check the id and the workspace."),
+    "not_found": _code(
+        "Not found", "There is nothing at this address that you may see.", "Check the id and the workspace."
+    ),
     "workspace_required": _code(
         "Which workspace?", "You belong to several workspaces and named none.", "Send X-Tenant-ID: <workspace>."
     ),
-    "method_not_allowed": _code("Method not allowed", "The address does not take this method.", "See the API reference."),
+    "method_not_allowed": _code(
+        "Method not allowed", "The address does not take this method.", "See the API reference."
+    ),
     "not_acceptable": _code("Not acceptable", "No representation of the kind asked for.", "Accept application/json."),
-    "conflict": _code("Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."),
+    "conflict": _code(
+        "Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."
+    ),
     "precondition_failed": _code("Changed meanwhile", "The object has changed since you read it.", "Read it again."),
     "unsupported_media_type": _code(
         "Unsupported media type", "The body's type is not accepted here.", "Send JSON, or a form where a file is sent."
@@ -191,6 +199,8 @@ CODES: dict[str, ErrorCode] = {
     "storage_full": _code("Storage is full", "There is no room for the file.", "Tell the operator."),
     "not_ready": _code("Not ready", "The studio cannot work yet.", "Try again in a moment."),
     "internal_error": _code(
-        "Something unexpected happened", "The fault is ours; it was logged.", "Try again; report the request id if it stays."
+        "Something unexpected happened",
+        "The fault is ours; it was logged.",
+        "Try again; report the request id if it stays.",
     ),
 }

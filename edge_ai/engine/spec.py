@@ -75,7 +75,9 @@ def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
     if not math.isfinite(value) or not low <= value <= high:
-        raise refuse(name, f"{name} is {value}; it must be between {low:g} and {high:g}.", "Give a value in that range.")
+        raise refuse(
+            name, f"{name} is {value}; it must be between {low:g} and {high:g}.", "Give a value in that range."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,9 @@ class OptimizeSpec:
 
     def __post_init__(self) -> None:
         if len(self.options) > MAX_OPTIONS:
-            raise refuse("options", f"There are {len(self.options)} options; at most {MAX_OPTIONS} are read.", "Send fewer.")
+            raise refuse(
+                "options", f"There are {len(self.options)} options; at most {MAX_OPTIONS} are read.", "Send fewer."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,322 @@
+"""What a file is, by its content, with the standard library only.
+
+Cheap enough for the web process (a few reads at the beginning and the end, never the whole file), and careful: whatever is
+not recognised is refused with a word on what was found instead. A file that passes may still be damaged; its analysis, in
+the engine's own process, tells.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import stat
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.spec import MAX_DATASET_BYTES, MAX_DATASET_SAMPLES, Format
+
+OCTETS = "application/octet-stream"
+HEAD_BYTES = 512
+MAX_ZIP_ENTRIES = 2000
+MAX_ZIP_BYTES = 6 << 30
+MAX_ZIP_RATIO = 200
+RATIO_COUNTS_FROM_BYTES = 1 << 20
+MAX_NPY_HEADER_BYTES = 10_000
+MAX_ARRAYS = 64
+LABELS = "labels"
+#: ModelProto's top-level fields and their wire types.
+ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+ONNX_GRAPH, ONNX_IR_VERSION, ONNX_OPSETS = 7, 1, 8
+MAX_TOP_LEVEL_FIELDS = 4096
+#: What people upload by mistake, by its first bytes.
+STRANGERS: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x7fELF", "a Linux program"),
+    (b"MZ", "a Windows program"),
+    (b"<!DOCTYPE", "an HTML page"),
+    (b"<html", "an HTML page"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sniffed:
+    """What a file is taken for."""
+
+    format: Format
+    detail: str
+    mime_type: str = OCTETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySpec:
+    """An array of a data set; the first axis counts samples."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetHeader:
+    """What a data set's file says it holds."""
+
+    arrays: tuple[ArraySpec, ...]
+    samples: int
+    has_labels: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {
+            "arrays": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in self.arrays],
+            "samples": self.samples,
+            "has_labels": self.has_labels,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DatasetHeader:
+        """Return the header that :meth:`to_json` wrote."""
+        return cls(
+            arrays=tuple(ArraySpec(name=a["name"], dtype=a["dtype"], shape=tuple(a["shape"])) for a in data["arrays"]),
+            samples=data["samples"],
+            has_labels=data["has_labels"],
+        )
+
+
+def sniff_model(path: Path) -> Sniffed:
+    """Say what the model file at ``path`` is.
+
+    Raises
+    ------
+    UserInputError
+        ``model_unreadable`` with what was found instead; ``model_unsafe`` for pickles and archive bombs.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+        if head[4:8] == b"TFL3":
+            return Sniffed(format=Format.TFLITE, detail="a TensorFlow Lite flatbuffer")
+        if head[4:8] == b"ORTM":
+            return Sniffed(format=Format.ORT, detail="an ONNX Runtime flatbuffer")
+        if head[:4] == b"GGUF":
+            return Sniffed(format=Format.GGUF, detail="a GGUF file")
+        if head[:8] == b"\x89HDF\r\n\x1a\n":
+            return Sniffed(format=Format.KERAS, detail="a Keras HDF5 file")
+        if head[:4] == b"PK\x03\x04":
+            return _sniff_zip(path)
+        if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2:
+            raise UserInputError(
+                "The file is a Python pickle, which runs code when it is loaded.",
+                code="model_unsafe",
+                fix="Export the network to ONNX, for example with torch.onnx.export.",
+                field="file",
+            )
+        if size >= len(b"\x08\x01\x3a\x00") and _looks_like_onnx(stream, size):
+            return Sniffed(format=Format.ONNX, detail="an ONNX model")
+    raise unreadable(f"The file is not a model: it is {stranger(head)}.")
+
+
+def stranger(head: bytes) -> str:
+    """Say in words what a file that begins with ``head`` seems to be."""
+    for mark, name in STRANGERS:
+        if head[: len(mark)].lower() == mark.lower():
+            return name
+    if not head:
+        return "an empty file"
+    try:
+        text = head.decode("utf-8", errors="strict" if len(head) < HEAD_BYTES else "ignore")
+    except UnicodeDecodeError:
+        text = ""
+    if text and sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text):
+        return "a JSON document" if text.lstrip()[:1] in {"{", "["} else "a plain text file"
+    return "a file of no kind that is known here"
+
+
+def unreadable(message: str) -> UserInputError:
+    """Return the refusal of a file that is no model."""
+    return UserInputError(
+        message,
+        code="model_unreadable",
+        fix="Upload an ONNX, TensorFlow Lite, Keras or SavedModel (zip) file.",
+        field="file",
+    )
+
+
+def _looks_like_onnx(stream: IO[bytes], size: int) -> bool:
+    """Walk the top level of a protobuf, seeking over contents: is it a ModelProto, whole or cut short?"""
+    stream.seek(0)
+    seen: dict[int, int] = {}
+    for _ in range(MAX_TOP_LEVEL_FIELDS):
+        if stream.tell() >= size:
+            break
+        tag = _varint(stream)
+        if tag is None:
+            break
+        number, wire = tag >> 3, tag & 7
+        if ONNX_FIELDS.get(number) != wire:
+            return False
+        seen[number] = seen.get(number, 0) + 1
+        if wire == 0:
+            if _varint(stream) is None:
+                break
+            continue
+        length = _varint(stream)
+        if length is None:
+            break
+        if stream.tell() + length > size:
+            # Cut short inside the graph, after what comes before it in every exporter's file: an ONNX model, damaged.
+            return number == ONNX_GRAPH and ONNX_IR_VERSION in seen
+        stream.seek(length, 1)
+    return ONNX_GRAPH in seen
+
+
+def _varint(stream: IO[bytes]) -> int | None:
+    value = shift = 0
+    for _ in range(10):
+        byte = stream.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+        shift += 7
+    return None
+
+
+def _sniff_zip(path: Path) -> Sniffed:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = check_archive(archive, code="model_unsafe")
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise unreadable(f"The file begins like a zip archive, but cannot be read as one: {error}.") from None
+    if {"config.json", "metadata.json"} <= names:
+        return Sniffed(format=Format.KERAS, detail="a Keras 3 archive", mime_type="application/zip")
+    last = {name.rsplit("/", 1)[-1] for name in names}
+    if "saved_model.pb" in last:
+        return Sniffed(format=Format.SAVED_MODEL, detail="a zipped SavedModel", mime_type="application/zip")
+    if any(name.endswith(".npy") for name in last):
+        raise unreadable("The file is not a model: it is an archive of NumPy arrays.")
+    raise unreadable("The file is a zip archive with neither a Keras model nor a SavedModel in it.")
+
+
+def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:
+    """Return the names in an archive, in lower case, after refusing what no honest archive has.
+
+    Raises
+    ------
+    UserInputError
+        ``code``: links, devices, escaping paths, duplicates, encryption, absurd sizes or numbers.
+    """
+
+    def refuse(reason: str) -> UserInputError:
+        return UserInputError(f"The archive {reason}.", code=code, fix="Pack plain files only.", field="file")
+
+    entries = archive.infolist()
+    if len(entries) > MAX_ZIP_ENTRIES:
+        raise refuse(f"has {len(entries):,} entries; at most {MAX_ZIP_ENTRIES:,} are unpacked")
+    names: set[str] = set()
+    total = 0
+    for entry in entries:
+        name = entry.filename.replace("\\", "/")
+        if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in name.split("/") or "\0" in name:
+            raise refuse(f"has an entry outside its own folder ({name[:60]!r})")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise refuse(f"has a link or a device in it ({name[:60]!r})")
+        if name.lower() in names:
+            raise refuse(f"has two entries of one name ({name[:60]!r})")
+        if entry.flag_bits & 1:
+            raise refuse("is encrypted")
+        ratio = entry.file_size / max(1, entry.compress_size)
+        if entry.file_size > RATIO_COUNTS_FROM_BYTES and ratio > MAX_ZIP_RATIO:
+            raise refuse(f"unpacks to {ratio:.0f} times its size in {name[:60]!r}")
+        names.add(name.lower())
+        total += entry.file_size
+    if total > MAX_ZIP_BYTES:
+        raise refuse(f"unpacks to {total:,} bytes")
+    return names
+
+
+def read_dataset_header(path: Path) -> DatasetHeader:
+    """Read what a ``.npz`` holds from the archive's directory and the arrays' headers; no array is read.
+
+    Raises
+    ------
+    UserInputError
+        ``dataset_unreadable``.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, code="dataset_unreadable")
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            if not entries or len(entries) > MAX_ARRAYS or len(entries) != len(archive.infolist()):
+                raise _bad_dataset("The archive must hold NumPy arrays and nothing else, at most 64 of them.")
+            if sum(entry.file_size for entry in entries) > MAX_DATASET_BYTES * 4:
+                raise _bad_dataset("The arrays unpack to more than can be used.")
+            arrays = tuple(_array(archive, entry) for entry in entries)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
+        with path.open("rb") as stream:
+            found = stranger(stream.read(HEAD_BYTES))
+        raise _bad_dataset(f"The file is not an .npz archive ({error}); it looks like {found}.") from None
+    inputs = [array for array in arrays if array.name != LABELS]
+    if not inputs:
+        raise _bad_dataset("There are labels but no inputs.")
+    samples = inputs[0].shape[0] if inputs[0].shape else 0
+    for array in arrays:
+        first = array.shape[0] if array.shape else 0
+        if first != samples or first == 0:
+            raise _bad_dataset(
+                f"The first axis of each array counts samples, and they differ: {inputs[0].name!r} has {samples}, "
+                f"{array.name!r} has {first}."
+            )
+    if samples > MAX_DATASET_SAMPLES:
+        raise _bad_dataset(f"There are {samples:,} samples; at most {MAX_DATASET_SAMPLES:,} are used.")
+    return DatasetHeader(arrays=arrays, samples=samples, has_labels=len(inputs) != len(arrays))
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> ArraySpec:
+    name = entry.filename.removesuffix(".npy")
+    with archive.open(entry) as stream:
+        prefix = stream.read(8)
+        if prefix[:6] != b"\x93NUMPY" or prefix[6] not in (1, 2, 3):
+            raise _bad_dataset(f"{name!r} is not a NumPy array.")
+        wide = prefix[6] > 1
+        (length,) = struct.unpack("<I" if wide else "<H", stream.read(4 if wide else 2))
+        if length > MAX_NPY_HEADER_BYTES:
+            raise _bad_dataset(f"The header of {name!r} is too long.")
+        try:
+            header = ast.literal_eval(stream.read(length).decode("latin1").strip())
+            descr, shape = header["descr"], tuple(int(axis) for axis in header["shape"])
+        except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
+            raise _bad_dataset(f"The header of {name!r} cannot be read.") from None
+    return ArraySpec(name=name, dtype=_dtype(name, descr), shape=shape)
+
+
+_KINDS = {"f": "float", "i": "int", "u": "uint", "b": "bool", "U": "string", "S": "bytes"}
+
+
+def _dtype(name: str, descr: object) -> str:
+    match = re.fullmatch(r"[<>|=]([fiubUS])(\d+)", descr) if isinstance(descr, str) else None
+    if match is None:
+        raise _bad_dataset(f"{name!r} holds {descr!r}, which is not a plain type of number or text.")
+    kind = _KINDS[match[1]]
+    return kind if kind in {"bool", "string", "bytes"} else f"{kind}{8 * int(match[2])}"
+
+
+def _bad_dataset(message: str) -> UserInputError:
+    return UserInputError(
+        message,
+        code="dataset_unreadable",
+        fix="Save it with numpy.savez_compressed(path, input_name=array, labels=labels).",
+        field="file",
+    )
