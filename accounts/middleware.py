@@ -10,6 +10,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import ApiKey, Domain, Membership, User, Workspace
+from config.database.backend.base import SYSTEM
 from config.database.identity import acting_as_system, current
 from config.errors import error_response
 from edge_ai.engine.errors import UserInputError
@@ -73,9 +74,6 @@ class WorkspaceMiddleware:
             _settle(request, user, found.workspace, found)
         if user.is_staff and request.path.startswith("/admin/"):
             # The admin pages act for the studio; what they may show is decided by permissions, not by ownership.
-            from config.database.backend.base import SYSTEM
-
-            current().reset_to_public()
             current().set_identity(SYSTEM)
         return None
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import sentry_sdk
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.generated_secrets import load_or_create
+
+# Lets managers, admin pages and forms say at run time which model they are of.
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -71,7 +71,7 @@ class DeviceDescription(models.Model):
 
 
 #: The fields that a template hands down to every workspace's copy of it.
-DESCRIPTION_FIELDS = tuple(field.name for field in DeviceDescription._meta.get_fields())
+DESCRIPTION_FIELDS = tuple(field.name for field in DeviceDescription._meta.local_fields)
 
 
 class DeviceQuerySet(models.QuerySet["DeviceProfile"]):
