@@ -41,7 +41,7 @@ def probe(sockets: Path) -> State:
     """Ask the server for a connection and hang up when it asks for the password.
 
     Only the server itself can tell that it lives: a process number may be a zombie's or somebody else's, and a socket
-    file outlives its server. Spoken by hand, because this takes half the time of a real connection and no driver.
+    file outlives its server. Spoken by hand: it takes a fraction of the time of a whole sign-in, and no driver.
     """
     fields = f"user\0{ADMIN_USER}\0database\0postgres\0\0".encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
