@@ -1,9 +1,25 @@
 """Accuracy of classifiers against hand counts, and the Wilson interval against published values."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from edge_ai.engine.evaluate.accuracy import classifying_output, evaluate_classification, wilson_interval
+from edge_ai.engine.evaluate.accuracy import (
+    class_labels,
+    classifying_output,
+    evaluate_classification,
+    wilson_interval,
+)
+from edge_ai.engine.evaluate.task import feed_sample, missing_inputs, required_batch
+
+
+@dataclass
+class Input:
+    """Only what is read of an input that a session describes."""
+
+    name: str
+    shape: list[int | str | None]
 
 
 @pytest.mark.parametrize(
@@ -73,10 +89,39 @@ def test_middle_dimensions_of_one_are_ignored_and_others_refused() -> None:
 
 
 def test_the_output_that_looks_like_classes_is_found() -> None:
-    labels = np.array([1, 3, 0])
-    features, one, scores = np.zeros((3, 7, 7, 8)), np.zeros((3, 1)), np.zeros((3, 4))
-    assert classifying_output([features, one, scores], labels) == 2
-    assert classifying_output([one, np.zeros((3, 3))], labels) is None
+    feature_map, embedding, one, scores = (np.zeros(shape) for shape in ((3, 7, 7, 8), (3, 64), (3, 1), (3, 4)))
+    assert classifying_output([feature_map, embedding, one, scores], samples=3, highest_label=3) == 3
+    assert classifying_output([one, scores], samples=3, highest_label=4) is None
     classes, maps = np.array([1, 3, 0]), [{0: 0.5, 1: 0.5}] * 3
-    assert classifying_output([classes, maps], labels) == 0
-    assert classifying_output([np.array(["a", "b", "c"]), maps], labels) is None
+    assert classifying_output([classes, maps], samples=3, highest_label=3) == 0
+    assert classifying_output([np.array(["a", "b", "c"]), maps], samples=3, highest_label=3) is None
+
+
+def test_only_integers_one_a_sample_are_labels_of_classes() -> None:
+    labels = class_labels(np.array([[3], [1]], dtype=np.int16))
+    assert labels is not None
+    assert labels.tolist() == [3, 1]
+    for other in (None, np.array([0.5, 1.0]), np.array([[1, 0], [0, 1]]), np.array([-1, 2]), np.array([], dtype=int)):
+        assert class_labels(other) is None
+
+
+def test_samples_are_fed_one_by_one_unless_the_model_demands_more() -> None:
+    dynamic, fixed, scalar = Input("x", ["batch", 4]), Input("x", [4, 4]), Input("s", [])
+    arrays = {"x": np.arange(40.0).reshape(10, 4), "s": np.arange(10.0)}
+    assert required_batch([dynamic, scalar], arrays) == 1
+    assert required_batch([fixed, scalar], arrays) == 4
+    feed = feed_sample([dynamic, scalar], arrays, [2])
+    assert feed["x"].tolist() == [[8, 9, 10, 11]]
+    assert (feed["s"].shape, feed["s"].item()) == ((), 2)
+    assert feed_sample([fixed], arrays, [0, 2, 4, 6])["x"].shape == (4, 4)
+
+
+def test_a_sample_that_has_the_rank_of_the_input_is_fed_as_it_is() -> None:
+    arrays = {"audio": np.zeros((5, 1, 160)), "state": np.zeros((5, 2, 1, 8))}
+    inputs = [Input("audio", [1, "samples"]), Input("state", [2, None, 8])]
+    assert {name: array.shape for name, array in feed_sample(inputs, arrays, [3]).items()} == {
+        "audio": (1, 160),
+        "state": (2, 1, 8),
+    }
+    assert required_batch(inputs, arrays) == 1
+    assert missing_inputs(inputs, {"audio": arrays["audio"]}) == ["state"]

@@ -10,7 +10,7 @@ import pytest
 
 from edge_ai.engine.measure.energy import EnergyReading, energy_between_mj, read_energy
 from edge_ai.engine.measure.environment import describe_machine, read_container, read_governor, read_processor
-from edge_ai.engine.measure.memory import read_peak_mb, read_used_mb
+from edge_ai.engine.measure.memory import read_rise_mb, read_used_mb
 from edge_ai.engine.measure.profile import MAX_OPERATORS, sum_operators
 from edge_ai.engine.measure.runner import EMPTY_MODEL
 
@@ -92,20 +92,27 @@ def test_memory_prefers_the_proportional_share(tmp_path: Path) -> None:
     assert read_used_mb(tmp_path) == pytest.approx(2.048)
     (tmp_path / "smaps_rollup").write_text("00400000-7fff ---p [rollup]\nRss: 2000 kB\nPss:                1000 kB\n")
     assert read_used_mb(tmp_path) == pytest.approx(1.024)
-    assert read_peak_mb(tmp_path) == pytest.approx(3.072)
+    assert read_rise_mb(tmp_path) == pytest.approx(1.024)
     assert read_used_mb(tmp_path / "absent") is None
+    assert read_rise_mb(tmp_path / "absent") is None
 
 
 def test_memory_of_this_process_is_believable() -> None:
-    used_mb, peak_mb = read_used_mb(), read_peak_mb()
-    assert used_mb is not None
-    assert peak_mb is not None
-    assert 1 < used_mb <= peak_mb
+    before_mb = read_used_mb()
+    held = np.ones(20_000_000, dtype=np.uint8)
+    during_mb = read_used_mb()
+    del held
+    rise_mb = read_rise_mb()
+    assert before_mb is not None
+    assert during_mb is not None
+    assert rise_mb is not None
+    assert during_mb - before_mb > 15
+    assert rise_mb > 15
 
 
 def test_processor_is_named_with_its_vector_instructions_only(tmp_path: Path) -> None:
     x86, arm = tmp_path / "x86", tmp_path / "arm"
-    x86.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse4_2 avx2 lm avx512_vnni\n")
+    x86.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse4_2 avx2 smep lm avx512_vnni\n")
     arm.write_text("processor\t: 0\nFeatures\t: fp asimd crc32 asimddp\n\nModel\t\t: Raspberry Pi 5\n")
     assert read_processor(x86) == ("Some CPU @ 2 GHz", ["avx2", "avx512_vnni", "sse4_2"])
     assert read_processor(arm) == ("Raspberry Pi 5", ["asimd", "asimddp"])

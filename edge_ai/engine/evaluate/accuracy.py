@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine.evaluate.task import feed_sample, required_batch
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from edge_ai.engine.evaluate.dataset import Dataset
+
+_ORDER_SEED: Final = 0
 _Z_95: Final = 1.959963984540054
 _MIN_CLASSES_FOR_TOP5: Final = 10
 
@@ -109,23 +117,103 @@ def evaluate_classification(outputs: npt.NDArray[Any], labels: Labels) -> Accura
     )
 
 
-def classifying_output(outputs: Sequence[object], labels: Labels) -> int | None:
-    """Say which of a model's outputs looks like classes, given the outputs for the samples of these labels.
+def evaluate_session(
+    session: onnxruntime.InferenceSession,
+    dataset: Dataset,
+    *,
+    max_samples: int | None = None,
+    max_seconds: float | None = None,
+) -> Accuracy | None:
+    """Run a model over a labelled dataset and measure its accuracy.
 
-    That is the first numeric one with one row a sample, a last dimension of more than one with room for every label,
-    and nothing but ones in between; failing that the first one with an integer a sample (scikit-learn's exporters
-    answer the class beside a list of maps). None when no output fits.
+    Samples are fed one at a time even where the model takes batches: dynamically quantized models choose one scale for
+    a whole batch, so their answers depend on its size, and one is what they will be used with. They are fed in an
+    order drawn from a fixed seed, so that a part of them is a fair part, and the same for a model and its variants.
+
+    Parameters
+    ----------
+    session
+        The model.
+    dataset
+        Its inputs by name, and labels.
+    max_samples, max_seconds
+        Where to end early; at least one sample is fed. `Accuracy.samples` says how many were.
+
+    Returns
+    -------
+    Accuracy or None
+        None when the dataset has no labels that could be classes (integers, one a sample), or no output looks like
+        classes (see `classifying_output`).
     """
-    count = len(labels)
+    labels = class_labels(dataset.labels)
+    if labels is None:
+        return None
+    inputs = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    batch = required_batch(inputs, dataset.inputs)
+    order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))[:max_samples]
+    end_s = math.inf if max_seconds is None else time.monotonic() + max_seconds
+    answers: list[npt.NDArray[Any]] = []
+    for begin in range(0, len(order), batch):
+        places = [int(place) for place in order[begin : begin + batch]]
+        padded = places + places[:1] * (batch - len(places))
+        outputs = session.run(names, feed_sample(inputs, dataset.inputs, padded))
+        if not answers:
+            chosen = classifying_output(outputs, samples=batch, highest_label=int(labels.max()))
+            if chosen is None:
+                return None
+            names, outputs = [names[chosen]], [outputs[chosen]]
+        answers.append(outputs[0][: len(places)])
+        if time.monotonic() >= end_s:
+            break
+    scores = np.concatenate(answers)
+    if np.issubdtype(scores.dtype, np.integer) and scores.size == len(scores):
+        scores = scores.reshape(-1)
+    return evaluate_classification(scores, labels[order[: len(scores)]])
+
+
+def class_labels(labels: npt.NDArray[Any] | None) -> Labels | None:
+    """Return labels as integers of shape (n,) when that is what they are, and None when they are something else."""
+    if labels is None or labels.size == 0 or labels.size != len(labels):
+        return None
+    if not np.issubdtype(labels.dtype, np.integer) or int(labels.min()) < 0:
+        return None
+    return labels.reshape(-1).astype(np.int64)
+
+
+def classifying_output(outputs: Sequence[object], *, samples: int, highest_label: int) -> int | None:
+    """Say which of a model's outputs looks like classes.
+
+    That is the numeric one with one row a sample, a last dimension of more than one with room for every label and
+    nothing but ones in between; of several the one with the fewest classes, since the others are features. Failing
+    that the first one with an integer a sample: scikit-learn's exporters answer the class beside a list of maps.
+
+    Parameters
+    ----------
+    outputs
+        What the model answered for one feed.
+    samples
+        How many samples that feed had.
+    highest_label
+        The largest label of the whole dataset.
+
+    Returns
+    -------
+    int or None
+        The place of the output; None when none fits.
+    """
     arrays = [(index, value) for index, value in enumerate(outputs) if isinstance(value, np.ndarray)]
+    scores = [
+        (value.shape[-1], index)
+        for index, value in arrays
+        if np.issubdtype(value.dtype, np.integer) or np.issubdtype(value.dtype, np.floating)
+        if value.ndim >= 2 and len(value) == samples and value.size == samples * value.shape[-1]
+        if value.shape[-1] > max(1, highest_label)
+    ]
+    if scores:
+        return min(scores)[1]
     for index, value in arrays:
-        numeric = np.issubdtype(value.dtype, np.number) and not np.issubdtype(value.dtype, np.complexfloating)
-        if numeric and value.ndim >= 2 and len(value) == count and value.size == count * value.shape[-1]:
-            classes = value.shape[-1]
-            if classes > 1 and int(labels.max()) < classes and int(labels.min()) >= 0:
-                return index
-    for index, value in arrays:
-        if np.issubdtype(value.dtype, np.integer) and value.shape in ((count,), (count, 1)):
+        if np.issubdtype(value.dtype, np.integer) and value.shape in ((samples,), (samples, 1)):
             return index
     return None
 
@@ -139,4 +227,4 @@ def _label_ranks(scores: npt.NDArray[Any], labels: Labels) -> npt.NDArray[np.int
     before = np.arange(classes)[np.newaxis, :] < places[:, np.newaxis]
     ranks = np.count_nonzero((scores > own) | ((scores == own) & before), axis=1)
     broken = ~inside | np.isnan(scores.astype(np.float64)).any(axis=1)
-    return np.where(broken, classes + 5, ranks).astype(np.int64)
+    return np.asarray(np.where(broken, classes + 5, ranks), dtype=np.int64)

@@ -144,7 +144,7 @@ def explain_exit(status: int) -> EngineError:
     )
 
 
-def _out_of_memory(details: dict[str, object]) -> ResourceError:
+def _out_of_memory(details: Mapping[str, object]) -> ResourceError:
     return ResourceError(
         "The model needs more memory than this machine could give it.",
         code="resource_limit",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _VECTOR_PREFIXES: Final = ("avx", "amx", "sse4", "fma", "f16c", "neon", "asimd", "sve", "sme", "i8mm", "bf16", "fphp")
+_NOT_VECTOR: Final = frozenset({"smep"})
 _CONTAINER_WORDS: Final = ("docker", "kubepods", "containerd", "lxc", "podman")
 
 
@@ -47,7 +48,9 @@ def read_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str | None, l
         if model is None and key in ("model name", "Model", "Hardware"):
             model = value
         if not flags and key in ("flags", "Features"):
-            flags = sorted(flag for flag in value.split() if flag.startswith(_VECTOR_PREFIXES))
+            flags = sorted(
+                flag for flag in value.split() if flag.startswith(_VECTOR_PREFIXES) and flag not in _NOT_VECTOR
+            )
     return model, flags
 
 

@@ -16,9 +16,14 @@ def read_used_mb(proc_self: Path = Path("/proc/self")) -> float | None:
     return _megabytes(pss_kb if pss_kb is not None else _field_kb(proc_self / "status", "VmRSS:"))
 
 
-def read_peak_mb(proc_self: Path = Path("/proc/self")) -> float | None:
-    """Return the largest resident set size that this process has had."""
-    return _megabytes(_field_kb(proc_self / "status", "VmHWM:"))
+def read_rise_mb(proc_self: Path = Path("/proc/self")) -> float | None:
+    """Return by how much the largest resident set size so far exceeds the present one.
+
+    Added to what is used now, it is the peak in the same measure: what a process holds for a while is its own, while
+    the resident set itself counts in full the libraries that it shares with others.
+    """
+    peak_kb, now_kb = _field_kb(proc_self / "status", "VmHWM:"), _field_kb(proc_self / "status", "VmRSS:")
+    return None if peak_kb is None or now_kb is None else _megabytes(max(0, peak_kb - now_kb))
 
 
 def _megabytes(kilobytes: int | None) -> float | None:

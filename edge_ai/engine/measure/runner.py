@@ -99,16 +99,13 @@ def main() -> int:
 
 def measure_baseline(task: Task, say: Say) -> dict[str, object]:
     """Measure the memory of a process that holds the runtime, the inputs and a model that does nothing."""
-    import numpy as np
-
     from edge_ai.engine.measure.memory import read_used_mb
 
     say("load")
     feeds = _load_feeds(task)
     with step("load"):
         session = _open_session(task, model=EMPTY_MODEL)
-        session.run(None, {"x": np.zeros(1, dtype=np.float32)})
-    return {"used_mb": read_used_mb(), "feeds": len(feeds)}
+    return {"used_mb": read_used_mb(), "feeds": len(feeds), "provider": session.get_providers()[0]}
 
 
 def measure_latency(task: Task, say: Say) -> dict[str, object]:
@@ -120,7 +117,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
 
     import_ms = (time.perf_counter_ns() - begin_ns) / _NS_PER_MS
     from edge_ai.engine.measure.energy import EnergyReading, energy_between_mj, read_energy
-    from edge_ai.engine.measure.memory import read_peak_mb, read_used_mb
+    from edge_ai.engine.measure.memory import read_rise_mb, read_used_mb
     from edge_ai.engine.measure.noise import read_counters, signals_between
     from edge_ai.engine.measure.statistics import half_drift, robust_cv
     from edge_ai.engine.measure.steady import record, warm_up
@@ -142,7 +139,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         first_ms = (time.perf_counter_ns() - begin_ns) / _NS_PER_MS
         warmed = warm_up(run, runs=task["warmup"], max_seconds=task["max_warmup_seconds"])
     # Read here, before the samples take memory of their own.
-    peak_mb = read_peak_mb()
+    used_mb, rise_mb = read_used_mb(), read_rise_mb()
 
     say("measure")
     cpus = sorted(os.sched_getaffinity(0))
@@ -180,7 +177,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         "first_inference_ms": first_ms,
         "warmup": {"runs": warmed.runs, "seconds": warmed.seconds, "stable": warmed.stable},
         "loaded_mb": loaded_mb,
-        "peak_mb": peak_mb,
+        "peak_mb": None if used_mb is None or rise_mb is None else used_mb + rise_mb,
         "cpu_percent": 100.0 * (after.own_s - before.own_s) / wall_s,
         "measured_seconds": wall_s,
         "stop": {"reason": steady.reason, "within": steady.within},

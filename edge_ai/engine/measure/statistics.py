@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ Z_95: Final = 1.959963984540054
 _MAD_TO_SD: Final = 1.482602218505602
 """The standard deviation of a normal distribution, divided by its median absolute deviation."""
 
-Samples = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Samples = npt.NDArray[np.integer[Any] | np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,63 @@
+"""How samples of a dataset become a model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Input(Protocol):
+    """An input as onnxruntime describes it."""
+
+    name: str
+    shape: Sequence[int | str | None]
+
+
+def missing_inputs(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+    """Return the names of the inputs for which there is no array."""
+    return [item.name for item in inputs if item.name not in arrays]
+
+
+def required_batch(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+    """Return how many samples the model's shapes demand at once: 1 unless an input was exported with a larger batch."""
+    for item in inputs:
+        batched = len(item.shape) > 0 and arrays[item.name].ndim == len(item.shape)
+        size = item.shape[0] if batched else None
+        if isinstance(size, int) and size > 1:
+            return size
+    return 1
+
+
+def feed_sample(
+    inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]], places: Sequence[int]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of one inference.
+
+    Parameters
+    ----------
+    inputs
+        What the model takes.
+    arrays
+        One array an input, whose first axis counts samples.
+    places
+        Which samples: one, or several for models that take batches.
+
+    Returns
+    -------
+    dict
+        Sample *i* of array *a* is ``a[i]`` when that has the rank of the input, else ``a[i:i+1]``, a batch of one;
+        several are joined along the first axis. An input without axes takes the value of the first sample.
+    """
+    feed: dict[str, npt.NDArray[Any]] = {}
+    for item in inputs:
+        array, rank = arrays[item.name], len(item.shape)
+        if array.ndim - 1 != rank:
+            feed[item.name] = np.ascontiguousarray(array[list(places)])
+        elif rank == 0:
+            feed[item.name] = np.asarray(array[places[0]])
+        else:
+            feed[item.name] = np.concatenate([array[place] for place in places])
+    return feed

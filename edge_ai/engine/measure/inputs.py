@@ -1,0 +1,176 @@
+"""The inputs that are fed while measuring, made and stored before anything is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.evaluate.dataset import Dataset
+from edge_ai.engine.evaluate.task import feed_sample, missing_inputs, required_batch
+
+SEED: Final = 0
+"""Of made-up inputs."""
+
+MAX_FEEDS: Final = 64
+"""How many different inputs are fed in turn; more would measure the memory that holds them."""
+
+MAX_FEEDS_BYTES: Final = 64 << 20
+
+_MADE_UP_FEEDS: Final = 8
+_MADE_UP_IMAGE_SIZE: Final = 224
+_MADE_UP_LENGTH: Final = 128
+
+_DTYPES: Final[Mapping[str, type]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32,
+    "tensor(uint64)": np.uint64,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.str_,
+}
+
+Feed = dict[str, npt.NDArray[Any]]
+
+
+class Input(Protocol):
+    """An input as onnxruntime describes it; an unnamed dimension is None, a named one its name."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Inputs in a file: array ``<feed>_<place>`` for feed 0 to ``count`` - 1 and the place of the name in ``names``.
+
+    Each is a batch of ``batch_size`` samples. ``kind`` says where they come from: "dataset", or "random" when they were
+    made up from declared types and shapes.
+    """
+
+    names: tuple[str, ...]
+    count: int
+    batch_size: int
+    kind: str
+
+
+def prepare_inputs(inputs: Sequence[Input], dataset: Dataset | None, *, batch_size: int, path: Path) -> Prepared:
+    """Write the inputs to a file and describe them.
+
+    Parameters
+    ----------
+    inputs
+        What the model takes.
+    dataset
+        Samples to feed, in their order; None to make inputs up.
+    batch_size
+        Samples in one inference.
+    path
+        The ``.npz`` to write.
+
+    Raises
+    ------
+    UnsupportedError
+        When the model cannot take that many samples at once.
+    UserInputError
+        When the dataset lacks an input, or an input is of a kind that cannot be made up.
+    """
+    require_batch(inputs, batch_size)
+    if dataset is None:
+        feeds = _made_up_feeds(inputs, batch_size)
+    else:
+        missing = missing_inputs(inputs, dataset.inputs)
+        if missing:
+            raise UserInputError(
+                f"The dataset has no array for the model's input {', '.join(missing)},"
+                f" only {', '.join(dataset.inputs)}.",
+                code="dataset_mismatch",
+                fix="Name the arrays in the .npz after the model's inputs.",
+                details={"expected": [item.name for item in inputs], "given": list(dataset.inputs)},
+            )
+        batch_size = max(batch_size, required_batch(inputs, dataset.inputs))
+        feeds = _dataset_feeds(inputs, dataset, batch_size)
+    names = tuple(item.name for item in inputs)
+    arrays = {f"{number}_{place}": feed[name] for number, feed in enumerate(feeds) for place, name in enumerate(names)}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    kind = "random" if dataset is None else "dataset"
+    return Prepared(names=names, count=len(feeds), batch_size=batch_size, kind=kind)
+
+
+def require_batch(inputs: Sequence[Input], batch_size: int) -> None:
+    """Refuse a batch that the model's declared shapes rule out."""
+    if batch_size == 1:
+        return
+    for item in inputs:
+        if item.shape and isinstance(item.shape[0], int) and item.shape[0] != batch_size:
+            raise UnsupportedError(
+                f"The model takes exactly {item.shape[0]} in the first dimension of its input {item.name!r},"
+                f" so it cannot be run with a batch of {batch_size}.",
+                code="invalid_request",
+                fix="Measure with a batch of 1, or export the model with a dynamic batch dimension.",
+                details={"input": item.name, "shape": list(item.shape), "batch_size": batch_size},
+                field="batch_size",
+            )
+
+
+def _dataset_feeds(inputs: Sequence[Input], dataset: Dataset, batch_size: int) -> list[Feed]:
+    """Take samples in order, the first ones again when there are fewer than one batch."""
+    feeds: list[Feed] = []
+    size_bytes = 0
+    batches = max(1, dataset.samples // batch_size)
+    for number in range(min(MAX_FEEDS, batches)):
+        places = [(number * batch_size + offset) % dataset.samples for offset in range(batch_size)]
+        feed = feed_sample(inputs, dataset.inputs, places)
+        size_bytes += sum(array.nbytes for array in feed.values())
+        if feeds and size_bytes > MAX_FEEDS_BYTES:
+            break
+        feeds.append(feed)
+    return feeds
+
+
+def _made_up_feeds(inputs: Sequence[Input], batch_size: int) -> list[Feed]:
+    """Make inputs up: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask."""
+    random = np.random.default_rng(SEED)
+    feeds: list[Feed] = []
+    size_bytes = 0
+    while len(feeds) < _MADE_UP_FEEDS and (not feeds or size_bytes * (1 + 1 / len(feeds)) <= MAX_FEEDS_BYTES):
+        feed = {item.name: _made_up(item, batch_size, random) for item in inputs}
+        size_bytes += sum(array.nbytes for array in feed.values())
+        feeds.append(feed)
+    return feeds
+
+
+def _made_up(item: Input, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
+    dtype = _DTYPES.get(item.type)
+    if dtype is None:
+        raise UserInputError(
+            f"The model's input {item.name!r} is a {item.type}, which cannot be made up.",
+            code="dataset_required",
+            fix="Give a dataset with real samples.",
+            details={"input": item.name, "type": item.type},
+        )
+    # A free dimension past the first is an image's height or width, or a length.
+    free = _MADE_UP_IMAGE_SIZE if len(item.shape) == 4 else _MADE_UP_LENGTH
+    shape = tuple(
+        size if isinstance(size, int) and size > 0 else (batch_size if axis == 0 else free)
+        for axis, size in enumerate(item.shape)
+    )
+    if dtype is np.str_:
+        return np.full(shape, "text")
+    if np.issubdtype(dtype, np.floating):
+        return random.random(shape).astype(dtype)
+    return random.integers(0, 2, shape).astype(dtype)

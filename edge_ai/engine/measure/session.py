@@ -1,0 +1,53 @@
+"""Sessions of the parent process: to look at a model's inputs and to judge its answers, never to time it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from edge_ai.engine.measure.child import explain_failure
+from edge_ai.engine.spec import Format
+
+
+@contextmanager
+def explained(where: str, task: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what onnxruntime raises into an `EngineError`, as for a runner process.
+
+    Its exceptions have no base class of their own: they are told by the module that defines them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime.") and not isinstance(error, (MemoryError, RuntimeError)):
+            raise
+        raise explain_failure(where, type(error).__name__, str(error), task) from error
+
+
+def open_session(path: Path, format: Format, *, threads: int, optimize: bool = True) -> onnxruntime.InferenceSession:
+    """Open a model on the CPU.
+
+    Parameters
+    ----------
+    path
+        The model file.
+    format
+        ONNX or ORT.
+    threads
+        How many threads one operator may use.
+    optimize
+        False to load quickly, for a look at the inputs.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if format == Format.ORT:
+        options.add_session_config_entry("session.load_model_format", "ORT")
+    with explained("load", {"model_path": str(path)}):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,119 @@
+"""What is said when the process that is measured fails, with real processes."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_ai import sample
+from edge_ai.engine.errors import CODES, EngineError
+from edge_ai.engine.measure.child import explain_exit, explain_failure, run_task
+
+
+def latency_task(folder: Path, **fields: object) -> dict[str, Any]:
+    np.savez(folder / "inputs.npz", **{"0_0": np.zeros((1, 8, 8, 1), dtype=np.float32)})
+    return {
+        "task": "latency",
+        "model_path": str(sample.ONNX_MODEL),
+        "format": "onnx",
+        "threads": 1,
+        "cpus": None,
+        "inputs_path": "inputs.npz",
+        "input_names": ["image"],
+        "feed_count": 1,
+        "input": "random",
+        "warmup": 1,
+        "max_warmup_seconds": 1.0,
+        "min_seconds": 30.0,
+        "max_seconds": 30.0,
+        "samples_path": "samples.npz",
+    } | fields
+
+
+def failure(task: dict[str, Any], folder: Path, **options: Any) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        run_task(task, workdir=folder, **{"timeout_s": 60.0, "on_tick": lambda phase, seconds: None} | options)
+    assert caught.value.code in CODES
+    return caught.value
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGSEGV, "engine_crashed"), (signal.SIGKILL, "resource_limit")])
+def test_a_process_that_dies_by_a_signal_is_told_apart(tmp_path: Path, number: signal.Signals, code: str) -> None:
+    before = set(children())
+
+    def on_tick(phase: str, seconds: float) -> None:
+        if phase == "measure":
+            for pid in set(children()) - before:
+                os.kill(pid, number)
+
+    error = failure(latency_task(tmp_path), tmp_path, on_tick=on_tick)
+    assert error.code == code
+    assert error.details == {"signal": number.name}
+
+
+def test_a_process_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    before = set(children())
+    error = failure(latency_task(tmp_path), tmp_path, timeout_s=1.5)
+    assert error.code == "resource_limit"
+    assert set(children()) == before
+
+
+def test_a_broken_model_is_unreadable_and_no_path_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(sample.ONNX_MODEL.read_bytes()[:1000])
+    error = failure(latency_task(tmp_path, model_path=str(broken)), tmp_path)
+    assert error.code == "model_unreadable"
+    assert str(tmp_path) not in error.message
+
+
+def test_inputs_that_do_not_fit_are_a_matter_of_the_dataset(tmp_path: Path) -> None:
+    task = latency_task(tmp_path, input="dataset")
+    np.savez(tmp_path / "inputs.npz", **{"0_0": np.zeros((1, 9, 9, 1), dtype=np.float32)})
+    assert failure(task, tmp_path).code == "dataset_mismatch"
+    assert failure(task | {"input": "random"}, tmp_path).code == "dataset_required"
+
+
+def test_processors_that_are_not_there_are_named(tmp_path: Path) -> None:
+    error = failure(latency_task(tmp_path, cpus=[4000]), tmp_path)
+    assert (error.code, error.field) == ("invalid_request", "cpus")
+
+
+def test_a_file_in_the_work_folder_is_never_imported(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('imported from the work folder')")
+    result = run_task(
+        latency_task(tmp_path, min_seconds=0.1, max_seconds=0.1),
+        workdir=tmp_path,
+        timeout_s=60.0,
+        on_tick=lambda phase, seconds: None,
+    )
+    assert result["stop"]["reason"] in ("ci", "budget")
+
+
+@pytest.mark.parametrize(
+    ("where", "exception", "message", "code"),
+    [
+        ("run", "RuntimeException", "Failed to allocate memory for requested buffer of size 9", "resource_limit"),
+        ("load", "MemoryError", "", "resource_limit"),
+        ("load", "NotImplemented", "Could not find an implementation for ConvInteger(10)", "unsupported_operator"),
+        ("load", "InvalidGraph", "This is an invalid model", "model_unreadable"),
+    ],
+)
+def test_what_the_runtime_raises_becomes_a_stable_code(where: str, exception: str, message: str, code: str) -> None:
+    error = explain_failure(where, exception, message, {"model_path": "model.onnx"})
+    assert error.code == code
+    assert error.fix
+
+
+def test_exits_without_an_answer_have_codes() -> None:
+    assert explain_exit(-signal.SIGXCPU).code == "resource_limit"
+    assert explain_exit(-signal.SIGILL).code == "engine_crashed"
+    assert explain_exit(1).code == "internal_error"
+    assert explain_exit(1).retryable
