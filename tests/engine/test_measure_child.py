@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ from edge_ai.engine.errors import CODES, EngineError
 from edge_ai.engine.measure.child import explain_exit, explain_failure, run_task
 
 
+def store_input(folder: Path, shape: tuple[int, ...]) -> None:
+    arrays: dict[str, Any] = {"0_0": np.zeros(shape, dtype=np.float32)}
+    np.savez(folder / "inputs.npz", **arrays)
+
+
 def latency_task(folder: Path, **fields: object) -> dict[str, Any]:
-    np.savez(folder / "inputs.npz", **{"0_0": np.zeros((1, 8, 8, 1), dtype=np.float32)})
+    store_input(folder, (1, 8, 8, 1))
     return {
         "task": "latency",
         "model_path": str(sample.ONNX_MODEL),
@@ -34,9 +40,15 @@ def latency_task(folder: Path, **fields: object) -> dict[str, Any]:
     } | fields
 
 
-def failure(task: dict[str, Any], folder: Path, **options: Any) -> EngineError:
+def ignore(phase: str, seconds: float) -> None:
+    """Hear nothing."""
+
+
+def failure(
+    task: dict[str, Any], folder: Path, *, timeout_s: float = 60.0, on_tick: Callable[[str, float], None] = ignore
+) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        run_task(task, workdir=folder, **{"timeout_s": 60.0, "on_tick": lambda phase, seconds: None} | options)
+        run_task(task, workdir=folder, timeout_s=timeout_s, on_tick=on_tick)
     assert caught.value.code in CODES
     return caught.value
 
@@ -76,7 +88,7 @@ def test_a_broken_model_is_unreadable_and_no_path_is_told(tmp_path: Path) -> Non
 
 def test_inputs_that_do_not_fit_are_a_matter_of_the_dataset(tmp_path: Path) -> None:
     task = latency_task(tmp_path, input="dataset")
-    np.savez(tmp_path / "inputs.npz", **{"0_0": np.zeros((1, 9, 9, 1), dtype=np.float32)})
+    store_input(tmp_path, (1, 9, 9, 1))
     assert failure(task, tmp_path).code == "dataset_mismatch"
     assert failure(task | {"input": "random"}, tmp_path).code == "dataset_required"
 
@@ -92,7 +104,7 @@ def test_a_file_in_the_work_folder_is_never_imported(tmp_path: Path) -> None:
         latency_task(tmp_path, min_seconds=0.1, max_seconds=0.1),
         workdir=tmp_path,
         timeout_s=60.0,
-        on_tick=lambda phase, seconds: None,
+        on_tick=ignore,
     )
     assert result["stop"]["reason"] in ("ci", "budget")
 

@@ -10,10 +10,15 @@ import numpy.typing as npt
 
 
 class Input(Protocol):
-    """An input as onnxruntime describes it."""
+    """An input as onnxruntime describes it; a free dimension is None or its name."""
 
-    name: str
-    shape: Sequence[int | str | None]
+    @property
+    def name(self) -> str:
+        """What it is fed under."""
+
+    @property
+    def shape(self) -> Sequence[int | str | None]:
+        """Its dimensions."""
 
 
 def missing_inputs(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.dataset import Dataset
-from edge_ai.engine.evaluate.task import feed_sample, missing_inputs, required_batch
+from edge_ai.engine.evaluate.task import Input, feed_sample, missing_inputs, required_batch
 
 SEED: Final = 0
 """Of made-up inputs."""
@@ -45,12 +45,12 @@ _DTYPES: Final[Mapping[str, type]] = {
 Feed = dict[str, npt.NDArray[Any]]
 
 
-class Input(Protocol):
-    """An input as onnxruntime describes it; an unnamed dimension is None, a named one its name."""
+class TypedInput(Input, Protocol):
+    """An input with its type, such as ``tensor(float)``."""
 
-    name: str
-    type: str
-    shape: Sequence[int | str | None]
+    @property
+    def type(self) -> str:
+        """Its type in onnxruntime's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Prepared:
     kind: str
 
 
-def prepare_inputs(inputs: Sequence[Input], dataset: Dataset | None, *, batch_size: int, path: Path) -> Prepared:
+def prepare_inputs(inputs: Sequence[TypedInput], dataset: Dataset | None, *, batch_size: int, path: Path) -> Prepared:
     """Write the inputs to a file and describe them.
 
     Parameters
@@ -111,7 +111,7 @@ def prepare_inputs(inputs: Sequence[Input], dataset: Dataset | None, *, batch_si
     return Prepared(names=names, count=len(feeds), batch_size=batch_size, kind=kind)
 
 
-def require_batch(inputs: Sequence[Input], batch_size: int) -> None:
+def require_batch(inputs: Sequence[TypedInput], batch_size: int) -> None:
     """Refuse a batch that the model's declared shapes rule out."""
     if batch_size == 1:
         return
@@ -127,7 +127,7 @@ def require_batch(inputs: Sequence[Input], batch_size: int) -> None:
             )
 
 
-def _dataset_feeds(inputs: Sequence[Input], dataset: Dataset, batch_size: int) -> list[Feed]:
+def _dataset_feeds(inputs: Sequence[TypedInput], dataset: Dataset, batch_size: int) -> list[Feed]:
     """Take samples in order, the first ones again when there are fewer than one batch."""
     feeds: list[Feed] = []
     size_bytes = 0
@@ -142,7 +142,7 @@ def _dataset_feeds(inputs: Sequence[Input], dataset: Dataset, batch_size: int) -
     return feeds
 
 
-def _made_up_feeds(inputs: Sequence[Input], batch_size: int) -> list[Feed]:
+def _made_up_feeds(inputs: Sequence[TypedInput], batch_size: int) -> list[Feed]:
     """Make inputs up: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask."""
     random = np.random.default_rng(SEED)
     feeds: list[Feed] = []
@@ -154,7 +154,7 @@ def _made_up_feeds(inputs: Sequence[Input], batch_size: int) -> list[Feed]:
     return feeds
 
 
-def _made_up(item: Input, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
+def _made_up(item: TypedInput, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
     dtype = _DTYPES.get(item.type)
     if dtype is None:
         raise UserInputError(
