@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -252,6 +253,10 @@ class TestEnsure:
                 user.kill()
                 user.communicate()
 
+    def test_threads(self, shared: Path) -> None:
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(lambda _: ensure(shared, fast=True), range(40)))) == 1
+
     def test_a_caller_that_reads_to_the_end_does_not_hang(self, folder: Path) -> None:
         command = [sys.executable, "-m", "config.embedded_postgres", "start", str(folder), "--grace", "8"]
         started = time.monotonic()
@@ -305,6 +310,33 @@ class TestAfterAKill:
             finally:
                 bystander.kill()
                 bystander.wait()
+
+    def test_a_zombie_does_not_block_the_start(self, folder: Path) -> None:
+        script = """
+import ctypes, os, signal, sys, time
+from pathlib import Path
+from config.embedded_postgres import ensure
+# Orphans come to this process, which does not collect them: like a container whose first process is no init.
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+data, grace = Path(sys.argv[1]), float(sys.argv[2])
+ensure(data, fast=True, grace_s=grace)
+killed = int((data / "pgdata" / "postmaster.pid").read_text().split()[0])
+os.kill(killed, signal.SIGKILL)
+time.sleep(0.3)
+state = Path(f"/proc/{killed}/stat").read_text().rsplit(")", 1)[1].split()[0]
+ensure(data)
+print(state, flush=True)
+sys.stdin.read()
+"""
+        user = start_user(folder, script)
+        try:
+            line = stream(user.stdout).readline()
+            assert line == "Z\n", stream(user.stderr).read()
+            assert is_running(folder)
+        finally:
+            user.kill()
+            user.communicate()
 
     def test_a_guard_that_was_killed_is_replaced(self, folder: Path) -> None:
         with using(folder):
@@ -533,6 +565,12 @@ class TestAccounts:
                 with using(home / "postgres") as (_, again), connect(again) as connection:
                     connection.execute("SELECT FROM kept")
             assert processes.wait_until(lambda: not is_running(home / "postgres"), GRACE_S + 5)
+
+    def test_root_without_any_way_out_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with temporary_home(0o700) as home:
+            monkeypatch.setenv("PATH", str(home))  # no unshare
+            with pytest.raises(EmbeddedPostgresError, match="refuses to run as root, and no other account reaches"):
+                ensure(home / "postgres")
 
     def test_an_ordinary_user(self) -> None:
         account = pwd.getpwnam("nobody")
