@@ -17,6 +17,7 @@ from edge_ai.services.devices import sync_templates
 class Command(BaseCommand):
     """``manage.py bootstrap``; safe to run again at every release."""
 
+    requires_system_checks = ()  # the web processes run them; here they would only cost time
     help = "Create roles and database (with the embedded server or DATABASE_ADMIN_URL), migrate, synchronise device templates."
 
     def handle(self, *args: Any, **options: Any) -> None:

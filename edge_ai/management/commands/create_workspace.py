@@ -18,6 +18,7 @@ from edge_ai.services.workspaces import create_workspace
 class Command(BaseCommand):
     """``manage.py create_workspace SLUG --owner EMAIL [--password-env VAR] [--api-key]``."""
 
+    requires_system_checks = ()  # the web processes run them; here they would only cost time
     help = (
         "Make a workspace with its owner and print one JSON object {workspace, user, api_key}. When both exist already, "
         "nothing changes but for a new key, if one is asked for."

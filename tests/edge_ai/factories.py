@@ -1,0 +1,144 @@
+"""Small makers of rows. They fill in what a test does not care about."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+from accounts.models import User
+from edge_ai.models import (
+    AnalysisJob,
+    Artifact,
+    ArtifactType,
+    BenchmarkRun,
+    Blob,
+    Dataset,
+    DeviceProfile,
+    JobKind,
+    Model,
+    OptimizationJob,
+    Queue,
+)
+
+ANALYSIS: dict[str, Any] = {
+    "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}],
+    "outputs": [{"name": "scores", "dtype": "float32", "shape": ["batch", 10]}],
+    "operators": {"Conv": 2, "Gemm": 1},
+    "parameter_count": 1000,
+    "weight_bytes": 4000,
+    "weight_bytes_by_dtype": {"float32": 4000},
+    "macs": 12345,
+    "opset": 17,
+    "precision": "fp32",
+    "warnings": [],
+}
+HEADER: dict[str, Any] = {
+    "arrays": [
+        {"name": "image", "dtype": "float32", "shape": [64, 1, 8, 8]},
+        {"name": "labels", "dtype": "int64", "shape": [64]},
+    ],
+    "samples": 64,
+    "has_labels": True,
+}
+
+
+def make_blob(content: bytes | None = None) -> Blob:
+    """A blob's row; its file is not there."""
+    content = content if content is not None else uuid.uuid4().bytes
+    blob, _ = Blob.objects.get_or_create(
+        sha256=hashlib.sha256(content).hexdigest(), defaults={"size_bytes": len(content)}
+    )
+    return blob
+
+
+def make_model(owner: User, **fields: Any) -> Model:
+    """A ready model."""
+    blob = make_blob()
+    defaults: dict[str, Any] = {
+        "name": "digits",
+        "file_name": "digits.onnx",
+        "format": "onnx",
+        "status": "ready",
+        "analysis": ANALYSIS,
+        "precision": "fp32",
+        "blob": blob,
+        "size_bytes": 5000,
+        "sha256": blob.sha256,
+    }
+    return Model.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_dataset(owner: User, **fields: Any) -> Dataset:
+    """A data set that fits :func:`make_model`."""
+    blob = make_blob()
+    defaults: dict[str, Any] = {
+        "name": "samples",
+        "file_name": "samples.npz",
+        "blob": blob,
+        "size_bytes": 9000,
+        "sha256": blob.sha256,
+        "header": HEADER,
+        "sample_count": 64,
+        "has_labels": True,
+    }
+    return Dataset.objects.create(owner=owner, **(defaults | fields))
+
+
+def host_device() -> DeviceProfile:
+    """“This machine”."""
+    return DeviceProfile.objects.get(is_host=True, is_template=True)
+
+
+def make_device(owner: User, **fields: Any) -> DeviceProfile:
+    """Somebody's own device."""
+    defaults: dict[str, Any] = {"slug": "my-board", "name": "My board", "category": "single_board_computer"}
+    return DeviceProfile.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_analysis(owner: User, model: Model, **fields: Any) -> AnalysisJob:
+    """A queued analysis, without a message."""
+    return AnalysisJob.objects.create(
+        owner=owner, kind=JobKind.ANALYSIS, queue=Queue.STUDIO, **({"model": model, "name": "analyse"} | fields)
+    )
+
+
+def make_optimization(owner: User, model: Model | None = None, **fields: Any) -> OptimizationJob:
+    """A queued optimization, without a message."""
+    defaults: dict[str, Any] = {
+        "name": "to int8",
+        "model": model or make_model(owner),
+        "device_profile": fields.pop("device_profile", None) or host_device(),
+        "target_format": "onnx",
+        "precision": "int8_dynamic",
+    }
+    return OptimizationJob.objects.create(
+        owner=owner, kind=JobKind.OPTIMIZATION, queue=Queue.STUDIO, **(defaults | fields)
+    )
+
+
+def make_benchmark(owner: User, model: Model | None = None, **fields: Any) -> BenchmarkRun:
+    """A queued benchmark, without a message."""
+    defaults: dict[str, Any] = {
+        "name": "measure",
+        "model": model or make_model(owner),
+        "device_profile": fields.pop("device_profile", None) or host_device(),
+    }
+    return BenchmarkRun.objects.create(
+        owner=owner, kind=JobKind.BENCHMARK, queue=Queue.BENCHMARK, **(defaults | fields)
+    )
+
+
+def make_artifact(owner: User, model: Model | None = None, **fields: Any) -> Artifact:
+    """A recipe to take away."""
+    blob = make_blob()
+    defaults: dict[str, Any] = {
+        "artifact_type": ArtifactType.RECIPE,
+        "file_name": "recipe.json",
+        "mime_type": "application/json",
+        "model": model or make_model(owner),
+        "blob": blob,
+        "size_bytes": blob.size_bytes,
+        "sha256": blob.sha256,
+    }
+    return Artifact.objects.create(owner=owner, **(defaults | fields))

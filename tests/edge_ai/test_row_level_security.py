@@ -1,0 +1,153 @@
+"""The wall between users, tried with raw SQL: what holds when somebody forgets the ORM's filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import DatabaseError, connection, models, transaction
+
+from accounts.models import ApiKey, Membership, Role, User, Workspace
+from edge_ai.models import JobEvent
+from tests.conftest import inside, inside_as_system
+from tests.edge_ai import factories
+
+#: Tables that belong to nobody in particular, each with the reason why it may do without a policy.
+OPEN_TABLES = {
+    "edge_ai_blob": "only names and sizes of bytes; the rows that refer to a blob decide who reads it",
+}
+
+OWNED: dict[str, Callable[[User], models.Model]] = {
+    "edge_ai_model": factories.make_model,
+    "edge_ai_dataset": factories.make_dataset,
+    "edge_ai_deviceprofile": factories.make_device,
+    "edge_ai_optimizationjob": factories.make_optimization,
+    "edge_ai_benchmarkrun": factories.make_benchmark,
+    "edge_ai_artifact": factories.make_artifact,
+    "edge_ai_analysisjob": lambda user: factories.make_analysis(user, factories.make_model(user)),
+    "edge_ai_job": lambda user: factories.make_optimization(user).job_ptr,
+    "edge_ai_jobevent": lambda user: JobEvent.objects.create(
+        job=factories.make_optimization(user).job_ptr, kind="log", message="secret"
+    ),
+}
+KEY = {
+    "edge_ai_optimizationjob": "job_ptr_id",
+    "edge_ai_benchmarkrun": "job_ptr_id",
+    "edge_ai_analysisjob": "job_ptr_id",
+}
+
+
+def sql(statement: str, *values: Any) -> int:
+    """Run raw SQL as whoever is acting; returns how many rows it touched or found."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return len(cursor.fetchall()) if cursor.description else cursor.rowcount
+
+
+def refused(statement: str, *values: Any) -> bool:
+    """Tell whether the database refuses a statement outright."""
+    try:
+        with transaction.atomic():
+            sql(statement, *values)
+    except DatabaseError as error:
+        return "row-level security" in str(error)
+    return False
+
+
+def test_every_table_of_a_workspace_is_protected_or_excused(alpha: Workspace) -> None:
+    tables = {model._meta.db_table for model in apps.get_app_config("edge_ai").get_models()}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND relkind = 'r' AND relrowsecurity AND relforcerowsecurity",
+            [alpha.schema_name],
+        )
+        protected = {row[0] for row in cursor.fetchall()}
+    assert tables - protected == set(OPEN_TABLES)
+    assert set(OWNED) == tables - set(OPEN_TABLES), "every protected table needs its row in the tests below"
+
+
+@pytest.mark.parametrize("table", sorted(OWNED))
+def test_a_colleague_cannot_read_change_or_delete_a_private_row(
+    table: str, alpha: Workspace, owner: User, colleague: User
+) -> None:
+    with inside(alpha, owner):
+        row = OWNED[table](owner)
+        assert sql(f"SELECT 1 FROM {table} WHERE {KEY.get(table, 'id')} = %s", row.pk) == 1
+    with inside(alpha, colleague):
+        key = KEY.get(table, "id")
+        assert sql(f"SELECT 1 FROM {table} WHERE {key} = %s", row.pk) == 0
+        assert sql(f"UPDATE {table} SET {key} = {key} WHERE {key} = %s", row.pk) == 0
+        assert sql(f"DELETE FROM {table} WHERE {key} = %s", row.pk) == 0
+    with inside(alpha, None):
+        assert sql(f"SELECT 1 FROM {table}") == 0, "nobody sees nothing"
+    with inside_as_system(alpha):
+        assert sql(f"SELECT 1 FROM {table} WHERE {KEY.get(table, 'id')} = %s", row.pk) == 1, "it is still there"
+
+
+@pytest.mark.parametrize("table", sorted(set(OWNED) - set(KEY) - {"edge_ai_jobevent"}))
+def test_nobody_forges_a_row_in_anothers_name(table: str, alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, colleague):
+        row = OWNED[table](colleague)
+        assert refused(f"UPDATE {table} SET owner_id = %s WHERE id = %s", owner.pk, row.pk), "giving a row away"
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            OWNED[table](owner)
+
+
+def test_nobody_writes_into_anothers_job(alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, owner):
+        job = factories.make_optimization(owner, visibility="workspace")
+    with inside(alpha, colleague):
+        assert sql("SELECT 1 FROM edge_ai_job WHERE id = %s", job.pk) == 1, "it is shared for reading"
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            JobEvent.objects.create(job_id=job.pk, kind="log", message="forged")
+
+
+@pytest.mark.parametrize("table", ["edge_ai_model", "edge_ai_dataset", "edge_ai_artifact"])
+def test_a_shared_row_is_read_and_not_changed(table: str, alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, owner):
+        row = OWNED[table](owner)
+        sql(f"UPDATE {table} SET visibility = 'workspace' WHERE id = %s", row.pk)
+    with inside(alpha, colleague):
+        assert sql(f"SELECT 1 FROM {table} WHERE id = %s", row.pk) == 1
+        assert sql(f"UPDATE {table} SET visibility = 'private' WHERE id = %s", row.pk) == 0
+        assert sql(f"DELETE FROM {table} WHERE id = %s", row.pk) == 0
+
+
+def test_templates_are_read_by_all_and_changed_by_none(alpha: Workspace, colleague: User) -> None:
+    with inside(alpha, colleague):
+        assert sql("SELECT 1 FROM edge_ai_deviceprofile WHERE is_template") >= 24
+        assert sql("UPDATE edge_ai_deviceprofile SET name = 'mine' WHERE is_template") == 0
+        assert sql("DELETE FROM edge_ai_deviceprofile WHERE is_template") == 0
+
+
+def test_keys_and_memberships_are_their_holders_business(alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, owner):
+        ApiKey.issue(user=owner, workspace=alpha, name="mine", scopes=["read"])
+    with inside(alpha, colleague):
+        assert sql("SELECT 1 FROM accounts_apikey WHERE user_id = %s", owner.pk) == 0
+        assert sql("SELECT 1 FROM accounts_membership WHERE user_id = %s", owner.pk) == 0
+        assert sql("UPDATE accounts_membership SET role = 'owner'") == 0, "no role is raised by hand"
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            Membership.objects.create(user=colleague, workspace=Workspace.objects.get(slug="beta"), role=Role.OWNER)
+
+
+def test_an_identity_does_not_outlive_a_rollback(alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, owner):
+        factories.make_model(owner)
+    with inside(alpha, colleague):
+        with pytest.raises(RuntimeError), transaction.atomic():
+            sql("SELECT 1")
+            raise RuntimeError
+        assert sql("SELECT 1 FROM edge_ai_model") == 0
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('app.user_id'), current_user, current_schema()")
+            assert cursor.fetchone() == (str(colleague.pk), "studio_app", alpha.schema_name)
+
+
+def test_the_tests_run_as_the_runtime_role(alpha: Workspace) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_user, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = session_user")
+        assert cursor.fetchone() == ("studio_web", False, False)

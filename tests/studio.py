@@ -1,0 +1,101 @@
+"""A studio of real processes for tests: gunicorn, two supervised clusters, embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealStudio:
+    """Where it is and how to get in."""
+
+    base: str
+    user: str
+    password: str
+    api_key: str
+    data_dir: Path
+    pid: int
+    log: Path
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def start_studio(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RealStudio]:
+    """Run `manage.py run` on a free port until the block ends; nothing of it is left then."""
+    # The database's own account has to reach its folder.
+    for folder in (data_dir, *data_dir.parents):
+        if folder == Path("/tmp"):
+            break
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    log = data_dir / "run.log"
+    env = os.environ | {
+        "STUDIO_DATA_DIR": str(data_dir / "data"),
+        "PORT": str(port),
+        "WEB_WORKERS": "1",
+        "JOB_LEASE_SECONDS": "6",
+        **environment,
+    }
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "run", *(arguments or ("--no-sample",))],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _await_ready(process, base, log)
+        demo = json.loads((data_dir / "data" / "demo.json").read_text())
+        yield RealStudio(
+            base=base,
+            user=demo["user"],
+            password=demo["password"],
+            api_key=demo["api_key"],
+            data_dir=data_dir / "data",
+            pid=process.pid,
+            log=log,
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"The studio ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+        with contextlib.suppress(OSError, urllib.error.HTTPError):
+            with urllib.request.urlopen(f"{base}/health/", timeout=5):
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"The studio did not become ready:\n{log.read_text()[-4000:]}")
