@@ -114,7 +114,9 @@ class Studio:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as error:
-            raise SampleError(f"{verb} {path} answered {error.code}: {error.read(2000).decode(errors='replace')}") from error
+            raise SampleError(
+                f"{verb} {path} answered {error.code}: {error.read(2000).decode(errors='replace')}"
+            ) from error
 
 
 def run_sample(base: str, key: str, say: Say) -> list[Row]:
@@ -125,7 +127,9 @@ def run_sample(base: str, key: str, say: Say) -> list[Row]:
     if model is None:
         say(f"Uploading {ONNX_MODEL.name} ({ONNX_MODEL.stat().st_size / 1e6:.2f} MB)")
         model = studio.upload(
-            "models/", ONNX_MODEL, {"name": MODEL_NAME, "description": "A small convolutional network that reads digits."}
+            "models/",
+            ONNX_MODEL,
+            {"name": MODEL_NAME, "description": "A small convolutional network that reads digits."},
         )
     calibration = _dataset(studio, CALIBRATION_NAME, CALIBRATION_DATA, "calibration", say)
     evaluation = _dataset(studio, EVALUATION_NAME, EVALUATION_DATA, "evaluation", say)
