@@ -18,7 +18,7 @@ from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.evaluate.accuracy import Accuracy, evaluate_session
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
 from edge_ai.engine.measure.child import run_task
-from edge_ai.engine.measure.compare import compare
+from edge_ai.engine.measure.compare import BETWEEN_NOISY_RUNS_SD, BETWEEN_RUNS_SD, compare
 from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, Prepared, prepare_inputs
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
@@ -102,6 +102,7 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
     accuracy = _measure_accuracy(plan, dataset, progress)
     (workdir / INPUTS_FILE).unlink()
 
+    noise = judge_noise(NoiseSignals(**latency["noise"]))
     memory_mb = {"baseline": baseline["used_mb"], "loaded": latency["loaded_mb"], "peak": latency["peak_mb"]}
     result: dict[str, object] = {
         "kind": "measured",
@@ -121,9 +122,9 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         "operators_runs": profile["runs"] if profile else None,
         "warmup": latency["warmup"],
         "environment": _describe_environment(plan, latency),
-        "noise": judge_noise(NoiseSignals(**latency["noise"])).to_json(),
+        "noise": noise.to_json(),
         "stop": latency["stop"] | {"seconds": latency["measured_seconds"]},
-        "comparison": _compare_with_baseline(spec, workdir, latency_ns),
+        "comparison": _compare_with_baseline(spec, workdir, latency_ns, noisy=noise.verdict == "noisy"),
     }
     samples = OutputFile(
         role="samples", path=SAMPLES_FILE, name=SAMPLES_FILE, format=None, mime_type="application/x-npz"
@@ -304,10 +305,12 @@ def _load_detail(*, dropped: bool) -> str:
 
 
 def _compare_with_baseline(
-    spec: BenchmarkSpec, workdir: Path, latency_ns: npt.NDArray[np.int64]
+    spec: BenchmarkSpec, workdir: Path, latency_ns: npt.NDArray[np.int64], *, noisy: bool
 ) -> dict[str, object] | None:
     """Compare with the samples of an earlier run, where they were given; the caller adds which run that was."""
     if spec.baseline_samples_path is None:
         return None
     with np.load(workdir / spec.baseline_samples_path, allow_pickle=False) as stored:
-        return dict(compare(stored["latency_ns"], latency_ns))
+        earlier_ns: npt.NDArray[np.int64] = stored["latency_ns"]
+    between_runs_sd = BETWEEN_NOISY_RUNS_SD if noisy else BETWEEN_RUNS_SD
+    return dict(compare(earlier_ns, latency_ns, between_runs_sd=between_runs_sd))

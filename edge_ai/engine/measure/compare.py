@@ -10,6 +10,12 @@ import numpy.typing as npt
 
 from edge_ai.engine.measure.statistics import Samples
 
+BETWEEN_RUNS_SD: Final = 0.03
+"""Relative standard deviation of the median between two runs of one model on a quiet machine, one after the other."""
+
+BETWEEN_NOISY_RUNS_SD: Final = 0.10
+"""The same on a noisy machine: 0.11 over ten runs of the bundled sample on a shared virtual machine of two cores."""
+
 _BLOCKS: Final = 20
 _RESAMPLES: Final = 1000
 _KEPT_PER_BLOCK: Final = 500
@@ -50,14 +56,15 @@ def judge(ci95: tuple[float, float], margin: float) -> Verdict:
 
 
 def compare(
-    samples_a: Samples, samples_b: Samples, margin: float = 0.02, *, between_runs_sd: float = 0.01
+    samples_a: Samples, samples_b: Samples, margin: float = 0.02, *, between_runs_sd: float = BETWEEN_RUNS_SD
 ) -> Comparison:
     """Compare two runs by the ratio of their median latencies.
 
     Each run is cut into consecutive blocks, and the bootstrap draws whole blocks: a disturbance that lasts longer than
     one inference then widens the interval instead of being counted as many independent samples. The interval is
-    widened further by what two separate processes differ by with the same model (memory layout, and whatever changed on
-    the machine in between), which no amount of samples within the two runs can show.
+    widened further by what two separate runs differ by with the same model (memory layout, and whatever changed on
+    the machine in between), which no amount of samples within the two runs can show. So two runs one after the other
+    can prove a clear difference, but not that two models are the same within 2 %: that takes interleaved runs.
 
     Parameters
     ----------
@@ -66,8 +73,9 @@ def compare(
     margin
         The largest relative difference that does not matter.
     between_runs_sd
-        Relative standard deviation of a run's median between processes. For runs that were interleaved over
-        restarted processes, where the samples show it already, pass 0.
+        Relative standard deviation of a run's median between runs: `BETWEEN_RUNS_SD`, or `BETWEEN_NOISY_RUNS_SD` when
+        either run was called noisy. For runs that were interleaved over restarted processes, where the samples show it
+        already, pass 0.
 
     Returns
     -------
