@@ -20,7 +20,7 @@ View = Callable[..., HttpResponse]
 class MemberRequest(HttpRequest):
     """What a view behind :func:`in_workspace` is given: a request of a member, inside a workspace."""
 
-    user: User  # type: ignore[assignment]  # nobody anonymous gets here
+    user: User  # nobody anonymous gets here
     workspace: Workspace
     membership: Membership
     api_key: ApiKey | None

@@ -18,7 +18,7 @@ class MembershipInline(admin.TabularInline[Membership, Workspace]):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin[User]):
     """People."""
 
     ordering = ("email",)

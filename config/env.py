@@ -136,7 +136,7 @@ def database_url(name: str, help_text: str) -> DatabaseAddress | None:
     if not database or not user:
         raise ImproperlyConfigured(f"{name} must name a user and a database: postgresql://user:password@host/database.")
     return DatabaseAddress(
-        host=options.pop("host", None) or unquote(parts.hostname or ""),
+        host=options.pop("host", "") or unquote(parts.hostname or ""),
         port=str(parts.port or ""),
         name=database,
         user=user,

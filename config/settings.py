@@ -25,7 +25,9 @@ DATA_DIR = env.folder(
     shown_default="var/ beside manage.py",
 )
 PORT = env.integer("PORT", 8000, "Port that the web server listens on.", low=1, high=65535)
-BIND_ADDRESS = env.text("STUDIO_BIND", "127.0.0.1", "Address that the web server listens on; 0.0.0.0 for every interface.")
+BIND_ADDRESS = env.text(
+    "STUDIO_BIND", "127.0.0.1", "Address that the web server listens on; 0.0.0.0 for every interface."
+)
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, "Web server processes.", low=1, high=64)
 WEB_THREADS = env.integer("WEB_THREADS", 8, "Threads of each web server process.", low=1, high=256)
 DEBUG = env.flag("DEBUG", False, "Show tracebacks in the browser. Never in production.")
@@ -59,7 +61,10 @@ EMBEDDED_FAST = env.flag(
     "Run the embedded database without waiting for the disk. For tests: a power cut would lose data.",
 )
 _conn_max_age = env.integer(
-    "DATABASE_CONN_MAX_AGE", 600, "Seconds a database connection is kept. With 0 the queue is three times slower.", low=0
+    "DATABASE_CONN_MAX_AGE",
+    600,
+    "Seconds a database connection is kept. With 0 the queue is three times slower.",
+    low=0,
 )
 
 _generated = load_or_create(DATA_DIR) if EMBEDDED_DATABASE else {}
@@ -125,7 +130,9 @@ HTTPS = env.flag(
     shown_default="yes when DATABASE_URL is set",
 )
 TRUST_PROXY = env.flag(
-    "STUDIO_TRUST_PROXY", False, "A reverse proxy in front sets X-Forwarded-Proto, and strips it from clients' requests."
+    "STUDIO_TRUST_PROXY",
+    False,
+    "A reverse proxy in front sets X-Forwarded-Proto, and strips it from clients' requests.",
 )
 if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -282,14 +289,23 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 # -- jobs ----------------------------------------------------------------------------------------------------------------
 STUDIO_WORKERS = env.integer("STUDIO_WORKERS", 2, "Jobs that the studio cluster of this host runs at once.", low=1)
 JOB_LEASE_SECONDS = env.integer(
-    "JOB_LEASE_SECONDS", 30, "A worker that stays silent this long loses its job, which is then run again.", low=4, high=3600
+    "JOB_LEASE_SECONDS",
+    30,
+    "A worker that stays silent this long loses its job, which is then run again.",
+    low=4,
+    high=3600,
 )
-JOB_MAX_ATTEMPTS = env.integer("JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20)
+JOB_MAX_ATTEMPTS = env.integer(
+    "JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20
+)
 JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
 ENGINE_MEMORY_BYTES = env.integer(
     "ENGINE_MEMORY_BYTES", 12 * 1024**3, "Address space of one engine process.", low=512 * 1024**2
 )
-BENCHMARK_CPUS = env.cpu_list("BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available.")
+BENCHMARK_CPUS = env.cpu_list(
+    "BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available."
+)
+QUEUE_RETRY_SECONDS = 28_800
 Q_CLUSTER = {
     "name": "studio",
     "orm": "default",
@@ -298,7 +314,7 @@ Q_CLUSTER = {
     "bulk": 1,
     "poll": 0.2,
     "timeout": 7200,
-    "retry": 28_800,
+    "retry": QUEUE_RETRY_SECONDS,
     "ack_failures": True,
     "max_attempts": 1,
     "max_rss": 1_500_000,
@@ -313,7 +329,7 @@ Q_CLUSTER = {
             "bulk": 1,
             "poll": 0.2,
             "timeout": 7200,
-            "retry": 28_800,
+            "retry": QUEUE_RETRY_SECONDS,
             "ack_failures": True,
             "max_attempts": 1,
             "scheduler": False,
@@ -349,7 +365,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 # -- words to the operator -----------------------------------------------------------------------------------------------
-LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"), "How much is written to the log.").upper()
+LOG_LEVEL = env.choice(
+    "LOG_LEVEL", "info", ("debug", "info", "warning", "error"), "How much is written to the log."
+).upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -364,5 +382,6 @@ LOGGING = {
 }
 SENTRY_DSN = env.text("SENTRY_DSN", "", "Where unexpected errors are reported; unset: nowhere.")
 if SENTRY_DSN:
-    sentry_sdk.init(dsn=SENTRY_DSN, send_default_pii=False, max_request_body_size="never", include_local_variables=False)
-
+    sentry_sdk.init(
+        dsn=SENTRY_DSN, send_default_pii=False, max_request_body_size="never", include_local_variables=False
+    )

@@ -46,8 +46,14 @@ class DeviceTemplateAdmin(admin.ModelAdmin[DeviceTemplate]):
     prepopulated_fields = {"slug": ("name",)}
     readonly_fields = ("is_host", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "slug", "vendor", "category", "description", "os", "position", "is_host", "edited")}),
-        ("Processor", {"fields": ("cpu_model", "cpu_cores", "cpu_architecture", "cpu_extensions", "cpu_frequency_mhz")}),
+        (
+            None,
+            {"fields": ("name", "slug", "vendor", "category", "description", "os", "position", "is_host", "edited")},
+        ),
+        (
+            "Processor",
+            {"fields": ("cpu_model", "cpu_cores", "cpu_architecture", "cpu_extensions", "cpu_frequency_mhz")},
+        ),
         (
             "Numbers",
             {
@@ -162,7 +168,9 @@ class JobAdmin(WorkspaceAdmin[M]):
         for job_id in queryset.exclude(status__in=FINAL).values_list("pk", flat=True):
             with transaction.atomic():
                 if Job.objects.request_cancel(job_id):
-                    record(job_id, EventKind.STATUS, stage=JobStatus.CANCELLED, message=f"{request.user} asked to cancel.")
+                    record(
+                        job_id, EventKind.STATUS, stage=JobStatus.CANCELLED, message=f"{request.user} asked to cancel."
+                    )
                     settle(job_id)
                     count += 1
         messages.info(request, f"{count} jobs were told to stop.")

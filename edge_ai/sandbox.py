@@ -74,7 +74,7 @@ class Child:
             env=_environment(folder),
             start_new_session=True,
             close_fds=True,
-            preexec_fn=_enter(limits, os.getpid()),  # noqa: PLW1509 - the limits have to hold before the child's first instruction
+            preexec_fn=_enter(limits, os.getpid()),
         )
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101 - for the type checker
         self._selector = selectors.DefaultSelector()
@@ -106,7 +106,7 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
         if time.monotonic() - self._began > self.limits.wall_seconds and self.returncode is None:
-            self._kill_for("It ran longer than {:.0f} seconds.".format(self.limits.wall_seconds))
+            self._kill_for(f"It ran longer than {self.limits.wall_seconds:.0f} seconds.")
         return lines
 
     @property

@@ -72,13 +72,15 @@ def _leave_nothing_on_the_connection() -> Iterator[None]:
 @pytest.fixture
 def alpha(db: None) -> Workspace:
     """The workspace that most tests happen in."""
-    return Workspace.objects.get(slug="alpha")
+    found: Workspace = Workspace.objects.get(slug="alpha")
+    return found
 
 
 @pytest.fixture
 def beta(db: None) -> Workspace:
     """Somebody else's workspace."""
-    return Workspace.objects.get(slug="beta")
+    found: Workspace = Workspace.objects.get(slug="beta")
+    return found
 
 
 def person(email: str, workspace: Workspace, role: Role) -> User:

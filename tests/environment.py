@@ -15,9 +15,9 @@ from pathlib import Path
 DATA_DIR = Path(tempfile.mkdtemp(prefix="studio-tests-"))
 DATA_DIR.chmod(0o711)
 for name in list(os.environ):
-    if name.startswith(("STUDIO_", "DATABASE_", "S3_")) or name in {"SECRET_KEY", "DEBUG", "STORAGE_BACKEND"}:
-        if name not in {"STUDIO_SKIP_BROWSER"}:
-            del os.environ[name]
+    ours = name.startswith(("STUDIO_", "DATABASE_", "S3_")) or name in {"SECRET_KEY", "DEBUG", "STORAGE_BACKEND"}
+    if ours and name != "STUDIO_SKIP_BROWSER":
+        del os.environ[name]
 os.environ["STUDIO_DATA_DIR"] = str(DATA_DIR)
 os.environ["STUDIO_EMBEDDED_FAST"] = "yes"
 os.environ["JOB_LEASE_SECONDS"] = "6"

@@ -24,7 +24,9 @@ class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no typ
         max_length=40,
         unique=True,
         validators=[
-            RegexValidator(rf"^{SLUG_PATTERN}\Z", "Use lower-case letters, digits and single dashes; begin with a letter.")
+            RegexValidator(
+                rf"^{SLUG_PATTERN}\Z", "Use lower-case letters, digits and single dashes; begin with a letter."
+            )
         ],
     )
     name = models.CharField(max_length=100)
@@ -32,7 +34,9 @@ class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no typ
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(slug__regex=rf"^{SLUG_PATTERN}$"), name="accounts_workspace_slug_form")
+            models.CheckConstraint(
+                condition=models.Q(slug__regex=rf"^{SLUG_PATTERN}$"), name="accounts_workspace_slug_form"
+            )
         ]
 
     def __str__(self) -> str:

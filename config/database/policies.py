@@ -45,8 +45,8 @@ def protect_owned(table: str) -> migrations.RunSQL:
 
 def protect_by_job(table: str, column: str) -> migrations.RunSQL:
     """Rows that belong to a job: the job's own policies decide who sees, and its owner who changes."""
-    seen = f"EXISTS (SELECT 1 FROM edge_ai_job j WHERE j.id = {table}.{column})"
-    mine = f"EXISTS (SELECT 1 FROM edge_ai_job j WHERE j.id = {table}.{column} AND j.owner_id = {ME})"
+    seen = f"EXISTS (SELECT 1 FROM edge_ai_job j WHERE j.id = {table}.{column})"  # noqa: S608 - names from migrations
+    mine = f"EXISTS (SELECT 1 FROM edge_ai_job j WHERE j.id = {table}.{column} AND j.owner_id = {ME})"  # noqa: S608 - names from migrations
     return protect(table, see=seen, change=mine)
 
 

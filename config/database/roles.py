@@ -30,14 +30,14 @@ def create_roles_and_database(
         exists = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
         verb = sql.SQL("ALTER" if exists else "CREATE")
         admin.execute(
-            sql.SQL("{} ROLE {} WITH NOSUPERUSER NOBYPASSRLS NOCREATEROLE {}").format(verb, sql.Identifier(role), options)
+            sql.SQL("{} ROLE {} WITH NOSUPERUSER NOBYPASSRLS NOCREATEROLE {}").format(
+                verb, sql.Identifier(role), options
+            )
         )
     admin.execute(sql.SQL("GRANT {}, {} TO {}").format(*map(sql.Identifier, (APP, OPS, WEB))))
     if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
         admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(OWNER)))
-    admin.execute(
-        sql.SQL("REVOKE CONNECT ON DATABASE {0} FROM PUBLIC").format(sql.Identifier(database))
-    )
+    admin.execute(sql.SQL("REVOKE CONNECT ON DATABASE {0} FROM PUBLIC").format(sql.Identifier(database)))
     admin.execute(
         sql.SQL("GRANT CONNECT ON DATABASE {0} TO {1}, {2}").format(*map(sql.Identifier, (database, OWNER, WEB)))
     )

@@ -351,7 +351,7 @@ def _has_trees(analysis: Mapping[str, Any]) -> bool:
 
 
 def _float_weight_bytes(analysis: Mapping[str, Any]) -> int | None:
-    by_dtype = analysis.get("weight_bytes_by_dtype")
+    by_dtype: Mapping[str, int] | None = analysis.get("weight_bytes_by_dtype")
     if by_dtype is None:
         return None
     return sum(size for dtype, size in by_dtype.items() if dtype in {"float32", "float64", "float16", "bfloat16"})
@@ -406,15 +406,15 @@ def _cautions(
                 fix="Give 50 to 300 representative samples.",
             )
         )
-    if precision is Precision.INT8 and device.architecture == "x86_64" and device.extensions:
-        if not any("vnni" in name or "amx_int8" in name for name in device.extensions):
-            found.append(
-                Caution(
-                    code="no_int8_instructions",
-                    detail=f"{device.name} has no VNNI or AMX instructions; int8 may be no faster than fp32 on it.",
-                    fix="Benchmark the variant against the original before you ship it.",
-                )
+    quick_int8 = any("vnni" in name or "amx_int8" in name for name in device.extensions)
+    if precision is Precision.INT8 and device.architecture == "x86_64" and device.extensions and not quick_int8:
+        found.append(
+            Caution(
+                code="no_int8_instructions",
+                detail=f"{device.name} has no VNNI or AMX instructions; int8 may be no faster than fp32 on it.",
+                fix="Benchmark the variant against the original before you ship it.",
             )
+        )
     if precision is Precision.INT8 and set(analysis.get("operators") or ()) & {"LSTM", "GRU", "RNN"}:
         found.append(
             Caution(

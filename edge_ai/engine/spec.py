@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from edge_ai.engine.errors import UserInputError
 
@@ -180,7 +180,7 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
     if given.get("cpus") is not None:
         given["cpus"] = tuple(int(cpu) for cpu in given["cpus"])
     try:
-        return cast(Spec, SPECS[kind](**given))
+        return SPECS[kind](**given)
     except TypeError as error:
         raise refuse("kind", f"The description of the work is incomplete: {error}.", "Give every field.") from None
 

@@ -55,12 +55,12 @@ class BenchmarkSlotManager(models.Manager["BenchmarkSlot"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO fleet_benchmarkslot (host, token, holder, lease_expires_at)"
-                " VALUES (%s, %s, %s, clock_timestamp() + %s)"
+                " VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
                 " ON CONFLICT (host) DO UPDATE SET token = excluded.token, holder = excluded.holder,"
                 " lease_expires_at = excluded.lease_expires_at"
                 " WHERE fleet_benchmarkslot.token IS NULL OR fleet_benchmarkslot.lease_expires_at < clock_timestamp()"
                 " RETURNING token",
-                [host, token, holder, lease],
+                [host, token, holder, lease.total_seconds()],
             )
             return token if cursor.fetchone() else None
 

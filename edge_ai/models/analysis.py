@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from django.db import models
 
-from edge_ai.models.job import Job, JobQuerySet
+from edge_ai.models.base import OwnedQuerySet
+from edge_ai.models.job import Job
 from edge_ai.models.model import Model
 
 
@@ -15,4 +16,4 @@ class AnalysisJob(Job):
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="analysis_jobs")
 
-    objects: ClassVar[JobQuerySet] = JobQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[OwnedQuerySet[AnalysisJob]] = OwnedQuerySet.as_manager()  # type: ignore[assignment]

@@ -19,7 +19,9 @@ class Blob(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(sha256__regex=r"^[0-9a-f]{64}$"), name="edge_ai_blob_sha256_form"),
+            models.CheckConstraint(
+                condition=models.Q(sha256__regex=r"^[0-9a-f]{64}$"), name="edge_ai_blob_sha256_form"
+            ),
             models.CheckConstraint(condition=models.Q(size_bytes__gte=0), name="edge_ai_blob_size_positive"),
         ]
 

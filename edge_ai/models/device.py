@@ -108,7 +108,8 @@ class DeviceProfile(DeviceDescription):
             known("category", DeviceCategory.values, "edge_ai_device_category_known"),
             known("visibility", ["private", "workspace"], "edge_ai_device_visibility_known"),
             models.CheckConstraint(
-                condition=models.Q(is_template=True, owner__isnull=True) | models.Q(is_template=False, owner__isnull=False),
+                condition=models.Q(is_template=True, owner__isnull=True)
+                | models.Q(is_template=False, owner__isnull=False),
                 name="edge_ai_device_template_or_owned",
             ),
             models.UniqueConstraint(

@@ -77,9 +77,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
         )
         return token if won else None
 
-    def beat(
-        self, job_id: uuid.UUID, token: uuid.UUID, *, lease: timedelta, stage: str, progress: int
-    ) -> bool | None:
+    def beat(self, job_id: uuid.UUID, token: uuid.UUID, *, lease: timedelta, stage: str, progress: int) -> bool | None:
         """Renew the holder's lease and say how far it is. ``None``: the lease is lost. ``True``: stop, it was cancelled."""
         kept = self.filter(
             pk=job_id, status=JobStatus.RUNNING, lease_token=token, lease_expires_at__gt=ClockTimestamp()
@@ -108,9 +106,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
         """``running → queued | failed | cancelled`` for the jobs of ``running``: another attempt when it may help."""
         again = Q(cancel_requested=False, attempt__lt=F("max_attempts")) if retryable else Q(pk__in=[])
         cancelled = Q(cancel_requested=True)
-        delay = Least(
-            Value(MAX_BACKOFF_SECONDS), Value(BACKOFF_SECONDS) * Power(Value(2.0), F("attempt") - 1)
-        )
+        delay = Least(Value(MAX_BACKOFF_SECONDS), Value(BACKOFF_SECONDS) * Power(Value(2.0), F("attempt") - 1))
         now = ClockTimestamp()
         return self.filter(running, status=JobStatus.RUNNING).update(
             status=Case(
@@ -125,9 +121,12 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             ),
             finished_at=Case(When(again, then=Value(None)), default=now, output_field=models.DateTimeField()),
             run_after=Case(
-                When(again, then=models.ExpressionWrapper(
-                    now + delay * Value(timedelta(seconds=1)), output_field=models.DateTimeField()
-                )),
+                When(
+                    again,
+                    then=models.ExpressionWrapper(
+                        now + delay * Value(timedelta(seconds=1)), output_field=models.DateTimeField()
+                    ),
+                ),
                 default=F("run_after"),
             ),
             lease_token=None,
@@ -139,7 +138,9 @@ class JobQuerySet(OwnedQuerySet["Job"]):
         """Cancel at once what nobody runs; ask the holder to stop what is running."""
         waiting = Q(status__in=[JobStatus.PENDING, JobStatus.QUEUED])
         return bool(
-            self.filter(pk=job_id).exclude(status__in=FINAL).update(
+            self.filter(pk=job_id)
+            .exclude(status__in=FINAL)
+            .update(
                 cancel_requested=True,
                 status=Case(When(waiting, then=Value(JobStatus.CANCELLED)), default=F("status")),
                 error=Case(

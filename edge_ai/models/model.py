@@ -69,17 +69,21 @@ class Model(Owned):
             known("status", ModelStatus.values, "edge_ai_model_status_known"),
             known("visibility", ["private", "workspace"], "edge_ai_model_visibility_known"),
             models.CheckConstraint(
-                condition=~models.Q(status="ready") | models.Q(analysis__isnull=False), name="edge_ai_model_ready_is_analysed"
+                condition=~models.Q(status="ready") | models.Q(analysis__isnull=False),
+                name="edge_ai_model_ready_is_analysed",
             ),
             models.CheckConstraint(
-                condition=~models.Q(status="failed") | models.Q(error__isnull=False), name="edge_ai_model_failed_says_why"
+                condition=~models.Q(status="failed") | models.Q(error__isnull=False),
+                name="edge_ai_model_failed_says_why",
             ),
             # One visible result for each job, whatever is delivered twice.
             models.UniqueConstraint(fields=["producer"], name="edge_ai_model_one_per_job"),
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at"], name="edge_ai_model_mine"),  # list: mine, newest first
-            models.Index(fields=["-created_at", "id"], name="edge_ai_model_newest"),  # list: the workspace's, newest first
+            models.Index(
+                fields=["-created_at", "id"], name="edge_ai_model_newest"
+            ),  # list: the workspace's, newest first
             models.Index(fields=["parent"], name="edge_ai_model_variants"),  # model page: variants
             GinIndex(fields=["tags"], name="edge_ai_model_tags"),  # list: filter by tag
         ]

@@ -24,7 +24,9 @@ def delete_artifact(user: User, *, artifact: Artifact) -> None:
     """Remove an artifact; the model it was made from stays."""
     if artifact.owner_id != user.pk:
         raise UserInputError(
-            f"“{artifact.file_name}” belongs to a colleague.", code="permission_denied", fix="Ask its owner to delete it."
+            f"“{artifact.file_name}” belongs to a colleague.",
+            code="permission_denied",
+            fix="Ask its owner to delete it.",
         )
     artifact.delete()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -17,7 +19,7 @@ from edge_ai.services.uploads import receive
 def upload_dataset(
     user: User,
     *,
-    file: UploadedFile,
+    file: UploadedFile[Any],
     name: str = "",
     description: str = "",
     kind: str = DatasetKind.BOTH,

@@ -31,7 +31,7 @@ def check_health() -> Health:
     queues = dict.fromkeys(Queue.values, False)
     try:
         with schema_context("public"), acting_as_system():
-            for queue in Cluster.objects.get_queryset().alive().values_list("queue", flat=True):
+            for queue in Cluster.objects.alive().values_list("queue", flat=True):
                 queues[queue] = True
     except DatabaseError:
         connection.close()

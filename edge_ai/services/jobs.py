@@ -68,7 +68,9 @@ def retry_job(user: User, *, job: Job) -> Job:
 def _own(user: User, job: Job) -> None:
     if job.owner_id != user.pk:
         raise UserInputError(
-            "The job belongs to a colleague.", code="permission_denied", fix="Ask its owner, or submit a job of your own."
+            "The job belongs to a colleague.",
+            code="permission_denied",
+            fix="Ask its owner, or submit a job of your own.",
         )
 
 
@@ -93,7 +95,9 @@ def settle(job_id: uuid.UUID) -> None:
     error = job.error or CANCELLED_ERROR
     if job.kind == JobKind.ANALYSIS:
         model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
-        Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(status=ModelStatus.FAILED, error=error)
+        Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(
+            status=ModelStatus.FAILED, error=error
+        )
     for waiting in list(Job.objects.filter(waits_for=job_id, status=JobStatus.PENDING).values_list("pk", flat=True)):
         record(waiting, EventKind.STATUS, level="error", stage=JobStatus.FAILED, message="What it waited for failed.")
     Job.objects.fail_waiting(job_id, error=_because(error))

@@ -25,7 +25,7 @@ CHANGEABLE = frozenset({"name", "description", "tags", "visibility"})
 def upload_model(
     user: User,
     *,
-    file: UploadedFile,
+    file: UploadedFile[Any],
     name: str = "",
     description: str = "",
     tags: Sequence[str] = (),
@@ -103,7 +103,9 @@ def delete_model(user: User, *, model: Model) -> None:
         working = Job.objects.active().filter(_jobs_on(model))
         if working.exclude(status=JobStatus.PENDING).exists():
             raise UserInputError(
-                f"Jobs are working on “{model.name}”.", code="conflict", fix="Cancel them, or wait until they have ended."
+                f"Jobs are working on “{model.name}”.",
+                code="conflict",
+                fix="Cancel them, or wait until they have ended.",
             )
         jobs = list(Job.objects.filter(_jobs_on(model)).values_list("pk", flat=True))
         model.delete()

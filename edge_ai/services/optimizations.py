@@ -77,7 +77,8 @@ def submit_optimization(user: User, *, request: OptimizationRequest) -> Optimiza
             visibility=request.visibility,
             kind=JobKind.OPTIMIZATION,
             queue=Queue.STUDIO,
-            name=request.name.strip()[:200] or f"{request.model.name} → {request.target_format} {request.precision}"[:200],
+            name=request.name.strip()[:200]
+            or f"{request.model.name} → {request.target_format} {request.precision}"[:200],
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
             max_attempts=settings.JOB_MAX_ATTEMPTS,

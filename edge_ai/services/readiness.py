@@ -24,4 +24,10 @@ def analysis_awaited(model: Model) -> Job | None:
     """Return the analysis that has yet to end before the model can be worked on, locked against ending meanwhile."""
     if Model.objects.filter(pk=model.pk, status=ModelStatus.READY).exists():
         return None
-    return Job.objects.active().select_for_update(of=("self",)).filter(analysisjob__model=model).order_by("-created_at").first()
+    return (
+        Job.objects.active()
+        .select_for_update(of=("self",))
+        .filter(analysisjob__model=model)
+        .order_by("-created_at")
+        .first()
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -27,7 +28,7 @@ class Incoming:
 
 
 @contextmanager
-def receive(file: UploadedFile, *, limit_bytes: int) -> Iterator[Incoming]:
+def receive(file: UploadedFile[Any], *, limit_bytes: int) -> Iterator[Incoming]:
     """Give the uploaded file a path; whatever happens, nothing of it is left in the upload folder afterwards.
 
     Raises
@@ -44,7 +45,9 @@ def receive(file: UploadedFile, *, limit_bytes: int) -> Iterator[Incoming]:
             field="file",
         )
     if size == 0:
-        raise UserInputError("The file is empty.", code="invalid_request", fix="Choose a file with content.", field="file")
+        raise UserInputError(
+            "The file is empty.", code="invalid_request", fix="Choose a file with content.", field="file"
+        )
     temporary = getattr(file, "temporary_file_path", None)
     if temporary is not None:
         path = Path(temporary())

@@ -33,7 +33,9 @@ def create_workspace(
         validate_password(password, candidate)
         user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
     if workspace is None:
-        workspace = Workspace(slug=slug, name=name or slug.replace("-", " ").capitalize(), schema_name=Workspace.schema_for(slug))
+        workspace = Workspace(
+            slug=slug, name=name or slug.replace("-", " ").capitalize(), schema_name=Workspace.schema_for(slug)
+        )
         workspace.full_clean(exclude=["schema_name"])
         workspace.save(verbosity=0)
         Domain.objects.create(domain=f"{slug}.localhost", tenant=workspace, is_primary=True)

@@ -199,7 +199,11 @@ class Babysitter:
         elif kind == "log":
             level = message.get("level") if message.get("level") in {"info", "warning", "error"} else "info"
             record(
-                self.job.pk, EventKind.LOG, level=str(level), attempt=self.job.attempt, message=str(message.get("message"))
+                self.job.pk,
+                EventKind.LOG,
+                level=str(level),
+                attempt=self.job.attempt,
+                message=str(message.get("message")),
             )
         else:
             self.answer = message
@@ -231,7 +235,12 @@ class Babysitter:
         return True
 
     def _fail(self, error: EngineError) -> None:
-        body = {"code": error.code, "detail": str(error), "fix": error.fix, **({"details": error.details} if error.details else {})}
+        body = {
+            "code": error.code,
+            "detail": str(error),
+            "fix": error.fix,
+            **({"details": error.details} if error.details else {}),
+        }
         with transaction.atomic():
             ended = Job.objects.end_attempt(
                 Q(pk=self.job.pk, lease_token=self.token), error=body, retryable=error.retryable

@@ -91,7 +91,9 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _measured(job_id, result, files)
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
-        record(job_id, EventKind.STATUS, stage=JobStatus.COMPLETED, attempt=job.attempt, progress=100, message="Completed.")
+        record(
+            job_id, EventKind.STATUS, stage=JobStatus.COMPLETED, attempt=job.attempt, progress=100, message="Completed."
+        )
         settle(job_id)
     return True
 

@@ -85,5 +85,5 @@ def _unsent() -> int:
 
 def _has_messages(name: str) -> bool:
     """Tell whether a message waits in a queue, not counting those that a worker holds."""
-    held_since = timezone.now() - timedelta(seconds=settings.Q_CLUSTER["retry"])
-    return OrmQ.objects.filter(key=name, lock__lte=held_since).exists()
+    held_since = timezone.now() - timedelta(seconds=settings.QUEUE_RETRY_SECONDS)
+    return bool(OrmQ.objects.filter(key=name, lock__lte=held_since).exists())

@@ -82,7 +82,7 @@ class Supervisor:
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it must not outlive its supervisor
+            preexec_fn=_die_with_parent,
         )
         self.restarts += 1
         self._stuck_since = None

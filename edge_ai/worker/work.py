@@ -58,7 +58,9 @@ def prepare(job: Job, folder: Path) -> Work:
         Model.objects.filter(pk=model.pk, status=ModelStatus.UPLOADED).update(status=ModelStatus.ANALYZING)
         spec: Spec = AnalyzeSpec(model_path=_model(model, folder), format=Format(model.format))
     elif job.kind == JobKind.OPTIMIZATION:
-        spec = _optimize(OptimizationJob.objects.select_related("model", "device_profile", "dataset").get(pk=job.pk), folder)
+        spec = _optimize(
+            OptimizationJob.objects.select_related("model", "device_profile", "dataset").get(pk=job.pk), folder
+        )
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
     return Work(spec=spec, limits=_limits(job))

@@ -41,6 +41,7 @@ class DatabaseWrapper(TenantDatabaseWrapper):  # type: ignore[misc]  # django-te
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.identity = NOBODY
+        self._setting_search_path = False
         super().__init__(*args, **kwargs)
 
     # -- identity -------------------------------------------------------------------------------------------------

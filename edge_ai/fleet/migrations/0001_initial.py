@@ -5,37 +5,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='BenchmarkSlot',
+            name="BenchmarkSlot",
             fields=[
-                ('host', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('token', models.UUIDField(null=True)),
-                ('holder', models.CharField(blank=True, max_length=200)),
-                ('lease_expires_at', models.DateTimeField()),
+                ("host", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("token", models.UUIDField(null=True)),
+                ("holder", models.CharField(blank=True, max_length=200)),
+                ("lease_expires_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Cluster',
+            name="Cluster",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('host', models.CharField(max_length=200)),
-                ('queue', models.CharField(max_length=12)),
-                ('pid', models.PositiveIntegerField()),
-                ('workers', models.PositiveSmallIntegerField()),
-                ('ready', models.BooleanField(default=False)),
-                ('restarts', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("host", models.CharField(max_length=200)),
+                ("queue", models.CharField(max_length=12)),
+                ("pid", models.PositiveIntegerField()),
+                ("workers", models.PositiveSmallIntegerField()),
+                ("ready", models.BooleanField(default=False)),
+                ("restarts", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('host', 'queue', 'pid'), name='fleet_cluster_once')],
+                "constraints": [models.UniqueConstraint(fields=("host", "queue", "pid"), name="fleet_cluster_once")],
             },
         ),
     ]

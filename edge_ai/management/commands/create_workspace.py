@@ -48,7 +48,11 @@ class Command(BaseCommand):
             )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
-        answer = {"workspace": workspace.slug, "user": user.email, "api_key": self._key(user, workspace, options["api_key"])}
+        answer = {
+            "workspace": workspace.slug,
+            "user": user.email,
+            "api_key": self._key(user, workspace, options["api_key"]),
+        }
         self.stdout.write(json.dumps(answer))
 
     def _password(self, variable: str | None) -> str | None:

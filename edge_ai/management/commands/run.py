@@ -45,7 +45,9 @@ def _end_with_parent() -> None:
 class Command(BaseCommand):
     """``manage.py run``, which ``make run`` calls. The Procfile names the same processes for any Procfile runner."""
 
-    help = "Set up the studio, start web and workers, and do the main job on the bundled sample. Ctrl-C stops everything."
+    help = (
+        "Set up the studio, start web and workers, and do the main job on the bundled sample. Ctrl-C stops everything."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-sample", action="store_true", help="Only serve; do not run the sample.")
@@ -68,7 +70,7 @@ class Command(BaseCommand):
                     cwd=settings.BASE_DIR,
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
-                    preexec_fn=_end_with_parent,  # noqa: PLW1509 - see there
+                    preexec_fn=_end_with_parent,
                 )
             thread = threading.Thread(target=self._show, args=(demo, options), daemon=True)
             thread.start()
