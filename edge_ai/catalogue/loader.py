@@ -30,7 +30,6 @@ RUNTIME_FORMATS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "coreml": frozenset({Format.COREML}),
         "edgetpu": frozenset({Format.TFLITE}),
         "hailort": frozenset(),
-        "llama_cpp": frozenset({Format.GGUF}),
         "ncnn": frozenset({Format.NCNN}),
         "onnxruntime": frozenset({Format.ONNX, Format.ORT}),
         "openvino": frozenset({Format.OPENVINO, Format.ONNX, Format.TFLITE}),
