@@ -75,9 +75,12 @@ class DatabaseWrapper(TenantDatabaseWrapper):  # type: ignore[misc]  # django-te
         embedded: Path | None = self.settings_dict.get("EMBEDDED_DATA_DIR")
         if embedded is not None:
             # Started by whoever needs it first, and again by whoever finds it killed.
-            from config.embedded_postgres import ensure
+            from config.embedded_postgres import EmbeddedPostgresError, ensure
 
-            ensure(embedded, fast=bool(self.settings_dict.get("EMBEDDED_FAST")))
+            try:
+                ensure(embedded, fast=bool(self.settings_dict.get("EMBEDDED_FAST")))
+            except EmbeddedPostgresError as error:
+                raise django.db.utils.OperationalError(str(error)) from error
         return super().get_new_connection(conn_params)
 
     def init_connection_state(self) -> None:
