@@ -225,8 +225,10 @@ def _type_fits(wanted: str, given: str) -> bool:
     return given in TYPES.get(wanted, frozenset())
 
 
-def _shape_fits(wanted: Sequence[object], array: ArraySpec) -> bool:
+def _shape_fits(wanted: Sequence[object] | None, array: ArraySpec) -> bool:
     """Sample *i* is ``a[i]`` when that has the rank of the input, and ``a[i:i+1]`` otherwise."""
+    if wanted is None:
+        return True
     rank = len(wanted)
     if len(array.shape) == rank + 1:
         sample: tuple[int, ...] = array.shape[1:]
@@ -241,7 +243,9 @@ def _shape_fits(wanted: Sequence[object], array: ArraySpec) -> bool:
     return all(not isinstance(axis, int) or axis == size for axis, size in pairs)
 
 
-def _shape(shape: Sequence[object]) -> str:
+def _shape(shape: Sequence[object] | None) -> str:
+    if shape is None:
+        return "of any rank"
     return "[" + ", ".join(str(axis) if axis is not None else "?" for axis in shape) + "]"
 
 

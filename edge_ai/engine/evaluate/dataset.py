@@ -1,0 +1,178 @@
+"""Data sets: reading them, holding them against a model, dividing them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.evaluate.task import Input
+from edge_ai.engine.plan import check_dataset
+from edge_ai.engine.sniff import LABELS, ArraySpec, DatasetHeader, read_dataset_header
+
+Array = npt.NDArray[Any]
+
+#: To calibrate with; beyond it more samples hardly move the ranges.
+ENOUGH_SAMPLES = 100
+#: What onnxruntime calls a type, and what NumPy does.
+RUNTIME_DTYPES: Mapping[str, str] = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+    "tensor(string)": "string",
+}
+
+
+class TypedInput(Input, Protocol):
+    """An input as onnxruntime describes it."""
+
+    @property
+    def type(self) -> str:
+        """Its type, such as ``tensor(float)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples of what a model will see.
+
+    Parameters
+    ----------
+    inputs
+        One array for each input, by its name; the first axis counts samples.
+    labels
+        What is right, one entry a sample, or ``None``.
+    """
+
+    inputs: Mapping[str, Array]
+    labels: Array | None
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(next(iter(self.inputs.values())))
+
+    def header(self) -> DatasetHeader:
+        """Return the description that :func:`~edge_ai.engine.sniff.read_dataset_header` gives of the file."""
+        arrays = tuple(
+            ArraySpec(name=name, dtype=_dtype_name(array), shape=array.shape) for name, array in self.inputs.items()
+        )
+        return DatasetHeader(arrays=arrays, samples=self.samples, has_labels=self.labels is not None)
+
+    def matched(self, inputs: Sequence[TypedInput]) -> Dataset:
+        """Return the arrays that a model takes, in the types that it takes.
+
+        Raises
+        ------
+        UserInputError
+            ``dataset_mismatch`` naming what is expected and what is given.
+        """
+        described = describe_inputs(inputs)
+        check_dataset({"inputs": described}, self.header())
+        arrays = {}
+        for item in described:
+            array = self.inputs[item["name"]]
+            dtype = str(item["dtype"])
+            arrays[item["name"]] = array.astype(str) if dtype == "string" else array.astype(dtype, copy=False)
+        return Dataset(inputs=arrays, labels=self.labels)
+
+    def subset(self, places: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Dataset:
+        """Return the samples at ``places``, in that order."""
+        rows = np.asarray(places, dtype=np.int64)
+        return Dataset(
+            inputs={name: array[rows] for name, array in self.inputs.items()},
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """A data set divided for calibration and judgement; ``overlap`` tells that some samples serve both."""
+
+    calibration: Dataset
+    judgement: Dataset
+    overlap: bool
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read an ``.npz``. Pickled objects are never read.
+
+    Raises
+    ------
+    UserInputError
+        ``dataset_unreadable``.
+    """
+    header = read_dataset_header(path)
+    arrays: dict[str, Array] = {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            for item in header.arrays:
+                arrays[item.name] = stored[item.name]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise UserInputError(
+            f"The data set is damaged: {error}.",
+            code="dataset_unreadable",
+            fix="Save it again with numpy.savez_compressed(path, input_name=array, labels=labels).",
+            field="dataset",
+        ) from error
+    labels = arrays.pop(LABELS, None)
+    return Dataset(inputs=arrays, labels=labels)
+
+
+def describe_inputs(inputs: Sequence[TypedInput]) -> list[dict[str, Any]]:
+    """Describe a session's inputs as an analysis does; a free dimension is its name, or ``None`` where it has none."""
+    return [
+        {
+            "name": item.name,
+            "dtype": RUNTIME_DTYPES.get(item.type, item.type),
+            "shape": [
+                axis if isinstance(axis, str) or (isinstance(axis, int) and axis > 0) else None for axis in item.shape
+            ],
+        }
+        for item in inputs
+    ]
+
+
+def divide(dataset: Dataset, *, calibration_samples: int, judgement_samples: int, seed: int) -> Division:
+    """Draw samples to calibrate with and, as far as there are enough, others to judge the outcome by.
+
+    Parameters
+    ----------
+    calibration_samples, judgement_samples
+        How many are wanted at most.
+    seed
+        Of the draw; the same seed gives the same samples.
+
+    Notes
+    -----
+    A small set serves both ends whole: ranges measured on too few samples cost more than a somewhat kind judgement, and
+    ``overlap`` says so.
+    """
+    order = np.random.default_rng(seed).permutation(dataset.samples)
+    share = min(calibration_samples, dataset.samples // 2)
+    overlap = share < min(calibration_samples, ENOUGH_SAMPLES)
+    calibrate, rest = (order, order) if overlap else (order[:share], order[share:])
+    return Division(
+        calibration=dataset.subset(calibrate[:calibration_samples]),
+        judgement=dataset.subset(rest[:judgement_samples]),
+        overlap=overlap,
+    )
+
+
+def _dtype_name(array: Array) -> str:
+    return {"U": "string", "S": "bytes"}.get(array.dtype.kind, array.dtype.name)
