@@ -180,7 +180,7 @@ def parse_memory_bytes(meminfo: str) -> int | None:
 
 def parse_cgroup_limit_bytes(text: str) -> int | None:
     """A cgroup's memory limit; none where it says `max`. Version 1 writes a huge number instead."""
-    return int(text) if text.strip().isdigit() else None
+    return int(text) if text.strip().isdecimal() else None
 
 
 def parse_cgroup_paths(text: str) -> tuple[PurePosixPath, ...]:
@@ -237,7 +237,7 @@ def _frequency(root: Path, cpu: CpuInfo) -> tuple[int | None, str]:
     kilohertz = [
         int(text)
         for path in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq"))
-        if (text := _line(path)).isdigit()
+        if (text := _line(path)).isdecimal()
     ]
     if kilohertz:
         return max(kilohertz) // 1000, "/sys/devices/system/cpu/cpu*/cpufreq/cpuinfo_max_freq on this host"

@@ -215,6 +215,9 @@ class _Device:
         self.known("category", (texts["category"],), CATEGORIES)
         self.known("cpu_architecture", (texts["cpu_architecture"],), ARCHITECTURES)
         lists = {name: self.words(self.entry, name) for name in _LISTS}
+        for name in ("runtimes", "formats", "precisions"):
+            if not lists[name]:
+                raise self.error(name, "must not be empty")
         self.known("runtimes", lists["runtimes"], RUNTIME_FORMATS.keys())
         self.known("formats", lists["formats"], FORMATS)
         self.known("precisions", lists["precisions"], PRECISIONS)
