@@ -15,6 +15,7 @@ from edge_ai.engine.evaluate.task import feed_sample, required_batch
 
 if TYPE_CHECKING:
     import onnxruntime
+
     from edge_ai.engine.evaluate.dataset import Dataset
 
 _ORDER_SEED: Final = 0

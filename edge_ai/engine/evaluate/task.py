@@ -21,11 +21,6 @@ class Input(Protocol):
         """Its dimensions."""
 
 
-def missing_inputs(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
-    """Return the names of the inputs for which there is no array."""
-    return [item.name for item in inputs if item.name not in arrays]
-
-
 def required_batch(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> int:
     """Return how many samples the model's shapes demand at once: 1 unless an input was exported with a larger batch."""
     for item in inputs:

@@ -142,9 +142,11 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[_P
             details={"nearest": {"target_format": str(Format.ONNX)}},
         )
     progress.stage("prepare", 1, "Preparing the inputs")
-    dataset = None if spec.dataset_path is None else load_dataset(workdir / spec.dataset_path)
-    session = open_session(workdir / spec.model_path, spec.format, threads=1, optimize=False)
-    prepared = prepare_inputs(session.get_inputs(), dataset, batch_size=spec.batch_size, path=workdir / INPUTS_FILE)
+    inputs = open_session(workdir / spec.model_path, spec.format, threads=1, optimize=False).get_inputs()
+    dataset = None
+    if spec.dataset_path is not None:
+        dataset = load_dataset(workdir / spec.dataset_path).matched(inputs)
+    prepared = prepare_inputs(inputs, dataset, batch_size=spec.batch_size, path=workdir / INPUTS_FILE)
     processors = len(spec.cpus) if spec.cpus else len(os.sched_getaffinity(0))
     plan = _Plan(
         spec=spec,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_ai.engine.errors import UnsupportedError, UserInputError
-from edge_ai.engine.evaluate.dataset import Dataset
-from edge_ai.engine.evaluate.task import Input, feed_sample, missing_inputs, required_batch
+from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.evaluate.dataset import RUNTIME_DTYPES, Dataset, TypedInput
+from edge_ai.engine.evaluate.task import feed_sample, required_batch
 
 SEED: Final = 0
 """Of made-up inputs."""
@@ -26,31 +26,7 @@ _MADE_UP_FEEDS: Final = 8
 _MADE_UP_IMAGE_SIZE: Final = 224
 _MADE_UP_LENGTH: Final = 128
 
-_DTYPES: Final[Mapping[str, type]] = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int8)": np.int8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16,
-    "tensor(uint32)": np.uint32,
-    "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.str_,
-}
-
 Feed = dict[str, npt.NDArray[Any]]
-
-
-class TypedInput(Input, Protocol):
-    """An input with its type, such as ``tensor(float)``."""
-
-    @property
-    def type(self) -> str:
-        """Its type in onnxruntime's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +51,7 @@ def prepare_inputs(inputs: Sequence[TypedInput], dataset: Dataset | None, *, bat
     inputs
         What the model takes.
     dataset
-        Samples to feed, in their order; None to make inputs up.
+        Samples to feed, in their order, matched with the model (`Dataset.matched`); None to make inputs up.
     batch_size
         Samples in one inference.
     path
@@ -84,23 +60,12 @@ def prepare_inputs(inputs: Sequence[TypedInput], dataset: Dataset | None, *, bat
     Raises
     ------
     UnsupportedError
-        When the model cannot take that many samples at once.
-    UserInputError
-        When the dataset lacks an input, or an input is of a kind that cannot be made up.
+        When the model cannot take that many samples at once, or takes something other than tensors.
     """
     require_batch(inputs, batch_size)
     if dataset is None:
         feeds = _made_up_feeds(inputs, batch_size)
     else:
-        missing = missing_inputs(inputs, dataset.inputs)
-        if missing:
-            raise UserInputError(
-                f"The dataset has no array for the model's input {', '.join(missing)},"
-                f" only {', '.join(dataset.inputs)}.",
-                code="dataset_mismatch",
-                fix="Name the arrays in the .npz after the model's inputs.",
-                details={"expected": [item.name for item in inputs], "given": list(dataset.inputs)},
-            )
         batch_size = max(batch_size, required_batch(inputs, dataset.inputs))
         feeds = _dataset_feeds(inputs, dataset, batch_size)
     names = tuple(item.name for item in inputs)
@@ -155,12 +120,12 @@ def _made_up_feeds(inputs: Sequence[TypedInput], batch_size: int) -> list[Feed]:
 
 
 def _made_up(item: TypedInput, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
-    dtype = _DTYPES.get(item.type)
-    if dtype is None:
-        raise UserInputError(
-            f"The model's input {item.name!r} is a {item.type}, which cannot be made up.",
-            code="dataset_required",
-            fix="Give a dataset with real samples.",
+    name = RUNTIME_DTYPES.get(item.type)
+    if name is None:
+        raise UnsupportedError(
+            f"The model's input {item.name!r} is a {item.type}, which cannot be fed here.",
+            code="unsupported_operator",
+            fix="Export the model with plain tensors as its inputs.",
             details={"input": item.name, "type": item.type},
         )
     # A free dimension past the first is an image's height or width, or a length.
@@ -169,8 +134,8 @@ def _made_up(item: TypedInput, batch_size: int, random: np.random.Generator) -> 
         size if isinstance(size, int) and size > 0 else (batch_size if axis == 0 else free)
         for axis, size in enumerate(item.shape)
     )
-    if dtype is np.str_:
+    if name == "string":
         return np.full(shape, "text")
-    if np.issubdtype(dtype, np.floating):
-        return random.random(shape).astype(dtype)
-    return random.integers(0, 2, shape).astype(dtype)
+    if name.startswith("float"):
+        return random.random(shape).astype(name)
+    return random.integers(0, 2, shape).astype(name)
