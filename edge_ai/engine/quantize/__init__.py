@@ -1,0 +1,1 @@
+"""Reducing precision, one module a recipe."""
