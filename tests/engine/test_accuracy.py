@@ -11,7 +11,7 @@ from edge_ai.engine.evaluate.accuracy import (
     evaluate_classification,
     wilson_interval,
 )
-from edge_ai.engine.evaluate.task import feed_sample, missing_inputs, required_batch
+from edge_ai.engine.evaluate.task import feed_sample, required_batch
 
 
 @dataclass
@@ -124,4 +124,3 @@ def test_a_sample_that_has_the_rank_of_the_input_is_fed_as_it_is() -> None:
         "state": (2, 1, 8),
     }
     assert required_batch(inputs, arrays) == 1
-    assert missing_inputs(inputs, {"audio": arrays["audio"]}) == ["state"]
