@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edge_ai import sample
@@ -83,6 +84,16 @@ def test_a_broken_model_is_unreadable_and_no_path_is_told(tmp_path: Path) -> Non
     broken.write_bytes(sample.ONNX_MODEL.read_bytes()[:1000])
     error = failure(latency_task(tmp_path, model_path=str(broken)), tmp_path)
     assert error.code == "model_unreadable"
+    assert str(tmp_path) not in error.message
+
+
+def test_weights_that_are_elsewhere_are_said_to_be_missing_and_no_path_is_told(tmp_path: Path) -> None:
+    model = onnx.load(sample.ONNX_MODEL)
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (tmp_path / "weights.bin").unlink()
+    error = failure(latency_task(tmp_path, model_path="model.onnx"), tmp_path)
+    assert error.code == "external_data_missing"
+    assert "weights.bin" in error.message
     assert str(tmp_path) not in error.message
 
 

@@ -67,13 +67,24 @@ def run_task(
         result: dict[str, Any] = last["result"]
         return result
     if last is not None and last.get("type") == "error":
-        raise explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), task)
+        known = {**task, "model_path": str(workdir / task["model_path"])}
+        raise explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), known)
     raise explain_exit(status)
 
 
 def explain_failure(where: str, exception: str, message: str, task: Mapping[str, Any]) -> EngineError:
-    """Turn what the runtime raised into an error with a stable code, a cause and a fix."""
-    told = message.strip().replace(str(task.get("model_path", "\0")), "the model")[:_MAX_MESSAGE]
+    """Turn what the runtime raised into an error with a stable code, a cause and a fix.
+
+    Parameters
+    ----------
+    where
+        The step that failed: "pin", "load" or "run".
+    exception, message
+        The name of its class, and its text; the folder of the model is taken out of it.
+    task
+        As given to the runner, with the whole path of the model.
+    """
+    told = _without_paths(message.strip(), Path(task["model_path"]))[:_MAX_MESSAGE]
     details = {"step": where, "exception": exception, "runtime_message": told}
     if exception == "MemoryError" or any(word in message.lower() for word in _MEMORY_WORDS):
         return _out_of_memory(details)
@@ -90,6 +101,13 @@ def explain_failure(where: str, exception: str, message: str, task: Mapping[str,
             f"onnxruntime has no implementation for a part of this model: {told}",
             code="unsupported_operator",
             fix="Export the model with operators that onnxruntime's CPU provider has, or choose another precision.",
+            details=details,
+        )
+    if where == "load" and "external data" in message.lower():
+        return UserInputError(
+            f"The model keeps its weights in another file that is not there: {told}",
+            code="external_data_missing",
+            fix="Save the model with its weights inside: onnx.save(model, path, save_as_external_data=False).",
             details=details,
         )
     if where == "load":
@@ -142,6 +160,13 @@ def explain_exit(status: int) -> EngineError:
         code="internal_error",
         details={"exit_status": status},
     )
+
+
+def _without_paths(message: str, model: Path) -> str:
+    """Return a message that tells nothing of where files lie on this machine."""
+    for path in {model, model.resolve()}:
+        message = message.replace(str(path), "the model").replace(f"{path.parent}/", "")
+    return message
 
 
 def _out_of_memory(details: Mapping[str, object]) -> ResourceError:
