@@ -89,7 +89,7 @@ def test_a_broken_model_is_unreadable_and_no_path_is_told(tmp_path: Path) -> Non
 
 def test_weights_that_are_elsewhere_are_said_to_be_missing_and_no_path_is_told(tmp_path: Path) -> None:
     model = onnx.load(sample.ONNX_MODEL)
-    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin")
     (tmp_path / "weights.bin").unlink()
     error = failure(latency_task(tmp_path, model_path="model.onnx"), tmp_path)
     assert error.code == "external_data_missing"
