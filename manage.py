@@ -7,7 +7,15 @@ import os
 import sys
 
 OWNER_COMMANDS = frozenset(
-    {"bootstrap", "create_workspace", "migrate", "migrate_schemas", "showmigrations", "sqlflush", "sync_device_templates"}
+    {
+        "bootstrap",
+        "create_workspace",
+        "migrate",
+        "migrate_schemas",
+        "showmigrations",
+        "sqlflush",
+        "sync_device_templates",
+    }
 )
 
 

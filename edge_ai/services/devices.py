@@ -79,10 +79,10 @@ def _sync_template(facts: DeviceTemplateFacts) -> None:
     fields = facts_to_fields(facts)
     slug = fields.pop("slug")
     template, made = DeviceTemplate.objects.get_or_create(slug=slug, defaults=fields)
-    if made or template.edited:
+    if made or (template.edited and not facts.is_host):
         return
     if any(getattr(template, name) != value for name, value in fields.items()):
-        DeviceTemplate.objects.filter(pk=template.pk, edited=False).update(**fields)
+        DeviceTemplate.objects.filter(pk=template.pk).update(**fields)
 
 
 def sync_workspace(schema_name: str) -> int:
