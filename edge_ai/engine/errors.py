@@ -120,8 +120,8 @@ CODES: dict[str, ErrorCode] = {
     ),
     "dataset_required": _code(
         "A data set is needed",
-        "This precision is calibrated, and that takes samples of what the model will see.",
-        "Give a data set of 50 to 300 representative samples, or choose int8_dynamic.",
+        "This precision is calibrated on samples, or the model takes inputs that cannot be made up.",
+        "Give a data set of 50 to 300 representative samples; to make a variant without one, choose int8_dynamic or fp16.",
     ),
     "dataset_mismatch": _code(
         "Data set and model do not match",

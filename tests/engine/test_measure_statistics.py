@@ -7,6 +7,7 @@ import pytest
 
 from edge_ai.engine.measure.statistics import (
     Z_95,
+    chart_points,
     correlation_time,
     half_drift,
     median_interval,
@@ -97,3 +98,19 @@ def test_summary_is_monotonic_and_its_interval_holds_the_median_for_any_samples(
 def test_relative_half_width() -> None:
     assert relative_half_width((9.0, 11.0), 10.0) == pytest.approx(0.1)
     assert relative_half_width((0.0, 1.0), 0.0) == math.inf
+
+
+def test_chart_points_count_every_sample_once_and_thin_the_course_by_medians() -> None:
+    latency_ns = np.arange(1, 6001, dtype=np.int64) * 1000
+    chart = chart_points(latency_ns)
+    assert sum(chart["histogram"]["counts"]) == 6000
+    assert len(chart["histogram"]["edges_ms"]) == len(chart["histogram"]["counts"]) + 1
+    assert chart["series_stride"] == 4
+    assert len(chart["series_ms"]) == 1500
+    assert chart["series_ms"][0] == pytest.approx(0.0025), "the median of 1, 2, 3 and 4 microseconds"
+
+
+def test_chart_points_of_equal_samples() -> None:
+    chart = chart_points(np.full(10, 5_000, dtype=np.int64))
+    assert sum(chart["histogram"]["counts"]) == 10
+    assert chart["series_ms"] == [0.005] * 10

@@ -23,7 +23,7 @@ from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, Prepared, prepare_inputs
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
 from edge_ai.engine.measure.session import explained, open_session
-from edge_ai.engine.measure.statistics import summarize_latency
+from edge_ai.engine.measure.statistics import chart_points, summarize_latency
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.spec import BenchmarkSpec, Format
 
@@ -107,6 +107,7 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
     result: dict[str, object] = {
         "kind": "measured",
         "latency_ms": summarize_latency(latency_ns).to_json(),
+        "chart": chart_points(latency_ns),
         "throughput_per_s": throughput["per_s"],
         "throughput": throughput,
         "load_ms": {"cold": latency["cold_ms"], "warm": latency["warm_ms"]},

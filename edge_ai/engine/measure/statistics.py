@@ -15,6 +15,9 @@ Z_95: Final = 1.959963984540054
 _MAD_TO_SD: Final = 1.482602218505602
 """The standard deviation of a normal distribution, divided by its median absolute deviation."""
 
+CHART_BINS: Final = 60
+CHART_POINTS: Final = 1500
+
 Samples = npt.NDArray[np.integer[Any] | np.floating[Any]]
 
 
@@ -167,3 +170,34 @@ def summarize_latency(latency_ns: npt.NDArray[np.int64]) -> LatencySummary:
         ci95=(min(low, p50), max(high, p50)),
         samples=len(latency_ms),
     )
+
+
+def chart_points(latency_ns: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return what a page draws of the samples: a histogram, and the course over time thinned to what a screen can show.
+
+    Parameters
+    ----------
+    latency_ns
+        Every sample in the order of measuring, shape (samples,), in nanoseconds.
+
+    Returns
+    -------
+    dict
+        ``histogram`` with ``edges_ms`` (one more than ``counts``), whose last bin holds everything beyond the 99.5th
+        percentile too; ``series_ms``, the median of each ``series_stride`` samples in a row; at most `CHART_POINTS`.
+    """
+    latency_ms = latency_ns / 1e6
+    low, high = float(latency_ms.min()), float(np.percentile(latency_ms, 99.5))
+    edges = np.linspace(low, max(high, low * 1.001 + 1e-9), CHART_BINS + 1)
+    counts, _ = np.histogram(np.minimum(latency_ms, edges[-1]), bins=edges)
+    stride = -(-len(latency_ms) // CHART_POINTS)
+    whole = len(latency_ms) // stride * stride
+    series = np.median(latency_ms[:whole].reshape(-1, stride), axis=1)
+    return {
+        "histogram": {
+            "edges_ms": [round(float(edge), 6) for edge in edges],
+            "counts": [int(count) for count in counts],
+        },
+        "series_ms": [round(float(value), 6) for value in series],
+        "series_stride": stride,
+    }
