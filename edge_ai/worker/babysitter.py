@@ -151,12 +151,15 @@ class Babysitter:
                 code=str(answer.get("code", "internal_error")),
                 fix=str(answer.get("fix", "")),
                 details=answer.get("details") or None,
+                retryable=bool(answer.get("retryable", False)),
             )
         else:
             raise InternalError(
                 f"The engine ended without an answer ({_how(child.returncode)}).",
                 code="engine_crashed",
                 fix="The model may be damaged or need more memory than is allowed. The job's log may say more.",
+                # What crashes the engine once crashes it again; a worker that dies is another matter.
+                retryable=False,
             )
 
     def _complete(self, answer: dict[str, Any]) -> None:
