@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.sniff import ArraySpec, DatasetHeader
-from edge_ai.engine.spec import Format, OptimizationLevel, Precision
+from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 
 #: Operators whose weights int8 static quantization turns into integers.
 STATIC_OPERATORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
@@ -104,8 +104,9 @@ def plan_optimization(
     UnsupportedError
         ``unsupported_conversion``, ``unsupported_precision``, ``nothing_to_quantize``.
     UserInputError
-        ``dataset_required``, ``dataset_mismatch``.
+        ``dataset_required``, ``dataset_mismatch``, ``invalid_request`` for an option.
     """
+    OptimizeOptions.read(options)
     _check_formats(source_format, target_format)
     wanted = _resolve(precision, analysis, dataset)
     _check_precision(wanted, analysis, device)

@@ -19,6 +19,9 @@ MAX_WARMUP = 10_000
 MIN_BENCHMARK_SECONDS = 0.1
 MAX_BENCHMARK_SECONDS = 600.0
 MAX_OPTIONS = 50
+MIN_CALIBRATION_SAMPLES = 1
+MAX_CALIBRATION_SAMPLES = 1000
+MAX_SEED = 2**32 - 1
 
 
 class Format(StrEnum):
@@ -90,6 +93,65 @@ class AnalyzeSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptimizeOptions:
+    """The options of an optimization.
+
+    Parameters
+    ----------
+    accuracy_budget
+        How much of a labelled metric may be lost, as a fraction of 1.
+    calibration_samples
+        How many samples to calibrate on at most.
+    seed
+        Of the draw of samples and of made-up input.
+    fp16_mode
+        ``weights``: stored in fp16, computed in float32.
+    """
+
+    accuracy_budget: float = 0.02
+    calibration_samples: int = 200
+    seed: int = 0
+    fp16_mode: str = "weights"
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy_budget", "calibration_samples", "seed"):
+            value = getattr(self, name)
+            whole = name != "accuracy_budget"
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise refuse(f"options.{name}", f"options.{name} is {value!r}; it must be {kind}.", "Give a number.")
+        _within("options.accuracy_budget", self.accuracy_budget, 0, 1)
+        _within(
+            "options.calibration_samples", self.calibration_samples, MIN_CALIBRATION_SAMPLES, MAX_CALIBRATION_SAMPLES
+        )
+        _within("options.seed", self.seed, 0, MAX_SEED)
+        if self.fp16_mode != "weights":
+            raise refuse(
+                "options.fp16_mode",
+                f"options.fp16_mode is {self.fp16_mode!r}; only 'weights' is made here.",
+                "Leave it out: arithmetic in fp16 is slower on processors without it.",
+            )
+
+    @classmethod
+    def read(cls, options: Mapping[str, object]) -> OptimizeOptions:
+        """Return the options of a request.
+
+        Raises
+        ------
+        UserInputError
+            ``invalid_request``, naming the option.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise refuse(
+                    f"options.{name}", f"{name!r} is no option; there are {', '.join(known)}.", "Leave it out."
+                )
+        given: dict[str, Any] = dict(options)
+        return cls(**given)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizeSpec:
     """Make a variant of a model."""
 
@@ -107,6 +169,7 @@ class OptimizeSpec:
             raise refuse(
                 "options", f"There are {len(self.options)} options; at most {MAX_OPTIONS} are read.", "Send fewer."
             )
+        OptimizeOptions.read(self.options)
 
 
 @dataclass(frozen=True, kw_only=True)

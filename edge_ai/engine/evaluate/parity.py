@@ -1,262 +1,403 @@
-"""Does a variant compute what its source computes? Signal-to-noise ratio, cosine, largest error, agreement of classes."""
+"""Does a variant still compute what its source computes?"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
-from edge_ai.engine.errors import ParityError
-from edge_ai.engine.spec import Precision
+from edge_ai.engine.evaluate.accuracy import Labels, class_labels, classifying_output, evaluate_classification
+from edge_ai.engine.evaluate.dataset import Dataset
+from edge_ai.engine.evaluate.task import feed_sample, required_batch
+from edge_ai.engine.measure.session import explained, open_session
+from edge_ai.engine.spec import Format
 
-if TYPE_CHECKING:
-    import onnxruntime
+Array = npt.NDArray[Any]
+Feed = dict[str, Array]
 
-#: dB under which a variant is broken, where no labels decide.
-FLOOR_DB = {Precision.FP32: 40.0, Precision.FP16: 25.0, Precision.INT8: 8.0, Precision.INT8_DYNAMIC: 8.0}
-#: dB under which nothing is a variant, labels or not.
-LAST_FLOOR_DB = 3.0
-#: dB under which a variant comes with a warning.
-WARN_DB = {Precision.FP32: 80.0, Precision.FP16: 45.0, Precision.INT8: 20.0, Precision.INT8_DYNAMIC: 20.0}
-#: Equal outputs have no noise at all; JSON has no infinity.
-NO_NOISE_DB = 200.0
+MAX_SQNR_DB: Final = 200.0
+"""Of outputs that are equal to the last bit, for which the ratio is infinite: float32 cannot show more than about 150."""
 
-Feed = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass
-class _Sums:
-    """What is kept of one output while samples pass by: nothing that grows with their number."""
-
-    signal: float = 0.0
-    noise: float = 0.0
-    dot: float = 0.0
-    squared: float = 0.0
-    largest: float = 0.0
-    rows: int = 0
-    same_class: int = 0
-    classes: bool = True
-    equal: int = 0
-    compared: int = 0
-
-    def add(self, reference: npt.NDArray[Any], variant: npt.NDArray[Any]) -> None:
-        x, y = reference.astype(np.float64).ravel(), variant.astype(np.float64).ravel()
-        self.signal += float(x @ x)
-        self.noise += float((x - y) @ (x - y))
-        self.dot += float(x @ y)
-        self.squared += float(y @ y)
-        self.largest = max(self.largest, float(np.max(np.abs(x - y), initial=0.0)))
-        rows = _class_rows(reference)
-        if rows is None:
-            self.classes = False
-        else:
-            self.rows += len(rows)
-            self.same_class += int(np.sum(np.argmax(rows, 1) == np.argmax(variant.reshape(rows.shape), 1)))
-
-    def sqnr_db(self) -> float:
-        if self.noise == 0.0:
-            return NO_NOISE_DB
-        if self.signal == 0.0:
-            return -NO_NOISE_DB
-        return max(-NO_NOISE_DB, min(NO_NOISE_DB, 10 * math.log10(self.signal / self.noise)))
-
-    def cosine(self) -> float:
-        scale = math.sqrt(self.signal * self.squared)
-        return self.dot / scale if scale else float(self.noise == 0.0)
+MAX_SAMPLES: Final = 256
+MAX_LABELLED_SAMPLES: Final = 1000
+MAX_REFERENCE_BYTES: Final = 256 << 20
+MAX_REFERENCE_SECONDS: Final = 60.0
+LEAST_PROBABILITY: Final = 1e-7
+"""Where the logarithm of a probability is cut off: below it, float32 softmax says nothing about the score."""
 
 
-def _class_rows(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Return an output as rows of class scores when it looks like that: one row a sample, more than one column."""
-    squeezed = output.reshape(output.shape[0], -1) if output.ndim > 1 else None
-    if squeezed is None or output.shape[-1] < 2 or squeezed.shape[1] != output.shape[-1]:
-        return None
-    return squeezed
+@dataclass(frozen=True, kw_only=True)
+class OutputParity:
+    """One output of the variant against the same output of its source, over all samples.
+
+    Parameters
+    ----------
+    sqnr_db
+        Signal to quantization noise, 10·log10(Σx² / Σ(x−y)²), between -200 and 200 dB; ``None`` for an output that is not a
+        float.
+    cosine
+        Of the angle between all the numbers of x and of y.
+    max_abs_error
+        The largest |x−y|.
+    agreement
+        The share of equal elements, for an output of whole numbers; ``None`` for floats.
+    top1_agreement
+        How often the largest of the scores is in the same place, where they look like those of classes.
+    logits_sqnr_db
+        On the scores before a Softmax, recovered as centred logarithms; ``None`` where there is none.
+    """
+
+    name: str
+    sqnr_db: float | None
+    cosine: float | None
+    max_abs_error: float | None
+    agreement: float | None = None
+    top1_agreement: float | None = None
+    logits_sqnr_db: float | None = None
+    finite: bool = True
+    same_shape: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricChange:
+    """A labelled metric of the source and of the variant, both in [0, 1]."""
+
+    name: str
+    reference: float
+    variant: float
+    samples: int
+
+    @property
+    def drop(self) -> float:
+        """What was lost; negative when the variant is better."""
+        return self.reference - self.variant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How close a variant is, in its worst output. ``sqnr_db`` is None when no output is numbers."""
+    """How close a variant is, by its worst output."""
 
-    sqnr_db: float | None
-    cosine: float | None
-    max_abs_error: float | None
-    top1_agreement: float | None
-    equal_share: float | None
-    logits_sqnr_db: float | None
+    outputs: tuple[OutputParity, ...]
     samples: int
     data: str
-    outputs: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    metric: MetricChange | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """The lowest of the outputs, in dB."""
+        return min((o.sqnr_db for o in self.outputs if o.sqnr_db is not None), default=None)
+
+    @property
+    def cosine(self) -> float | None:
+        """The lowest of the outputs."""
+        return min((o.cosine for o in self.outputs if o.cosine is not None), default=None)
+
+    @property
+    def max_abs_error(self) -> float | None:
+        """The largest of the outputs."""
+        return max((o.max_abs_error for o in self.outputs if o.max_abs_error is not None), default=None)
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """The lowest of the outputs that look like classes."""
+        return min((o.top1_agreement for o in self.outputs if o.top1_agreement is not None), default=None)
+
+    @property
+    def agreement(self) -> float | None:
+        """The lowest of the outputs of whole numbers."""
+        return min((o.agreement for o in self.outputs if o.agreement is not None), default=None)
+
+    @property
+    def logits_sqnr_db(self) -> float | None:
+        """The lowest of the outputs that come out of a Softmax, in dB."""
+        return min((o.logits_sqnr_db for o in self.outputs if o.logits_sqnr_db is not None), default=None)
+
+    @property
+    def sound(self) -> bool:
+        """All outputs are finite where the source's are, and have its shapes."""
+        return all(o.finite and o.same_shape for o in self.outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ``parity`` object of the API."""
+        """Return the ``parity`` of the API, and more."""
+        metric = self.metric
         return {
-            "sqnr_db": self.sqnr_db,
-            "cosine": self.cosine,
+            "sqnr_db": _rounded(self.sqnr_db, 2),
+            "cosine": _rounded(self.cosine, 6),
             "max_abs_error": self.max_abs_error,
-            "top1_agreement": self.top1_agreement,
-            "equal_share": self.equal_share,
-            "logits_sqnr_db": self.logits_sqnr_db,
+            "top1_agreement": _rounded(self.top1_agreement, 4),
             "samples": self.samples,
             "data": self.data,
-            "outputs": [dict(item) for item in self.outputs],
+            "agreement": _rounded(self.agreement, 4),
+            "logits_sqnr_db": _rounded(self.logits_sqnr_db, 2),
+            "metric": None
+            if metric is None
+            else {
+                "name": metric.name,
+                "reference": round(metric.reference, 4),
+                "variant": round(metric.variant, 4),
+                "drop": round(metric.drop, 4),
+                "samples": metric.samples,
+            },
+            "outputs": [
+                {
+                    "name": o.name,
+                    "sqnr_db": _rounded(o.sqnr_db, 2),
+                    "cosine": _rounded(o.cosine, 6),
+                    "max_abs_error": o.max_abs_error,
+                    "agreement": _rounded(o.agreement, 4),
+                    "top1_agreement": _rounded(o.top1_agreement, 4),
+                }
+                for o in self.outputs
+            ],
+            "notes": list(self.notes),
         }
 
 
-def sqnr_db(reference: npt.NDArray[Any], variant: npt.NDArray[Any]) -> float:
-    """Return 10·log10(Σx² / Σ(x−y)²) in dB, 200 for equal arrays."""
-    sums = _Sums()
-    sums.add(np.atleast_1d(reference), np.atleast_1d(variant))
-    return sums.sqnr_db()
+@dataclass(kw_only=True)
+class Reference:
+    """What the source answers, kept to hold variants against. Not responsible for whether an answer is right."""
+
+    output_names: tuple[str, ...]
+    class_outputs: frozenset[str]
+    softmax_outputs: Mapping[str, int]
+    data: str
+    batch: int = 1
+    labels: Labels | None = None
+    feeds: list[Feed] = field(default_factory=list)
+    answers: list[list[Any]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """How many samples were fed."""
+        return len(self.feeds) * self.batch if self.labels is None else len(self.labels)
 
 
-def compare_sessions(
-    reference: onnxruntime.InferenceSession,
-    variant: onnxruntime.InferenceSession,
+def dataset_feeds(inputs: Sequence[Any], dataset: Dataset, *, limit: int | None = None) -> Iterable[Feed]:
+    """Yield the samples of a data set one by one, or in batches where the model takes nothing else.
+
+    One by one, since a dynamically quantized model chooses one scale for a whole batch. A last batch that is not full is
+    left out.
+    """
+    batch = required_batch(inputs, dataset.inputs)
+    count = dataset.samples if limit is None else min(limit, dataset.samples)
+    for begin in range(0, count - batch + 1, batch):
+        yield feed_sample(inputs, dataset.inputs, list(range(begin, begin + batch)))
+
+
+def run_reference(
+    path: Path,
     feeds: Iterable[Feed],
     *,
     data: str,
-    logits: bool = False,
-) -> Parity:
-    """Run both models on the same inputs and compare what they answer.
+    batch: int,
+    labels: Array | None,
+    softmax_outputs: Mapping[str, int],
+) -> Reference:
+    """Run the source.
 
     Parameters
     ----------
     feeds
-        One mapping from input name to array for each inference.
+        Run in order until they, or the time or memory for the answers, end.
     data
-        Where the inputs come from: "dataset", "representative" or "random".
-    logits
-        The last outputs of both sessions are the input of a final Softmax (see :func:`tap_logits`); they are reported
-        apart, since a Softmax hides errors.
+        What the feeds are: "dataset", "representative" or "random".
+    batch
+        Samples in one feed.
+    labels
+        One a sample, or ``None``.
+    softmax_outputs
+        Outputs that a Softmax makes, with its axis.
+    """
+    session = open_session(path, Format.ONNX, threads=0)
+    outputs = session.get_outputs()
+    reference = Reference(
+        output_names=tuple(output.name for output in outputs),
+        class_outputs=frozenset(o.name for o in outputs if _looks_like_classes(o.shape) or o.name in softmax_outputs),
+        softmax_outputs=softmax_outputs,
+        data=data,
+        batch=batch,
+    )
+    end_s = time.monotonic() + MAX_REFERENCE_SECONDS
+    held_bytes = 0
+    with explained("run", {"model_path": str(path), "input": "dataset" if data == "dataset" else "made up"}):
+        for feed in feeds:
+            answer = session.run(None, feed)
+            reference.feeds.append(feed)
+            reference.answers.append(answer)
+            held_bytes += sum(value.nbytes for value in answer if isinstance(value, np.ndarray))
+            held_bytes += sum(value.nbytes for value in feed.values())
+            if held_bytes > MAX_REFERENCE_BYTES or time.monotonic() > end_s:
+                reference.notes = (
+                    f"Only {len(reference.feeds) * batch} samples were compared, to bound memory and time.",
+                )
+                break
+    known = class_labels(labels)
+    if known is not None:
+        reference.labels = known[: len(reference.feeds) * batch]
+    return reference
+
+
+def compare_variant(reference: Reference, path: Path) -> Parity:
+    """Run a variant on the same samples and compare.
 
     Raises
     ------
-    ParityError
-        ``parity_failed`` when shapes differ, or the variant answers with numbers that are not finite.
+    EngineError
+        When it does not load or run.
     """
-    names = [item.name for item in reference.get_outputs()]
-    answers = [item.name for item in variant.get_outputs()]
-    sums: dict[str, _Sums] = {name: _Sums() for name in names}
-    samples = 0
-    for feed in feeds:
-        expected, got = reference.run(names, dict(feed)), variant.run(answers, dict(feed))
-        samples += 1
-        for name, x, y in zip(names, expected, got, strict=True):
-            _add(sums[name], name, x, y)
-    apart = names[-1] if logits else None
-    outputs = [
-        {
-            "name": name,
-            "sqnr_db": round(item.sqnr_db(), 3) if item.signal or item.noise or not item.compared else None,
-            "cosine": round(item.cosine(), 8),
-            "max_abs_error": item.largest,
-            "top1_agreement": item.same_class / item.rows if item.classes and item.rows else None,
-        }
-        for name, item in sums.items()
-        if not item.compared and name != apart
-    ]
-    compared = [item for item in sums.values() if item.compared]
-    agreements = [item["top1_agreement"] for item in outputs if item["top1_agreement"] is not None]
+    session = open_session(path, Format.ONNX, threads=0)
+    with explained("run", {"model_path": str(path), "input": reference.data}):
+        answers = [session.run(list(reference.output_names), feed) for feed in reference.feeds]
+    outputs = []
+    skipped = []
+    for place, name in enumerate(reference.output_names):
+        pairs = [(x[place], y[place]) for x, y in zip(reference.answers, answers, strict=True)]
+        if all(isinstance(x, np.ndarray) and x.dtype.kind in "fiub" for x, _ in pairs):
+            outputs.append(
+                compare_output(
+                    name,
+                    pairs,
+                    classes=name in reference.class_outputs,
+                    softmax_axis=reference.softmax_outputs.get(name),
+                )
+            )
+        else:
+            skipped.append(name)
+    notes = reference.notes + ((f"Not compared, as not numeric: {', '.join(skipped)}.",) if skipped else ())
     return Parity(
-        sqnr_db=min((float(item["sqnr_db"]) for item in outputs), default=None),
-        cosine=min((float(item["cosine"]) for item in outputs), default=None),
-        max_abs_error=max((float(item["max_abs_error"]) for item in outputs), default=None),
-        top1_agreement=min(agreements, default=None),
-        equal_share=sum(i.equal for i in compared) / sum(i.compared for i in compared) if compared else None,
-        logits_sqnr_db=round(sums[apart].sqnr_db(), 3) if apart else None,
-        samples=samples,
-        data=data,
-        outputs=outputs,
+        outputs=tuple(outputs),
+        samples=len(reference.feeds) * reference.batch,
+        data=reference.data,
+        metric=_metric(reference, answers),
+        notes=notes,
     )
 
 
-def _add(sums: _Sums, name: str, reference: Any, variant: Any) -> None:
-    if not isinstance(reference, np.ndarray) or reference.dtype.kind not in "f":
-        # Classes, texts, maps: equal or not.
-        same = np.array_equal(reference, variant) if isinstance(reference, np.ndarray) else reference == variant
-        sums.compared += 1
-        sums.equal += bool(same)
-        return
-    if reference.shape != variant.shape:
-        raise ParityError(
-            f"The output {name!r} of the variant has the shape {list(variant.shape)} instead of {list(reference.shape)}.",
-            code="parity_failed",
-            fix="Choose another precision.",
-        )
-    if not np.all(np.isfinite(variant)) and np.all(np.isfinite(reference)):
-        raise ParityError(
-            f"The variant answers {name!r} with numbers that are not finite.",
-            code="parity_failed",
-            fix="Choose fp16 or int8_dynamic, or calibrate with more representative samples.",
-        )
-    sums.add(np.nan_to_num(reference), np.nan_to_num(variant))
-
-
-def tap_logits(source: Path, target: Path) -> bool:
-    """Write a copy of a model whose final Softmax also shows what goes into it. ``False``: the model ends otherwise."""
-    model = onnx.load_model(source)
-    if len(model.graph.output) != 1:
-        return False
-    makers = {name: node for node in model.graph.node for name in node.output}
-    last = makers.get(model.graph.output[0].name)
-    # A quantized Softmax has a pair of Quantize and Dequantize behind it.
-    while last is not None and last.op_type in {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity"}:
-        last = makers.get(last.input[0])
-    if last is None or last.op_type != "Softmax":
-        return False
-    tapped = last.input[0]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(tapped, onnx.TensorProto.FLOAT, None))
-    onnx.save_model(model, target)
-    return True
-
-
-def judge(
-    parity: Parity, precision: Precision, *, drop: float | None, budget: float, samples_labelled: int
-) -> list[dict[str, str]]:
-    """Let a variant through, with warnings, or not.
+def compare_output(
+    name: str, pairs: Sequence[tuple[Array, Array]], *, classes: bool = False, softmax_axis: int | None = None
+) -> OutputParity:
+    """Compare one output over all samples.
 
     Parameters
     ----------
-    drop
-        How much lower the variant's top-1 accuracy is than the source's, as a fraction; None without labels.
-    budget
-        The largest drop that is accepted.
-
-    Raises
-    ------
-    ParityError
-        ``parity_failed`` naming the numbers and what to try.
+    pairs
+        What the source and the variant answered, sample by sample.
+    classes
+        The last axis holds the scores of classes.
+    softmax_axis
+        The axis over which the output's values add up to 1.
     """
-    floor = LAST_FLOOR_DB if drop is not None else FLOOR_DB.get(precision, 8.0)
-    if parity.sqnr_db is not None and parity.sqnr_db < floor:
-        raise ParityError(
-            f"The variant's outputs are too far from the source's: SQNR {parity.sqnr_db:.1f} dB on {parity.samples} "
-            f"{parity.data} inputs, where at least {floor:g} dB is needed.",
-            code="parity_failed",
-            fix="Choose fp16, or int8_dynamic; for int8, calibrate with more representative samples.",
-            details={"parity": parity.to_json(), "floor_db": floor},
-        )
-    if drop is not None and drop > budget:
-        raise ParityError(
-            f"Top-1 accuracy fell by {100 * drop:.2f} points on {samples_labelled} labelled samples; "
-            f"at most {100 * budget:.2f} points are accepted.",
-            code="parity_failed",
-            fix="Choose fp16 or int8_dynamic, give more calibration samples, or raise options.accuracy_budget.",
-            details={"parity": parity.to_json(), "accuracy_drop": drop, "accuracy_budget": budget},
-        )
-    warn = WARN_DB.get(precision, 20.0)
-    if parity.sqnr_db is not None and parity.sqnr_db < warn:
-        return [
-            {
-                "code": "low_sqnr",
-                "detail": f"SQNR is {parity.sqnr_db:.1f} dB, under the {warn:g} dB that {precision} usually reaches.",
-                "fix": "Check the variant on labelled data before you ship it.",
-            }
-        ]
-    return []
+    if any(x.shape != y.shape for x, y in pairs):
+        return OutputParity(name=name, sqnr_db=None, cosine=None, max_abs_error=None, same_shape=False)
+    if pairs[0][0].dtype.kind != "f":
+        size = sum(x.size for x, _ in pairs)
+        equal = sum(int(np.count_nonzero(x == y)) for x, y in pairs)
+        share = equal / size if size else 1.0
+        return OutputParity(name=name, sqnr_db=None, cosine=None, max_abs_error=None, agreement=share)
+    sums = _Sums()
+    logits = _Sums()
+    finite = True
+    rows = alike = 0
+    for x, y in pairs:
+        usable = np.isfinite(x)
+        finite = finite and bool(np.isfinite(y[usable]).all())
+        sums.add(np.where(usable, x, 0.0), np.where(usable & np.isfinite(y), y, 0.0))
+        if softmax_axis is not None and -x.ndim <= softmax_axis < x.ndim:
+            logits.add(_centred_logits(x, softmax_axis), _centred_logits(y, softmax_axis))
+        if classes and x.ndim > 0 and x.shape[-1] > 1:
+            rows += x.size // x.shape[-1]
+            alike += int(np.count_nonzero(x.argmax(axis=-1) == y.argmax(axis=-1)))
+    return OutputParity(
+        name=name,
+        sqnr_db=sums.sqnr_db(),
+        cosine=sums.cosine(),
+        max_abs_error=sums.max_abs_error,
+        top1_agreement=alike / rows if rows else None,
+        logits_sqnr_db=logits.sqnr_db() if logits.size else None,
+        finite=finite,
+    )
+
+
+@dataclass(kw_only=True)
+class _Sums:
+    """What the figures are made of, added up in float64 so that no output has to be kept."""
+
+    size: int = 0
+    xx: float = 0.0
+    yy: float = 0.0
+    xy: float = 0.0
+    noise: float = 0.0
+    max_abs_error: float = 0.0
+
+    def add(self, x: Array, y: Array) -> None:
+        """Add one pair of arrays of the same shape."""
+        a, b = x.astype(np.float64).ravel(), y.astype(np.float64).ravel()
+        if not a.size:
+            return
+        error = a - b
+        self.size += a.size
+        self.xx += float(a @ a)
+        self.yy += float(b @ b)
+        self.xy += float(a @ b)
+        self.noise += float(error @ error)
+        self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max()))
+
+    def sqnr_db(self) -> float:
+        """Signal to noise in dB, within ±200."""
+        if self.noise == 0.0:
+            return MAX_SQNR_DB
+        if self.xx == 0.0:
+            return -MAX_SQNR_DB
+        return max(-MAX_SQNR_DB, min(MAX_SQNR_DB, 10.0 * math.log10(self.xx / self.noise)))
+
+    def cosine(self) -> float:
+        """Cosine of the angle; 1 for two zeros, 0 for one."""
+        if self.xx == 0.0 or self.yy == 0.0:
+            return 1.0 if self.xx == self.yy else 0.0
+        return max(-1.0, min(1.0, self.xy / (math.sqrt(self.xx) * math.sqrt(self.yy))))
+
+
+def _centred_logits(probabilities: Array, axis: int) -> Array:
+    """Recover the scores before a Softmax, up to the constant that it cancels."""
+    logs = np.log(np.maximum(np.nan_to_num(probabilities.astype(np.float64)), LEAST_PROBABILITY))
+    centred: Array = logs - logs.mean(axis=axis, keepdims=True)
+    return centred
+
+
+def _looks_like_classes(shape: Sequence[object]) -> bool:
+    """One row of at least two scores a sample, their number fixed: ``[batch, classes]``."""
+    return len(shape) == 2 and isinstance(shape[-1], int) and shape[-1] > 1
+
+
+def _metric(reference: Reference, answers: Sequence[Sequence[Any]]) -> MetricChange | None:
+    """Return the top-1 accuracy of both, where there are labels and an output that looks like classes."""
+    labels = reference.labels
+    if labels is None or not len(labels) or not reference.answers:
+        return None
+    place = classifying_output(reference.answers[0], samples=reference.batch, highest_label=int(labels.max()))
+    if place is None:
+        return None
+    scores = [_scores(rows, place) for rows in (reference.answers, answers)]
+    if any(len(score) != len(labels) for score in scores):
+        return None
+    before, after = (evaluate_classification(score, labels) for score in scores)
+    return MetricChange(name="top1", reference=before.top1, variant=after.top1, samples=before.samples)
+
+
+def _scores(answers: Sequence[Sequence[Any]], place: int) -> Array:
+    joined: Array = np.concatenate([answer[place] for answer in answers])
+    if np.issubdtype(joined.dtype, np.integer) and joined.size == len(joined):
+        return joined.reshape(-1)
+    return joined
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

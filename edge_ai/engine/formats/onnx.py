@@ -268,3 +268,14 @@ def _lies_beyond(path: Path, facts: dict[str, str], tensor: onnx.TensorProto) ->
     except ValueError:
         return True
     return offset < 0 or length < 0 or offset + length > path.stat().st_size
+
+
+def softmax_outputs(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the outputs of a model that a Softmax makes, with the axis that it goes over."""
+    wanted = {value.name for value in model.graph.output}
+    default = -1 if (opset_of(model) or 0) >= 13 else 1
+    return {
+        node.output[0]: next((item.i for item in node.attribute if item.name == "axis"), default)
+        for node in model.graph.node
+        if node.op_type == "Softmax" and node.output[0] in wanted
+    }

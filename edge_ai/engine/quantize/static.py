@@ -1,147 +1,183 @@
-"""int8 static: QDQ with ranges measured on samples, in the settings that matter."""
+"""Static int8 for ONNX: weights and activations as integers (QDQ), with ranges measured on samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from edge_ai.engine.evaluate.dataset import Dataset
-from edge_ai.engine.evaluate.task import Input, feed_sample, required_batch
-from edge_ai.engine.quantize.prepare import opset_of
+from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
+from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.evaluate.parity import Feed
+from edge_ai.engine.formats.onnx import read_model, write_model
+from edge_ai.engine.measure.session import explained
 
-CORE_OPERATORS = ("Conv", "MatMul", "Gemm")
-#: Layers that lose much and gain nothing.
-LEFT_FLOAT = frozenset({"LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "LogSoftmax"})
-PER_CHANNEL_OPSET = 13
-#: Histograms of the percentile method keep every activation of every sample in memory.
-HISTOGRAM_BYTES = 1 << 30
+#: Operators that hold the weights, and most of the work.
+CORE_OPERATORS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+#: With them, those between them, so that whole stretches of the network stay in integers. Softmax, normalizations and
+#: embeddings are not among them: they lose too much.
+ALL_OPERATORS = (
+    *CORE_OPERATORS,
+    "Add",
+    "Mul",
+    "Relu",
+    "Clip",
+    "LeakyRelu",
+    "Sigmoid",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "Concat",
+    "Split",
+    "Pad",
+    "Resize",
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+)
+PERCENTILE = 99.99
+#: A histogram keeps the activations of a chunk of samples in memory at once.
+HISTOGRAM_CHUNK = 4
+HISTOGRAM_SAMPLES = 50
+FIRST_OPSET_PER_CHANNEL = 13
+
+
+class Calibration(StrEnum):
+    """How the range of an activation follows from the samples."""
+
+    MIN_MAX = "minmax"
+    PERCENTILE = "percentile"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One way to quantize."""
+class StaticRecipe:
+    """One way to do it."""
 
     name: str
-    method: str
-    operators: tuple[str, ...] | None
-
-    def describe(self) -> dict[str, Any]:
-        """Return a JSON object for the recipe."""
-        return asdict(self)
+    calibration: Calibration
+    operators: tuple[str, ...]
 
 
-#: In the order in which they are tried: the quickest model first, then what rescues accuracy.
-SETTINGS = (
-    Setting(name="minmax", method="MinMax", operators=None),
-    Setting(name="minmax, core operators", method="MinMax", operators=CORE_OPERATORS),
-    Setting(name="percentile", method="Percentile", operators=None),
-    Setting(name="percentile, core operators", method="Percentile", operators=CORE_OPERATORS),
+#: In the order in which they are tried.
+RECIPES = (
+    StaticRecipe(name="MinMax", calibration=Calibration.MIN_MAX, operators=ALL_OPERATORS),
+    StaticRecipe(name="MinMax, only Conv, MatMul and Gemm", calibration=Calibration.MIN_MAX, operators=CORE_OPERATORS),
+    StaticRecipe(name="Percentile 99.99", calibration=Calibration.PERCENTILE, operators=ALL_OPERATORS),
+    StaticRecipe(
+        name="Percentile 99.99, only Conv, MatMul and Gemm",
+        calibration=Calibration.PERCENTILE,
+        operators=CORE_OPERATORS,
+    ),
 )
 
 
-class Feeds:
-    """The calibration samples as onnxruntime asks for them: one inference's inputs after the other."""
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands samples to onnxruntime's calibration one by one."""
 
-    def __init__(self, inputs: Sequence[Input], dataset: Dataset, limit: int) -> None:
-        self._inputs = inputs
-        self._dataset = dataset
-        self._batch = required_batch(inputs, dataset.inputs)
-        self._limit = max(self._batch, min(limit, dataset.samples))
-        self.rewind()
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds: Iterator[Feed] = iter(feeds)
 
-    def rewind(self) -> None:
-        """Begin again."""
-        self._feeds = self._walk()
-
-    def _walk(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
-        for begin in range(0, self._limit - self._batch + 1, self._batch):
-            yield feed_sample(self._inputs, self._dataset.inputs, list(range(begin, begin + self._batch)))
-
-    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-        """Return the next inference's inputs, or None."""
+    def get_next(self) -> Feed | None:
+        """Return the next sample, or ``None`` after the last."""
         return next(self._feeds, None)
 
 
-def to_int8_static(
-    source: Path,
-    target: Path,
-    setting: Setting,
-    *,
-    inputs: Sequence[Input],
-    calibration: Dataset,
-) -> int:
-    """Write the prepared model in int8 QDQ: uint8 activations, int8 weights per channel.
+def calibrate(prepared: Path, feeds: Sequence[Feed], calibration: Calibration, workdir: Path) -> TensorsData:
+    """Measure the range of every activation.
 
     Parameters
     ----------
-    source
-        A prepared model (see :func:`edge_ai.engine.quantize.prepare.prepare`).
-    setting
-        How to quantize.
-    inputs
-        What the model takes.
-    calibration
-        Samples to measure the ranges on.
+    prepared
+        The graph that will be quantized.
+    feeds
+        The samples.
+    workdir
+        Where a temporary model is written.
+    """
+    augmented = workdir / "calibrate.onnx"
+    percentile = calibration is Calibration.PERCENTILE
+    options: dict[str, Any] = {"symmetric": False}
+    if percentile:
+        options["percentile"] = PERCENTILE
+        feeds = feeds[:HISTOGRAM_SAMPLES]
+    chunk = HISTOGRAM_CHUNK if percentile else max(1, len(feeds))
+    with explained("run", {"model_path": str(prepared), "input": "dataset"}):
+        calibrator = create_calibrator(
+            str(prepared),
+            list(ALL_OPERATORS),
+            augmented_model_path=str(augmented),
+            calibrate_method=CalibrationMethod.Percentile if percentile else CalibrationMethod.MinMax,
+            extra_options=options,
+        )
+        for begin in range(0, len(feeds), chunk):
+            calibrator.collect_data(_Reader(feeds[begin : begin + chunk]))
+        ranges: TensorsData = calibrator.compute_data()
+    augmented.unlink(missing_ok=True)
+    return ranges
+
+
+def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, ranges: TensorsData) -> int:
+    """Write the quantized variant of a prepared graph.
+
+    Activations are uint8, weights int8 with a scale for each channel: the fastest combination on processors with VNNI, and
+    the most exact one on all.
 
     Returns
     -------
     int
-        How many samples the ranges were measured on.
+        How many activations and weights are integers now.
+
+    Raises
+    ------
+    UnsupportedError
+        ``nothing_to_quantize`` when nothing changed.
     """
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    model = onnx.load_model(source)
-    limit = calibration.samples
-    if setting.method == "Percentile":
-        limit = max(8, min(limit, HISTOGRAM_BYTES // max(1, _activation_bytes(model))))
-    feeds = Feeds(inputs, calibration, limit)
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type information
-        def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-            return feeds.get_next()
-
-        def rewind(self) -> None:
-            feeds.rewind()
-
-    extra: dict[str, Any] = {"ActivationSymmetric": False, "WeightSymmetric": True}
-    if setting.method == "Percentile":
-        extra["CalibPercentile"] = 99.99
-    quantize_static(
-        source,
-        target,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=opset_of(model) >= PER_CHANNEL_OPSET,
-        op_types_to_quantize=list(setting.operators) if setting.operators else None,
-        nodes_to_exclude=_left_float(model),
-        calibrate_method=CalibrationMethod[setting.method],
-        extra_options=extra,
+    model = read_model(prepared)
+    per_channel = any(
+        item.domain in {"", "ai.onnx"} and item.version >= FIRST_OPSET_PER_CHANNEL for item in model.opset_import
     )
-    return limit
+    quantizer = QDQQuantizer(
+        model,
+        per_channel,
+        False,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        ranges,
+        [],
+        final_softmaxes(model),
+        list(recipe.operators),
+        {"ActivationSymmetric": False, "WeightSymmetric": True, "MinimumRealRange": 1e-4},
+    )
+    quantizer.quantize_model()
+    made: onnx.ModelProto = quantizer.model.model
+    count: int = sum(node.op_type == "DequantizeLinear" for node in made.graph.node)
+    if count == 0:
+        raise UnsupportedError(
+            "None of the model's operators could be turned into integers.",
+            code="nothing_to_quantize",
+            fix="Choose fp16.",
+            details={"nearest": {"target_format": "onnx", "precision": "fp16"}},
+        )
+    quantizer.model.topological_sort()
+    drop_unused_domains(made)
+    write_model(made, target)
+    return count
 
 
-def _left_float(model: onnx.ModelProto) -> list[str]:
-    """Name the nodes that stay in float: normalizations, and the Softmax that makes an output. Nameless ones get a name."""
-    outputs = {item.name for item in model.graph.output}
+def final_softmaxes(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the nodes that turn scores into answers: integers there would flatten them."""
+    outputs = {value.name for value in model.graph.output}
     return [
         node.name
         for node in model.graph.node
-        if node.name and (node.op_type in LEFT_FLOAT or (node.op_type == "Softmax" and node.output[0] in outputs))
+        if node.op_type in {"Softmax", "LogSoftmax", "Sigmoid"} and outputs & set(node.output)
     ]
-
-
-def _activation_bytes(model: onnx.ModelProto) -> int:
-    """Estimate how many bytes the float activations of one inference have; free axes count as 64."""
-    total = 0
-    for item in model.graph.value_info:
-        dims = item.type.tensor_type.shape.dim
-        total += 4 * int(np.prod([dim.dim_value or (1 if axis == 0 else 64) for axis, dim in enumerate(dims)], dtype=np.int64))
-    return total
