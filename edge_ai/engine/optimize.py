@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.convert.onnx_prepare import STATIC_OPSET, Prepared, prepare_graph
+from edge_ai.engine.convert.onnx_prepare import DYNAMIC_OPSET, STATIC_OPSET, Prepared, prepare_graph
 from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
 from edge_ai.engine.evaluate.dataset import Dataset, Division, divide, load_dataset
 from edge_ai.engine.evaluate.gate import WARNING_DB, find_fault, judge
@@ -210,7 +210,7 @@ class _Optimization:
         if self._precision is Precision.FP16:
             yield self._trial(0, "fp16 weights", {"mode": self._options.fp16_mode}, self._make_fp16)
         elif self._precision is Precision.INT8_DYNAMIC:
-            prepared = self._prepare(opset=None)
+            prepared = self._prepare(opset=DYNAMIC_OPSET)
             for place, way in enumerate(dynamic.RECIPES):
                 yield self._trial(
                     place,
@@ -268,7 +268,7 @@ class _Optimization:
                 )
             )
 
-    def _prepare(self, *, opset: int | None) -> Prepared:
+    def _prepare(self, *, opset: int) -> Prepared:
         self._progress.stage("prepare", 10, "Preparing the graph")
         began = time.monotonic()
         prepared = prepare_graph(self._source, self._workdir, opset=opset)

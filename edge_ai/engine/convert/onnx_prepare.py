@@ -24,6 +24,8 @@ from edge_ai.engine.spec import Format
 
 #: From here on per-channel DequantizeLinear is valid, and the operators around it are those that runtimes optimize.
 STATIC_OPSET = 17
+#: From here on DynamicQuantizeLinear exists, and the operators around it have the forms that quantizers know.
+DYNAMIC_OPSET = 13
 #: From here on a file may keep its weights out of the graph's inputs, and does not have to list them twice.
 MIN_IR_VERSION = 8
 
@@ -37,7 +39,7 @@ class Prepared:
     steps: tuple[str, ...]
 
 
-def prepare_graph(source: Path, workdir: Path, *, opset: int | None) -> Prepared:
+def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     """Write a graph that computes what ``source`` computes, and that quantizers understand.
 
     Parameters
@@ -47,7 +49,7 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int | None) -> Prepared
     workdir
         Where the outcome is written.
     opset
-        Raise the standard operators to this version where they are older; ``None`` to leave them.
+        Raise the standard operators to this version where they are older.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int | None) -> Prepared
     if lifted:
         steps.append(f"{lifted} constants became weights")
     before = opset_of(model) or 0
-    if opset is not None and before < opset:
+    if before < opset:
         raised = raise_opset(model, opset)
         if raised is not None:
             model = raised
@@ -77,6 +79,8 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int | None) -> Prepared
         folded.unlink()
         lift_constants(model)
         steps.append("constants and batch normalizations folded")
+    if flatten_biases(model):
+        steps.append("biases of Gemm flattened")
     drop_unused_domains(model)
     name_nodes(model)
     try:
@@ -122,6 +126,37 @@ def lift_constants(model: onnx.ModelProto) -> int:
             graph.node.extend(copies)
     model.ir_version = max(model.ir_version, MIN_IR_VERSION)
     return lifted
+
+
+def flatten_biases(model: onnx.ModelProto) -> int:
+    """Give Gemm biases of shape [1, n] the shape [n], which means the same and is what quantizers expect."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    flattened = 0
+    for node in model.graph.node:
+        bias = tensors.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
+        if bias is None or len(bias.dims) != 2 or bias.dims[0] != 1:
+            continue
+        # Another node may read the bias as it is, so this one gets a copy.
+        copy = model.graph.initializer.add()
+        copy.CopyFrom(bias)
+        copy.name = f"{bias.name}::flat{flattened}"
+        del copy.dims[0]
+        node.input[2] = copy.name
+        flattened += 1
+    if flattened:
+        drop_unused_weights(model)
+    return flattened
+
+
+def drop_unused_weights(model: onnx.ModelProto) -> None:
+    """Remove the weights of the main graph that nothing reads."""
+    read = {name for graph in subgraphs(model.graph) for node in graph.node for name in node.input}
+    read |= {value.name for graph in subgraphs(model.graph) for value in graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    if len(kept) != len(model.graph.initializer):
+        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(copies)
 
 
 def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:

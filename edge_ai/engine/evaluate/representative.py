@@ -72,11 +72,11 @@ def _make(item: Mapping[str, Any], within: _Range, random: np.random.Generator) 
     if dtype == "string":
         return np.full(shape, "text")
     if dtype == "bool":
-        return random.integers(0, 2, shape).astype(bool)
+        return np.asarray(random.integers(0, 2, shape), dtype=bool)
     if dtype.startswith("float"):
-        return (within.low + (within.high - within.low) * random.random(shape)).astype(dtype)
+        return np.asarray(within.low + (within.high - within.low) * random.random(shape), dtype=dtype)
     if dtype.startswith(("int", "uint")) and dtype not in {"int4", "uint4", "int2", "uint2"}:
-        return random.integers(int(within.low), int(within.high) + 1, shape).astype(dtype)
+        return np.asarray(random.integers(int(within.low), int(within.high) + 1, shape), dtype=dtype)
     raise UserInputError(
         f"The model's input {item['name']!r} is a {dtype}, which cannot be made up.",
         code="dataset_required",

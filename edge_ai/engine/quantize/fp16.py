@@ -49,15 +49,8 @@ def store_weights_as_fp16(source: Path, target: Path) -> HalvedWeights:
             code="unsupported_conversion",
             fix="Export the model with a newer opset.",
         )
-    drop_weight_inputs(model)
-    lift_constants(model)
-    halved = out_of_range = 0
-    for graph in subgraphs(model.graph):
-        for one, other in (_halve(tensor, graph) for tensor in _candidates(graph)):
-            halved += one
-            out_of_range += other
-        _put_casts_first(graph)
-    if halved == 0:
+    done = halve_weights(model)
+    if done.halved == 0:
         raise UnsupportedError(
             "The model has no float32 weights that fp16 would make smaller.",
             code="nothing_to_quantize",
@@ -65,6 +58,20 @@ def store_weights_as_fp16(source: Path, target: Path) -> HalvedWeights:
             details={"nearest": {"target_format": "onnx", "precision": "fp32"}},
         )
     write_model(model, target)
+    return done
+
+
+def halve_weights(model: onnx.ModelProto) -> HalvedWeights:
+    """Store the float32 weights of a model as fp16, in place."""
+    drop_weight_inputs(model)
+    lift_constants(model)
+    halved = out_of_range = 0
+    for graph in subgraphs(model.graph):
+        for tensor in _candidates(graph):
+            one, other = _halve(tensor, graph)
+            halved += one
+            out_of_range += other
+        _put_casts_first(graph)
     return HalvedWeights(halved=halved, out_of_range=out_of_range)
 
 
