@@ -74,6 +74,7 @@ def main() -> int:
             "DATABASE_OWNER_URL": "postgresql://studio_owner:secret@db.example.com/studio",
             "SECRET_KEY": "not-a-real-key-but-long-enough-to-pass-the-check-0123456789",
             "ALLOWED_HOSTS": "studio.example.com",
+            "STUDIO_ALLOW_ROOT": "yes",
         }
         results = {
             "ruff": run("Lint", tool("ruff"), "check", "."),
