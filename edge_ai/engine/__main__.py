@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import traceback
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from edge_ai.engine.errors import EngineError, InternalError, ResourceError
+from edge_ai.engine.errors import EngineError, InternalError, ResourceError, UserInputError
 from edge_ai.engine.progress import Level
 from edge_ai.engine.spec import (
     AnalyzeSpec,
@@ -21,6 +22,7 @@ from edge_ai.engine.spec import (
     OptimizeSpec,
     Precision,
     Spec,
+    refuse,
     spec_from_json,
 )
 
@@ -64,13 +66,15 @@ class Terminal:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status."""
     given = _parser().parse_args(argv)
+    # The quantizers advise on steps that were done already; what matters is told through progress.
+    logging.disable(logging.WARNING)
     if given.command == "run":
         return _serve()
     try:
         result, source = _work(given)
     except EngineError as error:
         if given.json:
-            print(json.dumps(_failure(error)))
+            print(json.dumps(_failure(error), allow_nan=False))
         else:
             print(f"{error} {error.fix}".strip(), file=sys.stderr)
         return 1
@@ -87,7 +91,7 @@ def _serve() -> int:
     protocol = JsonLines(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
     try:
-        spec = spec_from_json(json.load(sys.stdin))
+        spec = spec_from_json(_read_request(sys.stdin))
         # Heavy libraries are loaded by the pipeline, after the spec has been understood.
         from edge_ai.engine.pipeline import run
 
@@ -114,6 +118,17 @@ def _serve() -> int:
         protocol.write(_failure(_out_of_memory() if _is_memory(error) else _unexpected()))
         return 1
     return 0
+
+
+def _read_request(stream: IO[str]) -> dict[str, Any]:
+    """Read the one JSON object that says what is to be done."""
+    try:
+        data = json.load(stream)
+    except ValueError as error:
+        raise refuse("kind", f"The description of the work is not JSON: {error}.", "Send one JSON object.") from None
+    if not isinstance(data, dict):
+        raise refuse("kind", "The description of the work is not a JSON object.", "Send one JSON object.")
+    return data
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -188,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _work(given: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     """Run a person's command in a work folder of its own."""
+    # Only needed here; the pipeline loads heavy libraries, which --help and a mistyped path should not wait for.
     import shutil
     import tempfile
 
@@ -195,8 +211,11 @@ def _work(given: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     from edge_ai.engine.sniff import sniff_model
 
     source: Path = given.file.resolve()
-    format = sniff_model(source).format
     dataset: Path | None = getattr(given, "dataset", None)
+    for path in (source, dataset):
+        if path is not None and not path.is_file():
+            raise UserInputError(f"There is no file {path}.", code="not_found", fix="Check the path.")
+    format = sniff_model(source).format
     spec: Spec
     with tempfile.TemporaryDirectory(prefix="edge-ai-") as folder:
         if given.command == "inspect":

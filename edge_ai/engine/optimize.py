@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,6 @@ from edge_ai.engine.evaluate.gate import WARNING_DB, find_fault, judge
 from edge_ai.engine.evaluate.parity import (
     MAX_LABELLED_SAMPLES,
     MAX_SAMPLES,
-    Parity,
     Reference,
     compare_variant,
     dataset_feeds,
@@ -31,10 +29,11 @@ from edge_ai.engine.evaluate.task import required_batch
 from edge_ai.engine.formats.onnx import read_model, softmax_outputs
 from edge_ai.engine.formats.onnx_analysis import analyze
 from edge_ai.engine.measure.session import open_session
-from edge_ai.engine.plan import Caution, DeviceFacts, plan_optimization, resolve_precision
+from edge_ai.engine.plan import Caution, DeviceFacts, check_formats, plan_optimization, resolve_precision
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.quantize import dynamic, static
 from edge_ai.engine.quantize.fp16 import store_weights_as_fp16
+from edge_ai.engine.quantize.trial import DROP_STEP, QUANTIZER_FAILURES, Trial, choose_best, first_line, in_words
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, OptimizeSpec, Precision
 
 VARIANT_FILE: Final = "variant.onnx"
@@ -44,56 +43,12 @@ MADE_UP_FEEDS: Final = 8
 GOOD_DB: Final[Mapping[Precision, float]] = {Precision.INT8: 30.0, Precision.INT8_DYNAMIC: 20.0, Precision.FP16: 25.0}
 """A variant this close, in dB, ends the search: the next ones would cost time and gain little."""
 
-DROP_STEP: Final = 0.005
-"""Metrics closer than this are taken for equal when variants are ranked; the samples are too few to tell them apart."""
-
 LITTLE_GAIN: Final = 1.1
-
-# The quantizers raise whatever they like at a graph they cannot take; one way that fails is no reason to give up others.
-_QUANTIZER_FAILURES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 # Nothing but the model and the data restrict what this function tries; what suits a device was decided before.
 _ANY_DEVICE: Final = DeviceFacts(
     name="This machine", is_host=True, architecture="", extensions=(), formats=(), precisions=(), memory_mb=None
 )
-
-
-@dataclass(kw_only=True)
-class _Trial:
-    """One way that is tried."""
-
-    name: str
-    path: Path
-    settings: Mapping[str, object]
-    make: Callable[[Path], object]
-    seconds: float = 0.0
-    parity: Parity | None = None
-    failure: EngineError | None = None
-    fault: str | None = None
-    cautions: list[Caution] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        parity = self.parity
-        metric = parity.metric if parity else None
-        return {
-            "name": self.name,
-            "settings": dict(self.settings),
-            "seconds": round(self.seconds, 3),
-            "size_bytes": self.path.stat().st_size if self.path.exists() else None,
-            "sqnr_db": parity.to_json()["sqnr_db"] if parity else None,
-            "top1_agreement": parity.to_json()["top1_agreement"] if parity else None,
-            "metric_drop": None if metric is None else round(metric.drop, 4),
-            "refused_because": self.failure.message if self.failure else self.fault,
-        }
 
 
 def optimize(spec: OptimizeSpec, workdir: Path, progress: Progress) -> tuple[dict[str, Any], list[OutputFile]]:
@@ -138,6 +93,7 @@ class _Optimization:
 
     def run(self) -> tuple[dict[str, Any], list[OutputFile]]:
         """Do it."""
+        check_formats(self._spec.source_format, self._spec.target_format)
         self._progress.stage("load", 2, "Reading the model")
         began = time.monotonic()
         analysis = analyze(self._source)
@@ -165,7 +121,7 @@ class _Optimization:
             trials.append(trial)
             if self._attempt(trial, reference):
                 break
-        best = self._best(trials)
+        best = choose_best(trials, self._spec.optimization_level, self._precision)
         return self._finish(best, trials, division)
 
     def _run_source(self, dataset: Dataset | None) -> tuple[Reference, Division | None]:
@@ -205,7 +161,7 @@ class _Optimization:
             )
         return reference, division
 
-    def _ways(self, division: Division | None) -> Iterator[_Trial]:
+    def _ways(self, division: Division | None) -> Iterator[Trial]:
         """Yield what is worth trying, in the order in which it is."""
         if self._precision is Precision.FP16:
             yield self._trial(0, "fp16 weights", {"mode": self._options.fp16_mode}, self._make_fp16)
@@ -219,13 +175,14 @@ class _Optimization:
                         "weight_type": "uint8" if way.unsigned_weights else "int8",
                         "per_channel": way.per_channel,
                         "operators": list(dynamic.OPERATORS),
+                        "other_weights": "fp16",
                     },
                     partial(_make_dynamic, prepared.path, way),
                 )
         elif division is not None:
             yield from self._static_ways(division)
 
-    def _static_ways(self, division: Division) -> Iterator[_Trial]:
+    def _static_ways(self, division: Division) -> Iterator[Trial]:
         prepared = self._prepare(opset=STATIC_OPSET)
         inputs = open_session(prepared.path, Format.ONNX, threads=1, optimize=False).get_inputs()
         feeds = list(dataset_feeds(inputs, division.calibration))
@@ -249,12 +206,13 @@ class _Optimization:
                     "operators": list(way.operators),
                     "activations": "uint8",
                     "weights": "int8 per channel",
+                    "other_weights": "fp16",
                 },
                 partial(make, way),
             )
 
-    def _trial(self, place: int, name: str, settings: Mapping[str, object], make: Callable[[Path], object]) -> _Trial:
-        return _Trial(name=name, path=self._workdir / f"trial-{place}.onnx", settings=settings, make=make)
+    def _trial(self, place: int, name: str, settings: Mapping[str, object], make: Callable[[Path], object]) -> Trial:
+        return Trial(name=name, path=self._workdir / f"trial-{place}.onnx", settings=settings, make=make)
 
     def _make_fp16(self, path: Path) -> None:
         done = store_weights_as_fp16(self._source, path)
@@ -276,7 +234,7 @@ class _Optimization:
         self._steps.append({"step": "prepare", "done": list(prepared.steps), "opset": prepared.opset})
         return prepared
 
-    def _attempt(self, trial: _Trial, reference: Reference) -> bool:
+    def _attempt(self, trial: Trial, reference: Reference) -> bool:
         """Make a variant and compare it; ``True`` when it is so good that the search may end."""
         percent = 20 + 70 * int(trial.path.stem.rpartition("-")[2]) // 4
         began = time.monotonic()
@@ -293,9 +251,9 @@ class _Optimization:
             if error.code == "resource_limit":
                 raise
             trial.failure = error
-        except _QUANTIZER_FAILURES as error:
+        except QUANTIZER_FAILURES as error:
             trial.failure = UnsupportedError(
-                f"The quantizer cannot take this graph ({type(error).__name__}: {_first_line(error)}).",
+                f"The quantizer cannot take this graph ({type(error).__name__}: {first_line(error)}).",
                 code="unsupported_operator",
                 fix="Choose another precision.",
             )
@@ -304,12 +262,12 @@ class _Optimization:
             return False
         return self._good(trial)
 
-    def _good(self, trial: _Trial) -> bool:
+    def _good(self, trial: Trial) -> bool:
         parity = trial.parity
         if parity is None:
             return False
         trial.fault = find_fault(parity, self._precision, accuracy_budget=self._options.accuracy_budget)
-        self._progress.log("info", f"{trial.name}: {_words(parity)}")
+        self._progress.log("info", f"{trial.name}: {in_words(parity)}")
         if trial.fault is not None:
             return False
         quick = self._spec.optimization_level is OptimizationLevel.SPEED
@@ -317,36 +275,8 @@ class _Optimization:
         drop = parity.metric.drop if parity.metric else 0.0
         return (parity.sqnr_db is None or parity.sqnr_db >= enough) and drop <= DROP_STEP
 
-    def _best(self, trials: list[_Trial]) -> _Trial:
-        """Return the best variant, which is not to say a good one.
-
-        Raises
-        ------
-        EngineError
-            When there is none at all.
-        """
-        made = [trial for trial in trials if trial.parity is not None]
-        if not made:
-            failures = [trial.failure for trial in trials if trial.failure is not None]
-            nothing = next((error for error in failures if error.code == "nothing_to_quantize"), None)
-            if nothing is not None:
-                raise nothing
-            raise UnsupportedError(
-                f"No way of making {self._precision} worked. {failures[0].message if failures else ''}".strip(),
-                code="unsupported_operator",
-                fix="Choose fp16.",
-                details={
-                    "trials": [trial.to_json() for trial in trials],
-                    "nearest": {"target_format": Format.ONNX.value, "precision": Precision.FP16.value},
-                },
-            )
-        fair = [trial for trial in made if trial.fault is None]
-        if fair and self._spec.optimization_level is OptimizationLevel.SIZE:
-            return min(fair, key=lambda trial: trial.path.stat().st_size)
-        return max(fair or made, key=_rank)
-
     def _finish(
-        self, best: _Trial, trials: list[_Trial], division: Division | None
+        self, best: Trial, trials: list[Trial], division: Division | None
     ) -> tuple[dict[str, Any], list[OutputFile]]:
         parity = best.parity
         if parity is None:
@@ -460,28 +390,6 @@ def _require_runnable(analysis: Mapping[str, Any]) -> None:
                 code="unsupported_operator",
                 fix=warning["fix"],
             )
-
-
-def _rank(trial: _Trial) -> tuple[int, float]:
-    """Order variants by what they lose on the labels, in steps that can be told apart, then by their noise."""
-    parity = trial.parity
-    if parity is None or not parity.sound:
-        return (-10_000, 0.0)
-    drop = max(0.0, parity.metric.drop) if parity.metric else 0.0
-    closeness = parity.sqnr_db if parity.sqnr_db is not None else 100.0 * (parity.agreement or 0.0)
-    return (-round(drop / DROP_STEP), closeness)
-
-
-def _words(parity: Parity) -> str:
-    metric = parity.metric
-    parts = [] if parity.sqnr_db is None else [f"{parity.sqnr_db:.1f} dB on {parity.samples} samples"]
-    if metric is not None:
-        parts.append(f"{metric.name} {metric.reference:.4f} → {metric.variant:.4f}")
-    return ", ".join(parts) or "compared"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 def _sha256(path: Path) -> str:

@@ -17,8 +17,8 @@ from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Prec
 STATIC_OPERATORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 #: Operators that gain from dynamic quantization. Conv is not among them: it becomes ConvInteger, 13 times slower.
 DYNAMIC_OPERATORS = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization"})
-#: What share of the weight bytes a precision keeps, for the expected size.
-WEIGHT_SHARE = {Precision.FP16: 0.5, Precision.INT8: 0.27, Precision.INT8_DYNAMIC: 0.27, Precision.FP32: 1.0}
+#: What share of their bytes weights keep: as integers, with their scales, and as fp16.
+INTEGER_SHARE, HALF_SHARE = 0.27, 0.5
 MADE_HERE = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP16)
 FEW_SAMPLES = 50
 TYPES = {
@@ -107,7 +107,7 @@ def plan_optimization(
         ``dataset_required``, ``dataset_mismatch``, ``invalid_request`` for an option.
     """
     OptimizeOptions.read(options)
-    _check_formats(source_format, target_format)
+    check_formats(source_format, target_format)
     wanted = _resolve(precision, analysis, dataset)
     _check_precision(wanted, analysis, device)
     _check_device(target_format, wanted, device)
@@ -254,7 +254,14 @@ def _nearest(precision: Precision) -> dict[str, Any]:
     return {"nearest": {"target_format": Format.ONNX.value, "precision": precision.value}}
 
 
-def _check_formats(source: Format, target: Format) -> None:
+def check_formats(source: Format, target: Format) -> None:
+    """Refuse a pair of formats between which there is no way.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_conversion``.
+    """
     if source is Format.ONNX and target is Format.ONNX:
         return
     if source is Format.ONNX:
@@ -443,4 +450,10 @@ def _expected_size(precision: Precision, analysis: Mapping[str, Any], size_bytes
     floats = _float_weight_bytes(analysis)
     if floats is None:
         return None
-    return max(0, round(size_bytes - floats + floats * WEIGHT_SHARE[precision]))
+    by_operator: Mapping[str, int] = analysis.get("weight_bytes_by_operator") or {}
+    operators = {Precision.INT8: STATIC_OPERATORS, Precision.INT8_DYNAMIC: DYNAMIC_OPERATORS}.get(
+        precision, frozenset()
+    )
+    integers = min(floats, sum(size for name, size in by_operator.items() if name in operators))
+    kept = integers * INTEGER_SHARE + (floats - integers) * HALF_SHARE
+    return max(0, round(size_bytes - floats + kept))

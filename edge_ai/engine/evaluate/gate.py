@@ -62,6 +62,14 @@ def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> li
             details={"parity": parity.to_json(), "precision": precision.value},
         )
     cautions = []
+    if not parity.informative:
+        cautions.append(
+            Caution(
+                code="uninformative_input",
+                detail="The model answers the same to all the inputs that it was compared on, so being close proves little.",
+                fix="Give a data set of real samples.",
+            )
+        )
     if parity.sqnr_db is not None and parity.sqnr_db < WARNING_DB[precision]:
         metric = parity.metric
         labelled = (

@@ -88,6 +88,7 @@ class Parity:
     data: str
     metric: MetricChange | None = None
     notes: tuple[str, ...] = ()
+    informative: bool = True
 
     @property
     def sqnr_db(self) -> float | None:
@@ -173,6 +174,16 @@ class Reference:
     feeds: list[Feed] = field(default_factory=list)
     answers: list[list[Any]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+
+    @property
+    def informative(self) -> bool:
+        """Whether the answers differ between the feeds at all; where they do not, closeness to them proves little."""
+        first = self.answers[0]
+        return len(self.answers) < 2 or any(
+            not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub" or not np.array_equal(x, y, equal_nan=True)
+            for other in self.answers[1:]
+            for x, y in zip(first, other, strict=True)
+        )
 
     @property
     def samples(self) -> int:
@@ -278,6 +289,7 @@ def compare_variant(reference: Reference, path: Path) -> Parity:
         data=reference.data,
         metric=_metric(reference, answers),
         notes=notes,
+        informative=reference.informative,
     )
 
 
