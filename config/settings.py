@@ -257,7 +257,7 @@ _local_storage = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",
     "OPTIONS": {"location": DATA_DIR / "blobs", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
 }
-_s3_storage = {
+S3_STORAGE = {
     "BACKEND": "storages.backends.s3.S3Storage",
     "OPTIONS": {
         "bucket_name": env.text("S3_BUCKET", "", "Bucket, when STORAGE_BACKEND is s3."),
@@ -273,7 +273,7 @@ _s3_storage = {
 }
 STORAGES = {
     "default": _local_storage,
-    "blobs": _s3_storage if STORAGE_BACKEND == "s3" else _local_storage,
+    "blobs": S3_STORAGE if STORAGE_BACKEND == "s3" else _local_storage,
     "staticfiles": {"BACKEND": "config.staticfiles.StudioStaticFilesStorage"},
 }
 UPLOAD_DIR = DATA_DIR / "uploads"

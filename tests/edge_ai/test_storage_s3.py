@@ -1,0 +1,107 @@
+"""Blobs on a real S3 endpoint: `rclone serve s3`, which checks signatures."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import User, Workspace
+from edge_ai import storage
+from edge_ai.models import Blob
+from tests.conftest import inside, inside_as_system
+from tests.edge_ai import factories
+from tests.studio import free_port
+
+RCLONE = Path(sys.executable).with_name("rclone")
+KEY, SECRET = "studio-test-key", "studio-test-secret"
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 service with one bucket, for as long as the module's tests run."""
+    root = tmp_path_factory.mktemp("s3")
+    (root / "studio").mkdir()
+    port = free_port()
+    command = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(root)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert time.monotonic() < deadline and process.poll() is None, "rclone does not serve"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def bucket(endpoint: str, settings: Any) -> None:
+    """The studio's blobs in that bucket."""
+    options = dict(settings.S3_STORAGE["OPTIONS"]) | {
+        "bucket_name": "studio",
+        "endpoint_url": endpoint,
+        "region_name": "us-east-1",
+        "access_key": KEY,
+        "secret_key": SECRET,
+    }
+    settings.STORAGES = settings.STORAGES | {"blobs": {"BACKEND": settings.S3_STORAGE["BACKEND"], "OPTIONS": options}}
+
+
+def store(tmp_path: Path, content: bytes) -> Blob:
+    """Put some bytes into the current workspace."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with transaction.atomic():
+        return storage.put(path, storage.fingerprint(path))
+
+
+def test_bytes_come_back_as_they_went(bucket: None, alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    content = b"weights" * 1_000_000
+    with inside(alpha, owner):
+        blob = store(tmp_path, content)
+        storage.copy_out(blob.sha256, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    assert storage.backend().exists(storage.blob_name(alpha.schema_name, blob.sha256))
+
+
+def test_a_presigned_link_downloads_under_the_right_name_and_only_while_it_is_whole(
+    bucket: None, alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"a small model")
+        url = storage.signed_url(sha256=blob.sha256, file_name="größe.onnx", mime_type="application/octet-stream")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.read() == b"a small model"
+    assert str(settings.DOWNLOAD_URL_SECONDS) in url
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"), timeout=10)
+    assert refused.value.code in {400, 403}
+
+
+def test_a_sweep_deletes_from_the_bucket_what_nothing_refers_to(
+    bucket: None, alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    with inside(alpha, owner):
+        loose = store(tmp_path, b"nobody wants this")
+        kept = store(tmp_path, b"somebody wants this")
+        factories.make_model(owner, blob=kept, sha256=kept.sha256)
+    with inside_as_system(alpha):
+        assert storage.sweep(grace=timedelta(0)) >= 1
+    assert not storage.backend().exists(storage.blob_name(alpha.schema_name, loose.sha256))
+    assert storage.backend().exists(storage.blob_name(alpha.schema_name, kept.sha256))
