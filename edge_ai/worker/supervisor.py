@@ -28,11 +28,13 @@ from config.database.identity import acting_as_system, current, workspace_as_sys
 from edge_ai.fleet.models import ALIVE, Cluster
 from edge_ai.models import Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.storage import sweep
 from edge_ai.worker.babysitter import clear_leftovers
 from edge_ai.worker.reaper import reap
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+HOUSEKEEPING_SECONDS = 600.0
 # What a cluster has besides its workers: sentinel, pusher, monitor.
 HELPERS = 3
 PR_SET_PDEATHSIG = 1
@@ -126,14 +128,28 @@ class Supervisor:
         try:
             self._report()
             self._watch(*self._look())
-            if time.monotonic() > self._next_clear:
-                clear_leftovers(settings.WORK_DIR)
-                self._next_clear = time.monotonic() + 600
+            self._keep_house()
         except DatabaseError as error:
             log.warning("The database does not answer: %s", str(error).strip()[:200])
             connection.close()
         finally:
             current().reset_to_public()
+
+    def _keep_house(self) -> None:
+        """Now and then, remove what nobody will ask for again: blobs that no row means, work folders of dead attempts."""
+        if time.monotonic() < self._next_clear:
+            return
+        self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS
+        clear_leftovers(settings.WORK_DIR)
+        for schema in self._schemas():
+            with workspace_as_system(schema):
+                if removed := sweep():
+                    log.info("%s: %d blobs that nothing refers to were removed.", schema, removed)
+
+    @staticmethod
+    def _schemas() -> list[str]:
+        with acting_as_system():
+            return list(Workspace.objects.exclude(schema_name="public").values_list("schema_name", flat=True))
 
     def _is_up(self) -> bool:
         if self._cluster is None:
@@ -163,9 +179,7 @@ class Supervisor:
     def _look(self) -> tuple[int, int]:
         """Reap in every workspace; returns how many jobs of this queue are overdue, and how many run."""
         overdue = running = 0
-        with acting_as_system():
-            schemas = list(Workspace.objects.exclude(schema_name="public").values_list("schema_name", flat=True))
-        for schema in schemas:
+        for schema in self._schemas():
             with workspace_as_system(schema):
                 rescued = reap()
                 if rescued.expired:
