@@ -119,7 +119,7 @@ class _Optimization:
         trials = []
         for trial in self._ways(division):
             trials.append(trial)
-            if self._attempt(trial, reference):
+            if self._attempt(trial, reference) or (trial.failure and trial.failure.code == "nothing_to_quantize"):
                 break
         best = choose_best(trials, self._spec.optimization_level, self._precision)
         return self._finish(best, trials, division)

@@ -119,3 +119,9 @@ def save_data(path: Path, **arrays: npt.NDArray[Any]) -> Path:
 
 def samples(*shape: int, seed: int = 5) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def save_raw(model: onnx.ModelProto, path: Path) -> Path:
+    """Write the bytes as they are: onnx.save would look after external data."""
+    path.write_bytes(model.SerializeToString())
+    return path

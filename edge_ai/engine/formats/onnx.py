@@ -17,7 +17,7 @@ from edge_ai.engine.errors import UnsupportedError, UserInputError
 #: Bits of an element, for types that NumPy lacks; the others are multiples of a byte.
 PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
-MAX_DEPTH = 32
+MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,213 @@
+"""The engine as a process of its own: the protocol that workers speak, and the commands for people."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from edge_ai import sample
+
+from . import graphs
+
+REPOSITORY = Path(sample.__file__).resolve().parents[2]
+
+
+def engine(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge_ai.engine", *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
+        check=False,
+    )
+
+
+def ask(folder: Path, **spec: Any) -> tuple[int, list[dict[str, Any]]]:
+    """Send a spec; every line of the answer must be a JSON object."""
+    answer = engine("run", folder=folder, stdin=json.dumps(spec))
+    assert "Traceback" not in answer.stderr
+    return answer.returncode, [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    shutil.copy(sample.ONNX_MODEL, tmp_path / "model.onnx")
+    shutil.copy(sample.CALIBRATION_DATA, tmp_path / "dataset.npz")
+    return tmp_path
+
+
+def test_analyze(work: Path) -> None:
+    status, lines = ask(work, kind="analyze", model_path="model.onnx", format="onnx")
+    assert status == 0
+    assert lines[-1]["type"] == "result" and lines[-1]["files"] == []
+    assert lines[-1]["result"]["inputs"][0]["name"] == "image"
+    assert all(line["type"] == "stage" for line in lines[:-1])
+
+
+def test_optimize(work: Path) -> None:
+    status, lines = ask(
+        work,
+        kind="optimize",
+        model_path="model.onnx",
+        source_format="onnx",
+        target_format="onnx",
+        precision="int8",
+        optimization_level="balanced",
+        dataset_path="dataset.npz",
+        options={},
+    )
+    assert status == 0
+    last = lines[-1]
+    assert last["type"] == "result"
+    files = {file["role"]: file for file in last["files"]}
+    assert files.keys() == {"model", "recipe"}
+    assert files["model"]["format"] == "onnx"
+    assert (work / files["model"]["path"]).stat().st_size == last["result"]["size_bytes"]
+    percents = [line["progress"] for line in lines if line["type"] == "stage"]
+    assert percents == sorted(percents)
+    assert any(line["type"] == "log" and line["level"] == "info" for line in lines)
+
+
+def test_benchmark(work: Path) -> None:
+    status, lines = ask(
+        work,
+        kind="benchmark",
+        model_path="model.onnx",
+        format="onnx",
+        threads=1,
+        min_seconds=0.2,
+        max_seconds=1.0,
+        profile_operators=False,
+    )
+    assert status == 0
+    assert lines[-1]["result"]["kind"] == "measured"
+    assert [file["role"] for file in lines[-1]["files"]] == ["samples"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (sample.ONNX_MODEL.read_bytes()[:200_000], "model_unreadable"),
+        (b"Dear model, " * 80, "model_unreadable"),
+    ],
+    ids=["half a file", "a letter"],
+)
+def test_a_bad_file_ends_with_an_error_and_status_1(work: Path, content: bytes, code: str) -> None:
+    (work / "model.onnx").write_bytes(content)
+    status, lines = ask(work, kind="analyze", model_path="model.onnx", format="onnx")
+    assert status == 1
+    assert (lines[-1]["type"], lines[-1]["code"], lines[-1]["retryable"]) == ("error", code, False)
+    assert lines[-1]["message"] and lines[-1]["fix"]
+
+
+@pytest.mark.parametrize("stdin", ["", "not JSON", "[]", '{"kind": "dance"}', '{"kind": "analyze"}'])
+def test_a_request_that_is_none_is_an_invalid_request(tmp_path: Path, stdin: str) -> None:
+    answer = engine("run", folder=tmp_path, stdin=stdin)
+    assert answer.returncode == 1
+    assert json.loads(answer.stdout.splitlines()[-1])["code"] == "invalid_request"
+
+
+def test_an_unexpected_failure_shows_its_traceback_in_the_log_alone(tmp_path: Path) -> None:
+    answer = engine(
+        "run",
+        folder=tmp_path,
+        stdin=json.dumps({"kind": "analyze", "model_path": "not-there.onnx", "format": "onnx"}),
+    )
+    last = json.loads(answer.stdout.splitlines()[-1])
+    assert (answer.returncode, last["code"]) == (1, "internal_error")
+    assert "not-there" not in last["message"] and "Traceback" not in answer.stdout
+    assert "FileNotFoundError" in answer.stderr
+
+
+def test_too_little_memory_is_a_resource_limit(work: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
+
+    model = graphs.model_of(
+        [helper.make_node("ConstantOfShape", ["s"], ["y"])],
+        [graphs.value("s", [1], TensorProto.INT64)],
+        [graphs.value("y", ["n"])],
+        [graphs.weight("w", 1000)],
+    )
+    graphs.save(model, work / "model.onnx")
+    graphs.save_data(work / "dataset.npz", s=np.full((60, 1), 1 << 30, np.int64))
+    answer = subprocess.run(
+        [sys.executable, "-m", "edge_ai.engine", "run"],
+        cwd=work,
+        input=json.dumps(
+            {
+                "kind": "optimize",
+                "model_path": "model.onnx",
+                "source_format": "onnx",
+                "target_format": "onnx",
+                "precision": "fp16",
+                "dataset_path": "dataset.npz",
+            }
+        ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"},
+        preexec_fn=limit,
+        check=False,
+    )
+    last = json.loads(answer.stdout.splitlines()[-1])
+    assert (answer.returncode, last["code"]) == (1, "resource_limit"), answer.stderr[-500:]
+
+
+def test_people_can_inspect_quantize_and_benchmark(work: Path) -> None:
+    inspected = engine("inspect", "model.onnx", folder=work)
+    assert inspected.returncode == 0
+    assert "image  float32" in inspected.stdout and "Conv × 4" in inspected.stdout
+    quantized = engine(
+        "quantize",
+        "model.onnx",
+        "--precision",
+        "int8",
+        "--dataset",
+        "dataset.npz",
+        "-o",
+        "out.onnx",
+        "--json",
+        folder=work,
+    )
+    assert quantized.returncode == 0
+    assert (work / "out.onnx").stat().st_size == json.loads(quantized.stdout)["size_bytes"]
+    measured = engine(
+        "benchmark", "out.onnx", "--threads", "1", "--min-seconds", "0.2", "--max-seconds", "1", folder=work
+    )
+    assert measured.returncode == 0 and "p50" in measured.stdout
+
+
+def test_people_are_told_what_is_wrong(work: Path) -> None:
+    missing = engine("inspect", "nothing.onnx", folder=work)
+    assert missing.returncode == 1 and "no file" in missing.stderr and "Traceback" not in missing.stderr
+    refused = engine("quantize", "model.onnx", "--precision", "int8", "-o", "out.onnx", "--json", folder=work)
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["code"] == "dataset_required"
+    assert not (work / "out.onnx").exists()
+
+
+def test_help_comes_without_heavy_libraries(tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['engine', '--help']\n"
+        "try: runpy.run_module('edge_ai.engine', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'onnx', 'onnxruntime', 'tensorflow'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, check=True
+    )
+    assert "quantize" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == "[]"

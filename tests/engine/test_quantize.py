@@ -1,0 +1,232 @@
+"""Preparing graphs, and the three ways of quantizing them."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_ai.engine.convert.onnx_prepare import (
+    drop_weight_inputs,
+    flatten_biases,
+    lift_constants,
+    name_nodes,
+    prepare_graph,
+    raise_opset,
+)
+from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.evaluate.parity import Feed
+from edge_ai.engine.formats.onnx import opset_of, read_model
+from edge_ai.engine.quantize import dynamic, static
+from edge_ai.engine.quantize.fp16 import store_weights_as_fp16
+
+from . import graphs
+
+PICTURES: list[Feed] = [{"x": graphs.samples(1, 2, 6, 6, seed=seed)} for seed in range(60)]
+
+
+def run(path: Path, feed: Feed) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, feed)[0])
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in read_model(path).graph.node)
+
+
+def awkward_net() -> onnx.ModelProto:
+    """Return opset 8, a weight in a Constant node, weights among the inputs, a Gemm bias of shape [1, 5], no names."""
+    model = graphs.conv_net(opset=8)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    bias = numpy_helper.from_array(numpy_helper.to_array(held["gb"]).reshape(1, 5), "gb")
+    held["gb"].CopyFrom(bias)
+    constant = helper.make_node("Constant", [], ["cw"], value=held["cw"])
+    model.graph.node.insert(0, constant)
+    model.graph.initializer.remove(held["cw"])
+    model.graph.input.append(graphs.value("gw", [144, 5]))
+    return model
+
+
+def test_preparation_changes_the_form_and_not_the_answers(tmp_path: Path) -> None:
+    source = graphs.save(awkward_net(), tmp_path / "m.onnx")
+    before = source.read_bytes()
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    assert source.read_bytes() == before
+    model = read_model(prepared.path)
+    onnx.checker.check_model(model, full_check=True)
+    assert (prepared.opset, opset_of(model)) == (17, 17)
+    assert [value.name for value in model.graph.input] == ["x"]
+    assert "Constant" not in operators(prepared.path)
+    assert all(node.name for node in model.graph.node)
+    gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    assert shapes[gemm.input[2]] == [5]
+    for feed in PICTURES[:5]:
+        assert np.allclose(run(source, feed), run(prepared.path, feed), atol=1e-6)
+    assert "opset 8 raised to 17" in prepared.steps
+
+
+def test_batch_normalization_is_folded_into_the_convolution(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    facts = {name: rng.uniform(0.5, 1.5, 4).astype(np.float32) for name in ("scale", "shift", "mean", "var")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", *facts], ["y"]),
+    ]
+    weights = [graphs.weight("w", 4, 2, 3, 3)] + [numpy_helper.from_array(v, k) for k, v in facts.items()]
+    model = graphs.model_of(nodes, [graphs.value("x", [1, 2, 6, 6])], [graphs.value("y", [1, 4, 4, 4])], weights)
+    source = graphs.save(model, tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    assert operators(prepared.path) == {"Conv": 1}
+    assert np.allclose(run(source, PICTURES[0]), run(prepared.path, PICTURES[0]), atol=1e-5)
+
+
+def test_constants_become_weights_in_branches_too() -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        constant = helper.make_node("Constant", [], [f"{name}_w"], value=graphs.weight("v", 4))
+        add = helper.make_node("Add", ["x", f"{name}_w"], [f"{name}_y"])
+        return helper.make_graph([constant, add], name, [], [graphs.value(f"{name}_y", [4])])
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("a"), else_branch=branch("b"))
+    inputs = [graphs.value("c", [], TensorProto.BOOL), graphs.value("x", [4])]
+    model = graphs.model_of([node], inputs, [graphs.value("y", [4])])
+    assert lift_constants(model) == 2
+    onnx.checker.check_model(model, full_check=True)
+    assert [len(item.g.initializer) for item in model.graph.node[0].attribute] == [1, 1]
+
+
+def test_a_constant_that_is_an_output_stays() -> None:
+    constant = helper.make_node("Constant", [], ["y"], value=graphs.weight("v", 4))
+    model = graphs.model_of([constant], [], [graphs.value("y", [4])])
+    assert lift_constants(model) == 0
+    assert len(model.graph.node) == 1
+
+
+def test_small_steps_say_how_much_they_did() -> None:
+    model = awkward_net()
+    assert drop_weight_inputs(model) == 1
+    assert flatten_biases(model) == 1
+    name_nodes(model)
+    assert len({node.name for node in model.graph.node}) == len(model.graph.node)
+
+
+def test_a_model_that_cannot_be_raised_is_left_as_it_is(tmp_path: Path) -> None:
+    node = helper.make_node("Sparkle", ["x"], ["y"])
+    model = graphs.model_of([node], [graphs.value("x", [4])], [graphs.value("y", [4])], opset=9)
+    assert raise_opset(model, 17) is None
+    assert opset_of(model) == 9
+
+
+def test_fp16_halves_the_weights_and_keeps_float_inputs_and_outputs(tmp_path: Path) -> None:
+    source = graphs.save(graphs.dense_net(), tmp_path / "m.onnx")
+    target = tmp_path / "v.onnx"
+    done = store_weights_as_fp16(source, target)
+    assert (done.halved, done.out_of_range) == (2, 0)
+    model = read_model(target)
+    onnx.checker.check_model(model, full_check=True)
+    assert {tensor.data_type for tensor in model.graph.initializer} == {TensorProto.FLOAT16}
+    assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    # Each weight is off by at most half a unit in the last of fp16's 11 binary places.
+    for old, new in zip(read_model(source).graph.initializer, model.graph.initializer, strict=True):
+        exact, half = numpy_helper.to_array(old), numpy_helper.to_array(new).astype(np.float32)
+        assert np.all(np.abs(exact - half) <= np.abs(exact) * 2.0**-11 + 2.0**-25)
+    feed = {"x": graphs.samples(1, 32)}
+    assert np.allclose(run(source, feed), run(target, feed), atol=5e-3)
+
+
+def test_the_casts_are_gone_once_the_model_is_loaded(tmp_path: Path) -> None:
+    source = graphs.save(graphs.dense_net(), tmp_path / "m.onnx")
+    target, loaded = tmp_path / "v.onnx", tmp_path / "loaded.onnx"
+    store_weights_as_fp16(source, target)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(loaded)
+    onnxruntime.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
+    assert operators(target)["Cast"] == 2
+    assert operators(loaded)["Cast"] == 0
+
+
+def test_weights_beyond_fp16_stay_wide(tmp_path: Path) -> None:
+    model = graphs.dense_net()
+    huge = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    huge[0, 0] = 1e6
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(huge, "w1"))
+    source = graphs.save(model, tmp_path / "m.onnx")
+    done = store_weights_as_fp16(source, tmp_path / "v.onnx")
+    assert (done.halved, done.out_of_range) == (1, 1)
+    feed = {"x": graphs.samples(1, 32)}
+    assert np.isfinite(run(tmp_path / "v.onnx", feed)).all()
+
+
+def test_fp16_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        store_weights_as_fp16(graphs.save(graphs.trees(), tmp_path / "m.onnx"), tmp_path / "v.onnx")
+    assert caught.value.code == "nothing_to_quantize"
+
+
+@pytest.mark.parametrize("recipe", dynamic.RECIPES, ids=lambda recipe: recipe.name)
+def test_dynamic_int8_turns_matrix_products_into_integers(tmp_path: Path, recipe: dynamic.DynamicRecipe) -> None:
+    source = graphs.save(graphs.dense_net(), tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=13)
+    found = dynamic.quantize_dynamically(prepared.path, tmp_path / "v.onnx", recipe)
+    assert found["MatMulInteger"] == 2
+    feed = {"x": graphs.samples(1, 32)}
+    exact, quantized = run(source, feed), run(tmp_path / "v.onnx", feed)
+    assert np.abs(exact - quantized).max() < 0.05 * np.abs(exact).max()
+
+
+def test_dynamic_int8_leaves_convolutions_in_float_and_stores_them_as_fp16(tmp_path: Path) -> None:
+    source = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=13)
+    dynamic.quantize_dynamically(prepared.path, tmp_path / "v.onnx", dynamic.RECIPES[0])
+    found = operators(tmp_path / "v.onnx")
+    assert (found["Conv"], found["ConvInteger"], found["MatMulInteger"]) == (1, 0, 1)
+    kinds = {tensor.name: tensor.data_type for tensor in read_model(tmp_path / "v.onnx").graph.initializer}
+    assert kinds["cw::fp16"] == TensorProto.FLOAT16
+
+
+def test_dynamic_int8_without_constant_weights_is_refused(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["a", "b"], ["y"])
+    values = [graphs.value("a", [2, 3]), graphs.value("b", [3, 4])]
+    source = graphs.save(graphs.model_of([node], values, [graphs.value("y", [2, 4])]), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError) as caught:
+        dynamic.quantize_dynamically(source, tmp_path / "v.onnx", dynamic.RECIPES[0])
+    assert caught.value.code == "nothing_to_quantize"
+
+
+@pytest.mark.parametrize("recipe", static.RECIPES, ids=lambda recipe: recipe.name)
+def test_static_int8_keeps_integers_inside_and_floats_outside(tmp_path: Path, recipe: static.StaticRecipe) -> None:
+    source = graphs.save(awkward_net(), tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, recipe.calibration, tmp_path)
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", recipe, ranges)
+    model = read_model(tmp_path / "v.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    shapes = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in model.graph.initializer}
+    assert shapes["cw_quantized"] == (TensorProto.INT8, [4, 2, 3, 3])
+    # One scale for each of the four output channels.
+    assert shapes["cw_scale"][1] == [4]
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    assert softmax.output[0] == "y"
+    for feed in PICTURES[:5]:
+        assert np.abs(run(source, feed) - run(tmp_path / "v.onnx", feed)).max() < 0.05
+    assert not (tmp_path / "calibrate.onnx").exists()
+
+
+def test_min_max_calibration_finds_the_true_range(tmp_path: Path) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
+    everything = np.concatenate([feed["x"] for feed in PICTURES])
+    low, high = (float(np.ravel(bound)[0]) for bound in ranges["x"].range_value)
+    assert (low, high) == (pytest.approx(everything.min()), pytest.approx(everything.max()))
+
+
+def test_the_percentile_is_narrower_than_the_whole_range(tmp_path: Path) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    outlier: Feed = {"x": np.full((1, 2, 6, 6), 0.0, np.float32)}
+    outlier["x"][0, 0, 0, 0] = 1000.0
+    ranges = static.calibrate(prepared.path, [*PICTURES[:49], outlier], static.Calibration.PERCENTILE, tmp_path)
+    assert float(np.ravel(ranges["x"].range_value[1])[0]) < 1000.0
