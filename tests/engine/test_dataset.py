@@ -127,7 +127,10 @@ def test_made_up_floats_use_the_range_of_a_quantized_input() -> None:
         ],
         [graphs.value("x", [1, 100])],
         [graphs.value("y", [1, 100])],
-        [numpy_helper.from_array(np.float32(0.5), "s"), numpy_helper.from_array(np.uint8(100), "z")],
+        [
+            numpy_helper.from_array(np.array(0.5, np.float32), "s"),
+            numpy_helper.from_array(np.array(100, np.uint8), "z"),
+        ],
     )
     made_up = make_up_feeds(model, count=8, seed=0)
     values = np.concatenate([feed["x"].ravel() for feed in made_up.feeds])

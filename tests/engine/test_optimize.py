@@ -145,13 +145,13 @@ def outlier_data(folder: Path) -> Path:
     return graphs.save_data(folder / "d.npz", x=x)
 
 
-def test_a_first_way_that_is_poor_is_not_the_last(tmp_path: Path) -> None:
+def test_a_first_way_that_is_not_good_is_not_the_last(tmp_path: Path) -> None:
     model = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
     made = optimize(tmp_path / "work", Precision.INT8, model=model, data=outlier_data(tmp_path))
     trials = made.result["trials"]
     assert len(trials) == 4
-    best = max(trial["sqnr_db"] for trial in trials)
-    assert made.result["parity"]["sqnr_db"] == best > trials[0]["sqnr_db"]
+    assert trials[0]["sqnr_db"] < 30
+    assert made.result["parity"]["sqnr_db"] == max(trial["sqnr_db"] for trial in trials)
 
 
 def test_a_variant_that_is_too_far_off_is_never_completed(tmp_path: Path) -> None:
