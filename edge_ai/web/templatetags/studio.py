@@ -1,0 +1,238 @@
+"""What templates need: numbers and times in words, icons, status badges, form controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django import forms, template
+from django.template.context import Context
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from edge_ai.engine.errors import CODES
+from edge_ai.web import wording
+
+register = template.Library()
+
+# Icon, colour and word of each status. Analysis states of models share the colours of jobs.
+STATUSES: dict[str, tuple[str, str, str]] = {
+    "pending": ("clock", "text-neutral", "Pending"),
+    "queued": ("clock", "text-neutral", "Queued"),
+    "running": ("spinner", "text-info", "Running"),
+    "completed": ("check", "text-success", "Completed"),
+    "failed": ("cross", "text-error", "Failed"),
+    "cancelled": ("ban", "text-warning", "Cancelled"),
+    "uploaded": ("clock", "text-neutral", "Uploaded"),
+    "analyzing": ("spinner", "text-info", "Analyzing"),
+    "ready": ("check", "text-success", "Ready"),
+    "archived": ("artifact", "text-neutral", "Archived"),
+}
+CONTROLS: tuple[tuple[type[forms.Widget], str], ...] = (
+    (forms.CheckboxInput, "checkbox"),
+    (forms.FileInput, "file-input"),
+    (forms.Textarea, "textarea"),
+    (forms.Select, "select"),
+    (forms.Widget, "input"),
+)
+
+
+@register.simple_tag
+def icon(name: str, extra: str = "") -> SafeString:
+    """An icon of the sprite, hidden from screen readers: words stand beside it."""
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        extra,
+        static("img/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def status_badge(status: str) -> SafeString:
+    """A status as icon and word in its colour."""
+    symbol, colour, word = STATUSES.get(status, ("info", "text-neutral", status.replace("_", " ").capitalize()))
+    return format_html(
+        '<span class="status {}">{}{}</span>', colour, icon(symbol, "turning" if symbol == "spinner" else ""), word
+    )
+
+
+@register.filter
+def megabytes(size_bytes: int | None) -> SafeString:
+    """A size in MB, with the exact bytes on hover."""
+    return format_html(
+        '<span class="num whitespace-nowrap" title="{}">{}</span>',
+        wording.exact_bytes(size_bytes),
+        wording.megabytes(size_bytes),
+    )
+
+
+@register.filter
+def latency(latency_ms: float | None) -> SafeString:
+    """A latency in ms with three significant digits, and more of them on hover."""
+    title = "not measured" if latency_ms is None else f"{latency_ms:.6f} ms"
+    return format_html('<span class="num whitespace-nowrap" title="{}">{}</span>', title, wording.latency(latency_ms))
+
+
+@register.filter
+def since(moment: datetime | None) -> SafeString | str:
+    """A time in words, with the exact time on hover."""
+    if moment is None:
+        return wording.UNKNOWN
+    return format_html(
+        '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        wording.exact_time(moment),
+        wording.relative_time(moment, timezone.now()),
+    )
+
+
+@register.filter
+def clock(moment: datetime) -> SafeString:
+    """The time of day, with the date on hover, for logs."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        wording.exact_time(moment),
+        moment.strftime("%H:%M:%S"),
+    )
+
+
+@register.filter
+def short_hash(digest: str | None) -> SafeString | str:
+    """The beginning of a hash, with the whole on hover."""
+    if not digest:
+        return wording.UNKNOWN
+    return format_html('<span class="num" title="{}">{}</span>', digest, wording.short_hash(digest))
+
+
+@register.filter
+def big_count(number: float | None) -> SafeString:
+    """A count with a prefix, with the exact number on hover."""
+    title = "not known" if number is None else f"{number:,.0f}"
+    return format_html('<span class="num whitespace-nowrap" title="{}">{}</span>', title, wording.count(number))
+
+
+@register.filter
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits."""
+    return wording.significant(value, digits)
+
+
+@register.filter
+def percent(share: float | None, digits: int = 1) -> str:
+    """A fraction of 1 in percent."""
+    return wording.percent(share, digits)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """A stretch of time in words."""
+    return wording.duration(seconds)
+
+
+@register.filter
+def shape(axes: Sequence[object] | None) -> str:
+    """A tensor's shape."""
+    return wording.shape(axes)
+
+
+@register.simple_tag
+def size_ratio(before: float | None, after: float | None) -> str:
+    """By how much a file became smaller."""
+    return wording.size_ratio(before, after)
+
+
+@register.simple_tag
+def speed_ratio(before_ms: float | None, after_ms: float | None) -> str:
+    """By how much a model became faster."""
+    return wording.speed_ratio(before_ms, after_ms)
+
+
+@register.filter
+def item(mapping: Mapping[Any, Any] | None, key: Any) -> Any:
+    """One value of a mapping, ``None`` where it is absent: keys of results are not always names."""
+    return None if mapping is None else mapping.get(key)
+
+
+@register.filter
+def code_title(code: str) -> str:
+    """What an error code is called in words."""
+    known = CODES.get(code)
+    return known.title if known else code.replace("_", " ").capitalize()
+
+
+@register.filter
+def control(field: forms.BoundField) -> SafeString:
+    """A form field's control in the studio's look."""
+    widget = field.field.widget
+    name = next(name for kind, name in CONTROLS if isinstance(widget, kind))
+    known = widget.attrs.get("class", "")
+    attributes = {"class": f"{name} {known}".strip()}
+    if field.errors:
+        attributes["class"] += f" {name}-error"
+    return field.as_widget(attrs=attributes)
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Context, **changes: Any) -> str:
+    """The page's own query string with some parameters changed; ``None`` removes one."""
+    parameters = context["request"].GET.copy()
+    for name, value in changes.items():
+        parameters.pop(name, None)
+        if value not in (None, ""):
+            parameters[name] = str(value)
+    encoded = parameters.urlencode()
+    return f"?{encoded}" if encoded else "?"
+
+
+@register.inclusion_tag("parts/column.html", takes_context=True)
+def column(context: Context, name: str, title: str, align: str = "") -> dict[str, Any]:
+    """A table heading that sorts by its column, and the other way round when it is pressed again."""
+    ordering = str(context.get("ordering", ""))
+    descending = ordering == f"-{name}"
+    return {
+        "title": title,
+        "align": align,
+        "address": query(context, ordering=name if descending else f"-{name}", page=None),
+        "sorted": "descending" if descending else "ascending" if ordering == name else "",
+        "symbol": "sort-down" if descending else "sort-up",
+    }
+
+
+# Section, address, icon, word. The first four also stand in the bar at the bottom of a phone.
+NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
+    ("overview", "edge_ai:overview", "overview", "Overview"),
+    ("model", "edge_ai:model-list", "model", "Models"),
+    ("job", "edge_ai:job-list", "job", "Jobs"),
+    ("benchmark", "edge_ai:benchmark-list", "benchmark", "Benchmarks"),
+    ("dataset", "edge_ai:dataset-list", "dataset", "Datasets"),
+    ("device", "edge_ai:device-list", "device", "Devices"),
+    ("artifact", "edge_ai:artifact-list", "artifact", "Artifacts"),
+    ("api", "accounts:api-key-list", "key", "API keys"),
+)
+# Pages whose address does not begin with their section's name.
+_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model"}
+
+
+@register.inclusion_tag("parts/navigation.html", takes_context=True)
+def navigation(context: Context, place: str) -> dict[str, Any]:
+    """The way to every section; ``place`` is ``side`` or ``dock``."""
+    request = context.get("request")
+    match = getattr(request, "resolver_match", None)
+    name = (match.url_name or "") if match else ""
+    current = _SECTION_OF.get(name, name.partition("-")[0])
+    entries = [
+        {"address": address, "icon": symbol, "word": word, "current": section == current}
+        for section, address, symbol, word in NAVIGATION
+    ]
+    return {
+        "place": place,
+        "entries": entries,
+        "first": entries[:4],
+        "rest": entries[4:],
+        "rest_current": any(entry["current"] for entry in entries[4:]),
+    }

@@ -1,0 +1,144 @@
+"""Numbers, times and ratios in words, the same on every page. Pure functions.
+
+Sizes are in MB of 10^6 bytes, latencies in ms, both with three significant digits; what is not known is a dash.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+UNKNOWN = "–"
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+# Two numbers closer than this are called the same.
+SAME_WITHIN = 0.005
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many significant digits, grouped by thousands and never with an exponent."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, places)
+    # Rounding may have added a digit: 9.996 is 10.0.
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}"
+
+
+def megabytes(size_bytes: float | None) -> str:
+    """Return a size in MB of 10^6 bytes."""
+    return UNKNOWN if size_bytes is None else f"{significant(size_bytes / 1e6)} MB"
+
+
+def exact_bytes(size_bytes: int | None) -> str:
+    """Return the size to the byte."""
+    return "not known" if size_bytes is None else f"{size_bytes:,} bytes"
+
+
+def latency(latency_ms: float | None) -> str:
+    """Return a latency in ms."""
+    return UNKNOWN if latency_ms is None else f"{significant(latency_ms)} ms"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a fraction of 1 in percent; what is not wholly 100 % is never rounded up to it, nor down to 0 %."""
+    if share is None or not math.isfinite(share):
+        return UNKNOWN
+    step = 10.0**-digits
+    value = round(100 * share, digits)
+    if share < 1 and value >= 100:
+        value = 100 - step
+    if share > 0 and value <= 0:
+        return f"< {step:g} %"
+    return f"{value:.{digits}f} %"
+
+
+def count(number: float | None) -> str:
+    """Return a large count with a prefix: 1.23 M; up to 9,999 it is exact."""
+    if number is None:
+        return UNKNOWN
+    for size, prefix in _PREFIXES:
+        if abs(number) >= size and abs(number) >= 10_000:
+            return f"{significant(number / size)} {prefix}"
+    return f"{number:,.0f}"
+
+
+def ratio(before: float | None, after: float | None, *, less: str, more: str, same: str) -> str:
+    """Return by how much ``after`` differs from ``before``: ``2.90× smaller``.
+
+    Parameters
+    ----------
+    less, more, same
+        The word for less than before (*smaller*, *faster*), for more (*larger*, *slower*) and for neither.
+    """
+    if not before or not after or before <= 0 or after <= 0:
+        return UNKNOWN
+    factor = before / after
+    if abs(factor - 1) < SAME_WITHIN:
+        return same
+    return f"{significant(factor)}× {less}" if factor > 1 else f"{significant(1 / factor)}× {more}"
+
+
+def size_ratio(before: float | None, after: float | None) -> str:
+    """Return ``2.90× smaller``, ``1.10× larger`` or ``same size``."""
+    return ratio(before, after, less="smaller", more="larger", same="same size")
+
+
+def speed_ratio(before: float | None, after: float | None) -> str:
+    """Return ``1.50× faster``, ``1.20× slower`` or ``same latency``, of two latencies."""
+    return ratio(before, after, less="faster", more="slower", same="same latency")
+
+
+def short_hash(digest: str) -> str:
+    """Return the beginning of a hash, enough to tell two apart by eye."""
+    return digest[:12]
+
+
+def exact_time(moment: datetime) -> str:
+    """Return a moment to the second, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def relative_time(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was, or how far ahead it is; past a month, its date."""
+    seconds = (now - moment).total_seconds()
+    ahead, seconds = seconds < 0, abs(seconds)
+    if seconds < 10:
+        return "now" if ahead else "just now"
+    if seconds >= 30 * DAY_S:
+        return f"{moment.astimezone(UTC):%-d %b %Y}"
+    if seconds < MINUTE_S:
+        text = f"{seconds:.0f} s"
+    elif seconds < HOUR_S:
+        text = f"{seconds // MINUTE_S:.0f} min"
+    elif seconds < DAY_S:
+        text = f"{seconds // HOUR_S:.0f} h"
+    else:
+        days = int(seconds // DAY_S)
+        text = f"{days} day{'' if days == 1 else 's'}"
+    return f"in {text}" if ahead else f"{text} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a stretch of time: 0.42 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 10:
+        return f"{significant(max(0.0, seconds), 2)} s"
+    if seconds < MINUTE_S:
+        return f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min {whole % MINUTE_S} s"
+    return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
+
+
+def shape(axes: Sequence[object] | None) -> str:
+    """Return a tensor's shape: ``batch × 1 × 8 × 8``."""
+    if axes is None:
+        return "any shape"
+    return " × ".join("?" if axis is None else str(axis) for axis in axes) or "scalar"

@@ -1,0 +1,54 @@
+// Every page: menus close by Esc and by a click elsewhere, "/" goes to the search, "?" lists the shortcuts, and buttons
+// marked data-copy copy their text.
+(() => {
+  "use strict";
+  const menus = () => document.querySelectorAll("details[data-menu][open]");
+  const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
+
+  document.addEventListener("click", (event) => {
+    for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
+
+    const copier = event.target.closest("[data-copy]");
+    if (copier) copy(copier);
+    const opener = event.target.closest("[data-open]");
+    if (opener) {
+      for (const menu of menus()) menu.open = false;
+      document.getElementById(opener.dataset.open)?.showModal();
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      for (const menu of menus()) {
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      }
+    }
+    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/") {
+      const search = document.querySelector("[data-search]");
+      if (search?.offsetParent) {
+        event.preventDefault();
+        search.focus();
+      }
+    } else if (event.key === "?") {
+      document.getElementById("shortcuts")?.showModal();
+    }
+  });
+
+  async function copy(button) {
+    const said = button.querySelector("[data-copy-said]") ?? button;
+    const before = said.textContent;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      said.textContent = "Copied";
+    } catch {
+      said.textContent = "Select and copy by hand";
+    }
+    setTimeout(() => (said.textContent = before), 1600);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const button of document.querySelectorAll("[data-copy], [data-open]")) button.hidden = false;
+  });
+})();
