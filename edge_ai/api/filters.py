@@ -1,0 +1,135 @@
+"""Filters of the lists, named after fields. A value that cannot be one is refused, and so is a name that is none."""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet, TextChoices
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
+
+from edge_ai.catalogue.loader import FORMATS, PRECISIONS
+from edge_ai.models import (
+    ArtifactType,
+    DatasetKind,
+    DeviceCategory,
+    JobStatus,
+    ModelFormat,
+    ModelStatus,
+    OptimizationLevel,
+    Precision,
+    Visibility,
+)
+
+
+def _any_of(enum: type[TextChoices]) -> Any:
+    # Without `distinct`: no join multiplies rows here, and comparing whole rows would cost.
+    return filters.MultipleChoiceFilter(choices=enum.choices, distinct=False, help_text="Repeat it for several.")
+
+
+def _yes_or_no() -> Any:
+    return extend_schema_field({"type": "boolean"})(
+        filters.TypedChoiceFilter(choices=[("true", "yes"), ("false", "no")], coerce=lambda value: value == "true")
+    )
+
+
+def _one_of(words: frozenset[str], lookup: str, field: str) -> Any:
+    return extend_schema_field({"type": "string", "enum": sorted(words)})(
+        filters.ChoiceFilter(
+            field_name=field, lookup_expr=lookup, choices=[(word, word) for word in sorted(words)], method="holds"
+        )
+    )
+
+
+class _Filters(filters.FilterSet):  # type: ignore[misc]  # django-filter has no type information
+    """What every list understands."""
+
+    searched: ClassVar[tuple[str, ...]] = ("name",)
+
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    visibility = filters.ChoiceFilter(choices=Visibility.choices)
+    search = filters.CharFilter(method="find", max_length=200, help_text="Text in the names or the description.")
+
+    def find(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Rows with the text in one of their texts."""
+        return queryset.filter(reduce(operator.or_, (Q(**{f"{field}__icontains": value}) for field in self.searched)))
+
+
+class ModelFilters(_Filters):
+    """Of models."""
+
+    searched = ("name", "file_name", "description")
+
+    status = _any_of(ModelStatus)
+    format = _any_of(ModelFormat)
+    precision = filters.CharFilter(max_length=20, help_text="As the analysis names it, such as fp32 or qdq-int8.")
+    tag = filters.CharFilter(method="tagged", max_length=40)
+    parent = filters.UUIDFilter(field_name="parent_id")
+    producer = filters.UUIDFilter(field_name="producer_id")
+
+    def tagged(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Models with a tag."""
+        return queryset.filter(tags__contains=[value])
+
+
+class DatasetFilters(_Filters):
+    """Of data sets."""
+
+    searched = ("name", "file_name", "description")
+
+    kind = _any_of(DatasetKind)
+    has_labels = _yes_or_no()
+
+
+class DeviceFilters(_Filters):
+    """Of devices."""
+
+    searched = ("name", "vendor", "description", "cpu_model")
+
+    category = _any_of(DeviceCategory)
+    is_template = _yes_or_no()
+    is_host = _yes_or_no()
+    cpu_architecture = filters.CharFilter(max_length=30)
+    format = _one_of(FORMATS, "contains", "formats")
+    precision = _one_of(PRECISIONS, "contains", "precisions")
+
+    def holds(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Devices whose list of words has one."""
+        return queryset.filter(**{f"{name}__contains": [value]})
+
+
+class OptimizationFilters(_Filters):
+    """Of optimization jobs."""
+
+    status = _any_of(JobStatus)
+    model = filters.UUIDFilter(field_name="model_id")
+    device_profile = filters.UUIDFilter(field_name="device_profile_id")
+    dataset = filters.UUIDFilter(field_name="dataset_id")
+    target_format = _any_of(ModelFormat)
+    precision = _any_of(Precision)
+    optimization_level = _any_of(OptimizationLevel)
+
+
+class BenchmarkFilters(_Filters):
+    """Of benchmarks."""
+
+    status = _any_of(JobStatus)
+    model = filters.UUIDFilter(field_name="model_id")
+    device_profile = filters.UUIDFilter(field_name="device_profile_id")
+    dataset = filters.UUIDFilter(field_name="dataset_id")
+    baseline = filters.UUIDFilter(field_name="baseline_id")
+
+
+class ArtifactFilters(_Filters):
+    """Of artifacts."""
+
+    searched = ("file_name", "target_platform")
+
+    artifact_type = _any_of(ArtifactType)
+    model = filters.UUIDFilter(field_name="model_id")
+    optimization_job = filters.UUIDFilter(field_name="optimization_job_id")
+    benchmark = filters.UUIDFilter(field_name="benchmark_id")
+    device_profile = filters.UUIDFilter(field_name="device_profile_id")

@@ -1,0 +1,59 @@
+"""How bodies are read and answers chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+
+from edge_ai.engine.errors import UserInputError
+
+
+class ByAcceptHeader(DefaultContentNegotiation):
+    """Chooses by the ``Accept`` header alone: here ``?format=`` filters models and does not choose a rendering."""
+
+    def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
+        """Leave the choice to the header."""
+        return list(renderers)
+
+
+class AnythingRenderer(JSONRenderer):
+    """For addresses that answer with a redirect: whatever the client accepts will do."""
+
+    media_type = "*/*"
+
+
+class BoundedJSONParser(BaseParser):
+    """JSON of at most ``DATA_UPLOAD_MAX_MEMORY_SIZE`` bytes, also where the view takes larger bodies as files."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return what the body holds."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raw: bytes = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise UserInputError(
+                f"The JSON document is larger than {limit:,} bytes.", code="file_too_large", fix="Send a smaller one."
+            )
+        try:
+            return json.loads(raw.decode(), parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ParseError("The JSON document is nested too deeply.") from None
+        except ValueError as error:
+            raise ParseError(f"The body is not valid JSON: {error}.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")

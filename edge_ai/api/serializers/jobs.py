@@ -1,0 +1,285 @@
+"""Optimizations and benchmarks, in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from edge_ai.api.fields import MAX_NAME, EnumField, FailureField, NumberField, OptionsField, StrictSerializer
+from edge_ai.engine.spec import (
+    MAX_BATCH_SIZE,
+    MAX_BENCHMARK_SECONDS,
+    MAX_THREADS,
+    MAX_WARMUP,
+    MIN_BENCHMARK_SECONDS,
+)
+from edge_ai.models import (
+    BenchmarkRun,
+    EventKind,
+    JobEvent,
+    JobStatus,
+    ModelFormat,
+    OptimizationJob,
+    OptimizationLevel,
+    Precision,
+    Visibility,
+)
+
+STATE = [
+    "id",
+    "owner",
+    "name",
+    "visibility",
+    "status",
+    "stage",
+    "progress",
+    "attempt",
+    "max_attempts",
+    "cancel_requested",
+    "error",
+]
+TIMES = ["created_at", "started_at", "finished_at", "updated_at"]
+OPTIMIZATION = [
+    "model",
+    "device_profile",
+    "dataset",
+    "target_format",
+    "precision",
+    "optimization_level",
+    "options",
+]
+BENCHMARK = [
+    "model",
+    "device_profile",
+    "dataset",
+    "baseline",
+    "threads",
+    "batch_size",
+    "warmup",
+    "min_seconds",
+    "max_seconds",
+    "profile_operators",
+    "p50_ms",
+]
+_NUMBER = {"type": ["number", "null"]}
+
+
+@extend_schema_field(
+    {
+        "type": ["object", "null"],
+        "description": "What came of it; null until the job is completed.",
+        "additionalProperties": True,
+        "properties": {
+            "model": {"type": "string", "format": "uuid", "description": "The variant."},
+            "size_bytes": {"type": "integer"},
+            "compression_ratio": {"type": "number", "description": "The original's size by the variant's."},
+            "parity": {
+                "type": "object",
+                "additionalProperties": True,
+                "properties": {
+                    "sqnr_db": _NUMBER,
+                    "cosine": _NUMBER,
+                    "max_abs_error": _NUMBER,
+                    "top1_agreement": _NUMBER,
+                    "samples": {"type": "integer"},
+                    "data": {"type": "string", "enum": ["dataset", "representative", "random"]},
+                },
+            },
+            "passes": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+            "warnings": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+            "recipe": {"type": "object", "additionalProperties": True},
+        },
+    }
+)
+class OptimizationResultField(serializers.JSONField):
+    """The result of an optimization."""
+
+
+_LATENCY = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
+
+
+@extend_schema_field(
+    {
+        "type": ["object", "null"],
+        "description": "What was measured; null until the benchmark is completed. What was not measured is null.",
+        "additionalProperties": True,
+        "properties": {
+            "kind": {"type": "string", "enum": ["measured", "estimated"]},
+            "latency_ms": {
+                "type": "object",
+                "properties": {name: {"type": "number"} for name in _LATENCY}
+                | {
+                    "ci95": {
+                        "type": "array",
+                        "items": {"type": "number"},
+                        "description": "The interval of the median, at 95 %.",
+                    },
+                    "samples": {"type": "integer"},
+                },
+            },
+            "throughput_per_s": _NUMBER,
+            "load_ms": {"type": ["object", "null"], "additionalProperties": True},
+            "memory_mb": {"type": ["object", "null"], "additionalProperties": True},
+            "cpu_percent": _NUMBER,
+            "energy_mj": _NUMBER,
+            "accuracy": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
+            "operators": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
+            "environment": {"type": "object", "additionalProperties": True},
+            "noise": {"type": "object", "additionalProperties": True},
+            "comparison": {"type": ["object", "null"], "additionalProperties": True},
+        },
+    }
+)
+class BenchmarkResultField(serializers.JSONField):
+    """The result of a benchmark."""
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class StoredOptionsField(serializers.JSONField):
+    """The options as they were given."""
+
+
+class OptimizationJobSummarySerializer(serializers.ModelSerializer[OptimizationJob]):
+    """An optimization as lists show it: all but its result."""
+
+    owner = serializers.UUIDField(source="owner_id", read_only=True)
+    visibility = EnumField(Visibility, read_only=True)
+    status = EnumField(JobStatus, read_only=True)
+    error = FailureField()
+    target_format = EnumField(ModelFormat, read_only=True)
+    precision = EnumField(Precision, read_only=True)
+    optimization_level = EnumField(OptimizationLevel, read_only=True)
+    options = StoredOptionsField(read_only=True)
+
+    class Meta:
+        model = OptimizationJob
+        fields = [*STATE, *OPTIMIZATION, *TIMES]
+        read_only_fields = fields
+
+
+class OptimizationJobSerializer(OptimizationJobSummarySerializer):
+    """An optimization with its result."""
+
+    result = OptimizationResultField(read_only=True)
+
+    class Meta(OptimizationJobSummarySerializer.Meta):
+        fields = [*STATE, *OPTIMIZATION, "result", *TIMES]
+        read_only_fields = fields
+
+
+class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
+    """A benchmark as lists show it: all but its result; `p50_ms` is its median latency."""
+
+    owner = serializers.UUIDField(source="owner_id", read_only=True)
+    visibility = EnumField(Visibility, read_only=True)
+    status = EnumField(JobStatus, read_only=True)
+    error = FailureField()
+
+    class Meta:
+        model = BenchmarkRun
+        fields = [*STATE, *BENCHMARK, *TIMES]
+        read_only_fields = fields
+
+
+class BenchmarkSerializer(BenchmarkSummarySerializer):
+    """A benchmark with its numbers."""
+
+    result = BenchmarkResultField(read_only=True)
+
+    class Meta(BenchmarkSummarySerializer.Meta):
+        fields = [*STATE, *BENCHMARK, "result", *TIMES]
+        read_only_fields = fields
+
+
+class JobRequestSerializer(StrictSerializer):
+    """What optimizations and benchmarks are both asked with."""
+
+    model = serializers.UUIDField()
+    device_profile = serializers.UUIDField()
+    dataset = serializers.UUIDField(required=False, allow_null=True, default=None)
+    name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
+    visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Only say what would run, or why it cannot; nothing is queued."
+    )
+
+
+@extend_schema_serializer(component_name="OptimizationJob")
+class OptimizationRequestSerializer(JobRequestSerializer):
+    """An optimization to run."""
+
+    target_format = EnumField(ModelFormat)
+    precision = EnumField(Precision)
+    optimization_level = EnumField(OptimizationLevel, required=False, default=OptimizationLevel.BALANCED.value)
+    options = OptionsField(required=False, default=dict)
+
+
+@extend_schema_serializer(component_name="Benchmark")
+class BenchmarkRequestSerializer(JobRequestSerializer):
+    """A benchmark to run."""
+
+    baseline = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="A completed benchmark to compare with."
+    )
+    threads = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=1, max_value=MAX_THREADS
+    )
+    batch_size = serializers.IntegerField(required=False, default=1, min_value=1, max_value=MAX_BATCH_SIZE)
+    warmup = serializers.IntegerField(required=False, allow_null=True, default=None, min_value=0, max_value=MAX_WARMUP)
+    min_seconds = NumberField(
+        required=False, default=3.0, min_value=MIN_BENCHMARK_SECONDS, max_value=MAX_BENCHMARK_SECONDS
+    )
+    max_seconds = NumberField(
+        required=False, default=60.0, min_value=MIN_BENCHMARK_SECONDS, max_value=MAX_BENCHMARK_SECONDS
+    )
+    profile_operators = serializers.BooleanField(required=False, default=True)
+
+
+class PlannedStageSerializer(serializers.Serializer[Any]):
+    """A step of a plan."""
+
+    name = serializers.CharField()
+    title = serializers.CharField()
+
+
+class CautionSerializer(serializers.Serializer[Any]):
+    """Something worth knowing before."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    fix = serializers.CharField()
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    """What would run."""
+
+    decided = serializers.BooleanField(
+        help_text="False while the model's analysis is not done: the job would wait for it and be decided then."
+    )
+    route = serializers.ListField(child=serializers.CharField(), help_text="The formats on the way.")
+    stages = PlannedStageSerializer(many=True)
+    warnings = CautionSerializer(many=True)
+    expected_size_bytes = serializers.IntegerField(allow_null=True)
+
+
+class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
+    """A line of a job's story."""
+
+    seq = serializers.IntegerField(source="id", read_only=True, help_text="The order, and what `after` counts.")
+    kind = EnumField(EventKind, read_only=True)
+    level = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = JobEvent
+        fields = ["seq", "kind", "level", "attempt", "stage", "progress", "message", "created_at"]
+        read_only_fields = fields
+
+
+class JobEventsSerializer(serializers.Serializer[Any]):
+    """A part of a job's story, oldest line first."""
+
+    next = serializers.CharField(allow_null=True, help_text="Where it goes on, when there is more already.")
+    previous = serializers.CharField(allow_null=True, help_text="Always null: the story is read forwards.")
+    results = JobEventSerializer(many=True)

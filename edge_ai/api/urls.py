@@ -1,0 +1,39 @@
+"""Addresses of the API, under ``/api/``."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from edge_ai.api import docs
+from edge_ai.api.views import account, artifacts, benchmarks, datasets, devices, models, optimizations
+
+app_name = "api"
+resources = [
+    path("me/", account.Me.as_view(), name="me"),
+    path("models/", models.ModelList.as_view(), name="model-list"),
+    path("models/<uuid:id>/", models.ModelDetail.as_view(), name="model-detail"),
+    path("models/<uuid:id>/download/", models.ModelDownload.as_view(), name="model-download"),
+    path("datasets/", datasets.DatasetList.as_view(), name="dataset-list"),
+    path("datasets/<uuid:id>/", datasets.DatasetDetail.as_view(), name="dataset-detail"),
+    path("device-profiles/", devices.DeviceList.as_view(), name="device-profile-list"),
+    path("device-profiles/<uuid:id>/", devices.DeviceDetail.as_view(), name="device-profile-detail"),
+    path("optimization-jobs/", optimizations.JobList.as_view(), name="job-list"),
+    path("optimization-jobs/<uuid:id>/", optimizations.JobDetail.as_view(), name="job-detail"),
+    path("optimization-jobs/<uuid:id>/cancel/", optimizations.JobCancel.as_view(), name="job-cancel"),
+    path("optimization-jobs/<uuid:id>/retry/", optimizations.JobRetry.as_view(), name="job-retry"),
+    path("optimization-jobs/<uuid:id>/events/", optimizations.JobEvents.as_view(), name="job-events"),
+    path("benchmarks/", benchmarks.BenchmarkList.as_view(), name="benchmark-list"),
+    path("benchmarks/<uuid:id>/", benchmarks.BenchmarkDetail.as_view(), name="benchmark-detail"),
+    path("benchmarks/<uuid:id>/cancel/", benchmarks.BenchmarkCancel.as_view(), name="benchmark-cancel"),
+    path("benchmarks/<uuid:id>/retry/", benchmarks.BenchmarkRetry.as_view(), name="benchmark-retry"),
+    path("benchmarks/<uuid:id>/events/", benchmarks.BenchmarkEvents.as_view(), name="benchmark-events"),
+    path("benchmarks/<uuid:id>/samples/", benchmarks.BenchmarkSamples.as_view(), name="benchmark-samples"),
+    path("artifacts/", artifacts.ArtifactList.as_view(), name="artifact-list"),
+    path("artifacts/<uuid:id>/", artifacts.ArtifactDetail.as_view(), name="artifact-detail"),
+    path("artifacts/<uuid:id>/download/", artifacts.ArtifactDownload.as_view(), name="artifact-download"),
+]
+urlpatterns = [
+    path("edge/v1/", include(resources)),
+    path("schema/", docs.schema, name="schema"),
+    path("docs/", docs.reference, name="docs"),
+]

@@ -1,0 +1,1 @@
+"""The addresses, by resource. Each asks a service; none decides."""

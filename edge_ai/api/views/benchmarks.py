@@ -1,0 +1,169 @@
+"""``benchmarks/``."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from edge_ai.api.authentication import actor
+from edge_ai.api.filters import BenchmarkFilters
+from edge_ai.api.negotiation import AnythingRenderer
+from edge_ai.api.schema import CHANGING, LISTING, WRITING, asked, documented
+from edge_ai.api.serializers.jobs import (
+    BenchmarkRequestSerializer,
+    BenchmarkSerializer,
+    BenchmarkSummarySerializer,
+    JobEventsSerializer,
+    PlanSerializer,
+)
+from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find, find_named, valid
+from edge_ai.api.views.jobs import AFTER, planned, story
+from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, Model
+from edge_ai.services import artifacts, jobs
+from edge_ai.services import benchmarks as service
+
+TAG = "benchmarks"
+
+
+class BenchmarkList(StudioListView[BenchmarkRun]):
+    """The benchmarks that one sees."""
+
+    serializer_class = BenchmarkSummarySerializer
+    filterset_class = BenchmarkFilters
+    ordering_fields = ("created_at", "updated_at", "finished_at", "name", "status", "p50_ms")
+
+    def get_queryset(self) -> Any:
+        return BenchmarkRun.objects.visible_to(self.request.user).defer("result")
+
+    @documented(
+        "list_benchmarks",
+        tag=TAG,
+        summary="List benchmarks, newest first",
+        description="Results are left out but for the median, `p50_ms`; ask for the one that you need.",
+        answers={200: BenchmarkSummarySerializer(many=True)},
+        problems=LISTING,
+    )
+    def get(self, request: Request) -> Response:
+        return self.list_rows(request)
+
+    @documented(
+        "create_benchmark",
+        tag=TAG,
+        summary="Measure a model on a device",
+        description="A device that the studio does not run on is refused: nothing is guessed. With `dry_run` the answer is "
+        "the plan.",
+        request=BenchmarkRequestSerializer,
+        answers={200: PlanSerializer, 201: BenchmarkSerializer},
+        problems=WRITING,
+        examples=[
+            asked(
+                "With accuracy, on one thread",
+                {
+                    "model": "0f0d5f0a-5b8e-4a53-9f3e-3b1e1f6d2c11",
+                    "device_profile": "7a3b1c52-2a0e-4c55-8c8f-6c1a2e9d4b22",
+                    "dataset": "c2f1d9e4-6b7a-4e0c-9d3f-5a8b7c6d3e33",
+                    "threads": 1,
+                    "min_seconds": 1,
+                    "max_seconds": 10,
+                },
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        user = actor(request)
+        values = valid(BenchmarkRequestSerializer(data=request.data))
+        dry_run = values.pop("dry_run")
+        wanted = service.BenchmarkRequest(
+            **values
+            | {
+                "model": find_named(Model.objects.visible_to(user), values, "model"),
+                "device_profile": find_named(DeviceProfile.objects.visible_to(user), values, "device_profile"),
+                "dataset": find_named(Dataset.objects.visible_to(user), values, "dataset"),
+                "baseline": find_named(BenchmarkRun.objects.visible_to(user), values, "baseline"),
+            }
+        )
+        if dry_run:
+            return planned(service.plan_benchmark(user, request=wanted))
+        run = service.submit_benchmark(user, request=wanted)
+        return created(BenchmarkSerializer(run).data, reverse("api:benchmark-detail", args=[run.pk]))
+
+
+class BenchmarkDetail(StudioView):
+    """One benchmark."""
+
+    @documented("get_benchmark", tag=TAG, summary="One benchmark", answers={200: BenchmarkSerializer})
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(BenchmarkSerializer(_run(request, id)).data)
+
+
+class BenchmarkCancel(StudioView):
+    """Cancelling a benchmark."""
+
+    @documented(
+        "cancel_benchmark",
+        tag=TAG,
+        summary="Cancel a benchmark",
+        description="What waits is cancelled at once. What runs is asked to stop: `cancel_requested` is true, and the "
+        "status follows within seconds.",
+        answers={200: BenchmarkSerializer},
+        problems=CHANGING,
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        run = _run(request, id)
+        jobs.cancel_job(actor(request), job=run)
+        return Response(BenchmarkSerializer(run).data)
+
+
+class BenchmarkRetry(StudioView):
+    """Running a benchmark again."""
+
+    @documented(
+        "retry_benchmark",
+        tag=TAG,
+        summary="Run a failed or cancelled benchmark again",
+        answers={200: BenchmarkSerializer},
+        problems=CHANGING,
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        run = _run(request, id)
+        jobs.retry_job(actor(request), job=run)
+        return Response(BenchmarkSerializer(run).data)
+
+
+class BenchmarkEvents(StudioView):
+    """A benchmark's story."""
+
+    @documented(
+        "list_benchmark_events",
+        tag=TAG,
+        summary="The stage changes and messages of a benchmark, oldest first",
+        answers={200: JobEventsSerializer},
+        problems=LISTING,
+        parameters=[AFTER],
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        return story(request, _run(request, id))
+
+
+class BenchmarkSamples(StudioView):
+    """Every raw sample of a benchmark."""
+
+    renderer_classes = [AnythingRenderer]
+
+    @documented(
+        "download_benchmark_samples",
+        tag=TAG,
+        summary="Go to a signed link to every raw sample",
+        answers={302: "The header Location has a link to a .npz that works for a few minutes, without a key."},
+    )
+    def get(self, request: Request, id: UUID) -> HttpResponse:
+        return elsewhere(artifacts.samples_url(actor(request), run=_run(request, id)))
+
+
+def _run(request: Request, run_id: UUID) -> Any:
+    return find(BenchmarkRun.objects.visible_to(actor(request)), run_id)

@@ -1,0 +1,90 @@
+"""``datasets/``."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from edge_ai.api.authentication import actor
+from edge_ai.api.filters import DatasetFilters
+from edge_ai.api.schema import CHANGING, LISTING, MULTIPART, WRITING, asked, documented
+from edge_ai.api.serializers.datasets import DatasetSerializer, DatasetUploadSerializer
+from edge_ai.api.views.base import StudioView, UploadView, created, find, gone, valid
+from edge_ai.models import Dataset
+from edge_ai.services import datasets as service
+
+TAG = "datasets"
+
+
+class DatasetList(UploadView[Dataset]):
+    """The data sets that one sees."""
+
+    serializer_class = DatasetSerializer
+    filterset_class = DatasetFilters
+    ordering_fields = ("created_at", "updated_at", "name", "size_bytes", "sample_count")
+    max_body_bytes = staticmethod(lambda: settings.MAX_DATASET_BYTES)
+
+    def get_queryset(self) -> QuerySet[Dataset]:
+        return Dataset.objects.visible_to(self.request.user)
+
+    @documented(
+        "list_datasets",
+        tag=TAG,
+        summary="List data sets, newest first",
+        answers={200: DatasetSerializer(many=True)},
+        problems=LISTING,
+    )
+    def get(self, request: Request) -> Response:
+        return self.list_rows(request)
+
+    @documented(
+        "upload_dataset",
+        tag=TAG,
+        summary="Upload calibration or evaluation data",
+        description="A .npz with one array for each model input, under the input's name; the first axis counts samples. "
+        "An array `labels` lets benchmarks measure accuracy.",
+        request={MULTIPART: DatasetUploadSerializer},
+        answers={201: DatasetSerializer},
+        problems=WRITING,
+        examples=[
+            asked(
+                "Samples with labels",
+                {"file": "(the bytes of digits-eval.npz)", "name": "digits, held out", "kind": "both"},
+                media_type=MULTIPART,
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        dataset = service.upload_dataset(actor(request), **valid(DatasetUploadSerializer(data=request.data)))
+        return created(DatasetSerializer(dataset).data, reverse("api:dataset-detail", args=[dataset.pk]))
+
+
+class DatasetDetail(StudioView):
+    """One data set."""
+
+    @documented("get_dataset", tag=TAG, summary="One data set", answers={200: DatasetSerializer})
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(DatasetSerializer(_dataset(request, id)).data)
+
+    @documented(
+        "delete_dataset",
+        tag=TAG,
+        summary="Remove a data set",
+        description="Jobs that used it keep their results.",
+        answers={204: "Removed."},
+        problems=CHANGING,
+    )
+    def delete(self, request: Request, id: UUID) -> HttpResponse:
+        service.delete_dataset(actor(request), dataset=_dataset(request, id))
+        return gone()
+
+
+def _dataset(request: Request, dataset_id: UUID) -> Dataset:
+    found: Dataset = find(Dataset.objects.visible_to(actor(request)), dataset_id)
+    return found

@@ -1,0 +1,128 @@
+"""``models/``."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from edge_ai.api.authentication import actor
+from edge_ai.api.filters import ModelFilters
+from edge_ai.api.negotiation import AnythingRenderer
+from edge_ai.api.schema import CHANGING, LISTING, MULTIPART, WRITING, asked, documented
+from edge_ai.api.serializers.models import ModelChangesSerializer, ModelUploadSerializer, StoredModelSerializer
+from edge_ai.api.views.base import StudioView, UploadView, created, elsewhere, find, gone, require_owner, valid
+from edge_ai.engine.spec import refuse
+from edge_ai.models import Model
+from edge_ai.services import models as service
+
+TAG = "models"
+
+
+class ModelList(UploadView[Model]):
+    """The models that one sees."""
+
+    serializer_class = StoredModelSerializer
+    filterset_class = ModelFilters
+    ordering_fields = ("created_at", "updated_at", "name", "size_bytes", "format", "status")
+    max_body_bytes = staticmethod(lambda: settings.MAX_UPLOAD_BYTES)
+
+    def get_queryset(self) -> QuerySet[Model]:
+        return Model.objects.visible_to(self.request.user)
+
+    @documented(
+        "list_models",
+        tag=TAG,
+        summary="List models, newest first",
+        answers={200: StoredModelSerializer(many=True)},
+        problems=LISTING,
+    )
+    def get(self, request: Request) -> Response:
+        return self.list_rows(request)
+
+    @documented(
+        "upload_model",
+        tag=TAG,
+        summary="Upload a model",
+        description="Send the file as multipart/form-data; it is streamed to disk. What it is, is decided by its content. "
+        "The answer's status is `uploaded`; its analysis follows, and ends in `ready` or `failed`.",
+        request={MULTIPART: ModelUploadSerializer},
+        answers={201: StoredModelSerializer},
+        problems=WRITING,
+        examples=[
+            asked(
+                "A model with a name and a tag",
+                {"file": "(the bytes of digits.onnx)", "name": "digits", "tags": ["demo"]},
+                media_type=MULTIPART,
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        if isinstance(request.data, dict) and "upload" in request.data and "file" not in request.data:
+            raise refuse(
+                "upload", "Resumable uploads are not offered here.", "Send multipart/form-data with the field “file”."
+            )
+        model = service.upload_model(actor(request), **valid(ModelUploadSerializer(data=request.data)))
+        return created(StoredModelSerializer(model).data, reverse("api:model-detail", args=[model.pk]))
+
+
+class ModelDetail(StudioView):
+    """One model."""
+
+    @documented("get_model", tag=TAG, summary="One model", answers={200: StoredModelSerializer})
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(StoredModelSerializer(_model(request, id)).data)
+
+    @documented(
+        "update_model",
+        tag=TAG,
+        summary="Change a model's name, description, tags or visibility",
+        request=ModelChangesSerializer,
+        answers={200: StoredModelSerializer},
+        problems=WRITING,
+        examples=[asked("Share it under another name", {"name": "Digits, 2nd try", "visibility": "workspace"})],
+    )
+    def patch(self, request: Request, id: UUID) -> Response:
+        model = _model(request, id)
+        require_owner(actor(request), model)
+        changes = ModelChangesSerializer(data=request.data, partial=True)
+        valid(changes)
+        model = service.update_model(actor(request), model=model, fields=changes.changes())
+        return Response(StoredModelSerializer(model).data)
+
+    @documented(
+        "delete_model",
+        tag=TAG,
+        summary="Remove a model with its jobs, benchmarks and artifacts",
+        description="Variants that were made from it stay, without a parent.",
+        answers={204: "Removed."},
+        problems=CHANGING,
+    )
+    def delete(self, request: Request, id: UUID) -> HttpResponse:
+        service.delete_model(actor(request), model=_model(request, id))
+        return gone()
+
+
+class ModelDownload(StudioView):
+    """A model's file."""
+
+    renderer_classes = [AnythingRenderer]
+
+    @documented(
+        "download_model",
+        tag=TAG,
+        summary="Go to a signed link to the model's file",
+        answers={302: "The header Location has a link that works for a few minutes, without a key."},
+    )
+    def get(self, request: Request, id: UUID) -> HttpResponse:
+        return elsewhere(service.model_url(actor(request), model=_model(request, id)))
+
+
+def _model(request: Request, model_id: UUID) -> Model:
+    found: Model = find(Model.objects.visible_to(actor(request)), model_id)
+    return found

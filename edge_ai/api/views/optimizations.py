@@ -1,0 +1,161 @@
+"""``optimization-jobs/``."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from edge_ai.api.authentication import actor
+from edge_ai.api.filters import OptimizationFilters
+from edge_ai.api.schema import CHANGING, LISTING, WRITING, asked, documented
+from edge_ai.api.serializers.jobs import (
+    JobEventsSerializer,
+    OptimizationJobSerializer,
+    OptimizationJobSummarySerializer,
+    OptimizationRequestSerializer,
+    PlanSerializer,
+)
+from edge_ai.api.views.base import StudioListView, StudioView, created, find, find_named, valid
+from edge_ai.api.views.jobs import AFTER, planned, story
+from edge_ai.models import Dataset, DeviceProfile, Model, OptimizationJob
+from edge_ai.services import jobs
+from edge_ai.services import optimizations as service
+
+TAG = "optimization-jobs"
+
+
+class JobList(StudioListView[OptimizationJob]):
+    """The optimizations that one sees."""
+
+    serializer_class = OptimizationJobSummarySerializer
+    filterset_class = OptimizationFilters
+    ordering_fields = ("created_at", "updated_at", "finished_at", "name", "status")
+
+    def get_queryset(self) -> Any:
+        return OptimizationJob.objects.visible_to(self.request.user).defer("result")
+
+    @documented(
+        "list_optimization_jobs",
+        tag=TAG,
+        summary="List optimizations, newest first",
+        description="Results are left out; ask for the one that you need.",
+        answers={200: OptimizationJobSummarySerializer(many=True)},
+        problems=LISTING,
+    )
+    def get(self, request: Request) -> Response:
+        return self.list_rows(request)
+
+    @documented(
+        "create_optimization_job",
+        tag=TAG,
+        summary="Make a smaller or faster variant of a model",
+        description="What can never work is refused at once, with the reason and, in `details.nearest`, the nearest request "
+        "that works. A model that is still being analysed is waited for. With `dry_run` the answer is the plan.",
+        request=OptimizationRequestSerializer,
+        answers={200: PlanSerializer, 201: OptimizationJobSerializer},
+        problems=WRITING,
+        examples=[
+            asked(
+                "int8, calibrated",
+                {
+                    "model": "0f0d5f0a-5b8e-4a53-9f3e-3b1e1f6d2c11",
+                    "device_profile": "7a3b1c52-2a0e-4c55-8c8f-6c1a2e9d4b22",
+                    "dataset": "c2f1d9e4-6b7a-4e0c-9d3f-5a8b7c6d3e33",
+                    "target_format": "onnx",
+                    "precision": "int8",
+                    "optimization_level": "balanced",
+                },
+            ),
+            asked(
+                "Only ask",
+                {
+                    "model": "0f0d5f0a-5b8e-4a53-9f3e-3b1e1f6d2c11",
+                    "device_profile": "7a3b1c52-2a0e-4c55-8c8f-6c1a2e9d4b22",
+                    "target_format": "onnx",
+                    "precision": "auto",
+                    "dry_run": True,
+                },
+            ),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        user = actor(request)
+        values = valid(OptimizationRequestSerializer(data=request.data))
+        dry_run = values.pop("dry_run")
+        wanted = service.OptimizationRequest(
+            **values
+            | {
+                "model": find_named(Model.objects.visible_to(user), values, "model"),
+                "device_profile": find_named(DeviceProfile.objects.visible_to(user), values, "device_profile"),
+                "dataset": find_named(Dataset.objects.visible_to(user), values, "dataset"),
+            }
+        )
+        if dry_run:
+            return planned(service.plan_optimization(user, request=wanted))
+        job = service.submit_optimization(user, request=wanted)
+        return created(OptimizationJobSerializer(job).data, reverse("api:job-detail", args=[job.pk]))
+
+
+class JobDetail(StudioView):
+    """One optimization."""
+
+    @documented("get_optimization_job", tag=TAG, summary="One optimization", answers={200: OptimizationJobSerializer})
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(OptimizationJobSerializer(_job(request, id)).data)
+
+
+class JobCancel(StudioView):
+    """Cancelling an optimization."""
+
+    @documented(
+        "cancel_optimization_job",
+        tag=TAG,
+        summary="Cancel an optimization",
+        description="What waits is cancelled at once. What runs is asked to stop: `cancel_requested` is true, and the "
+        "status follows within seconds.",
+        answers={200: OptimizationJobSerializer},
+        problems=CHANGING,
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        job = _job(request, id)
+        jobs.cancel_job(actor(request), job=job)
+        return Response(OptimizationJobSerializer(job).data)
+
+
+class JobRetry(StudioView):
+    """Running an optimization again."""
+
+    @documented(
+        "retry_optimization_job",
+        tag=TAG,
+        summary="Run a failed or cancelled optimization again",
+        answers={200: OptimizationJobSerializer},
+        problems=CHANGING,
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        job = _job(request, id)
+        jobs.retry_job(actor(request), job=job)
+        return Response(OptimizationJobSerializer(job).data)
+
+
+class JobEvents(StudioView):
+    """An optimization's story."""
+
+    @documented(
+        "list_optimization_job_events",
+        tag=TAG,
+        summary="The stage changes and messages of an optimization, oldest first",
+        answers={200: JobEventsSerializer},
+        problems=LISTING,
+        parameters=[AFTER],
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        return story(request, _job(request, id))
+
+
+def _job(request: Request, job_id: UUID) -> Any:
+    return find(OptimizationJob.objects.visible_to(actor(request)), job_id)
