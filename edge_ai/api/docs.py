@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.template import engines
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from config.errors import error_response
+from edge_ai.api.reference import sections, shapes
 from edge_ai.api.schema import description
 from edge_ai.engine.errors import UserInputError
 
 FRESH_SECONDS = 300
 YAML_TYPE = "application/vnd.oai.openapi"
 JSON_TYPE = "application/vnd.oai.openapi+json"
-VERBS = ("get", "post", "patch", "put", "delete")
+TEMPLATE = Path(__file__).with_name("templates") / "reference.html"
 
 
 @require_safe
@@ -57,7 +60,14 @@ def as_json_text() -> str:
 
 
 @require_safe
-@cache_control(public=True, max_age=FRESH_SECONDS)
+@cache_control(private=True, max_age=FRESH_SECONDS)
 def reference(request: HttpRequest) -> HttpResponse:
-    """The description as a page."""
-    return HttpResponse(b"")
+    """The description as a page, without a line of script."""
+    context = {"info": description()["info"], "sections": sections(description()), "shapes": shapes(description())}
+    return HttpResponse(_template().render(context, request))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    # This folder is no application, so the loaders do not look here.
+    return engines["django"].from_string(TEMPLATE.read_text(encoding="utf-8"))
