@@ -16,6 +16,7 @@ from edge_ai.engine.convert.onnx_prepare import (
     name_nodes,
     prepare_graph,
     raise_opset,
+    separate_biases,
 )
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.evaluate.parity import Feed
@@ -111,6 +112,39 @@ def test_small_steps_say_how_much_they_did() -> None:
     assert flatten_biases(model) == 1
     name_nodes(model)
     assert len({node.name for node in model.graph.node}) == len(model.graph.node)
+
+
+def twins() -> onnx.ModelProto:
+    """Return two convolutions that share a bias, beside a tensor named as onnxruntime would name a second bias."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["b2"]),
+        helper.make_node("Conv", ["b2", "v", "b"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["s"]),
+        helper.make_node("Flatten", ["s"], ["y"]),
+    ]
+    weights = [graphs.weight("w", 4, 2, 3, 3), graphs.weight("v", 4, 4, 3, 3, seed=2), graphs.weight("b", 4, seed=3)]
+    return graphs.model_of(nodes, [graphs.value("x", [1, 2, 6, 6])], [graphs.value("y", [1, 16])], weights)
+
+
+def test_layers_that_share_a_bias_get_their_own() -> None:
+    model = twins()
+    assert separate_biases(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.input[2] for node in model.graph.node[:2]] == ["b", "b::own0"]
+
+
+def test_the_last_activation_is_found_behind_what_only_moves_data() -> None:
+    model = twins()
+    name_nodes(model)
+    assert static.final_activations(model) == [model.graph.node[2].name]
+
+
+def test_shared_biases_do_not_break_static_int8(tmp_path: Path) -> None:
+    source = graphs.save(twins(), tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", static.RECIPES[0], ranges)
+    assert np.abs(run(source, PICTURES[0]) - run(tmp_path / "v.onnx", PICTURES[0])).max() < 0.1
 
 
 def test_a_model_that_cannot_be_raised_is_left_as_it_is(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
         steps.append("constants and batch normalizations folded")
     if flatten_biases(model):
         steps.append("biases of Gemm flattened")
+    if separate_biases(model):
+        steps.append("shared biases separated")
     drop_unused_domains(model)
     name_nodes(model)
     try:
@@ -146,6 +148,29 @@ def flatten_biases(model: onnx.ModelProto) -> int:
     if flattened:
         drop_unused_weights(model)
     return flattened
+
+
+def separate_biases(model: onnx.ModelProto) -> int:
+    """Give each layer a bias of its own; returns how many copies were made.
+
+    An integer bias has the scale of its layer's input, so layers cannot share one. onnxruntime's quantizer makes copies too,
+    under names that may exist already.
+    """
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    seen: set[str] = set()
+    copied = 0
+    for node in model.graph.node:
+        if node.op_type not in {"Conv", "ConvTranspose", "Gemm"} or len(node.input) < 3:
+            continue
+        name = node.input[2]
+        if name in seen and name in tensors:
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(tensors[name])
+            copy.name = f"{name}::own{copied}"
+            node.input[2] = copy.name
+            copied += 1
+        seen.add(name)
+    return copied
 
 
 def drop_unused_weights(model: onnx.ModelProto) -> None:

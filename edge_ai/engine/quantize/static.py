@@ -47,6 +47,8 @@ ALL_OPERATORS = (
     "Unsqueeze",
     "Flatten",
 )
+#: What may stand between the last activation and an output.
+MOVES_DATA = frozenset({"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
 PERCENTILE = 99.99
 #: A histogram keeps the activations of a chunk of samples in memory at once.
 HISTOGRAM_CHUNK = 4
@@ -160,7 +162,7 @@ def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, rang
         QuantType.QUInt8,
         ranges,
         [],
-        final_softmaxes(model),
+        final_activations(model),
         list(recipe.operators),
         {"ActivationSymmetric": False, "WeightSymmetric": True, "MinimumRealRange": 1e-4},
     )
@@ -182,11 +184,15 @@ def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, rang
     return count
 
 
-def final_softmaxes(model: onnx.ModelProto) -> list[str]:
+def final_activations(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes that turn scores into answers: integers there would flatten them."""
-    outputs = {value.name for value in model.graph.output}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in {"Softmax", "LogSoftmax", "Sigmoid"} and outputs & set(node.output)
-    ]
+    wanted = {value.name for value in model.graph.output}
+    found = []
+    for node in reversed(model.graph.node):
+        if not wanted & set(node.output):
+            continue
+        if node.op_type in {"Softmax", "LogSoftmax", "Sigmoid"}:
+            found.append(node.name)
+        elif node.op_type in MOVES_DATA:
+            wanted.add(node.input[0])
+    return found
