@@ -85,6 +85,19 @@ def test_batch_normalization_is_folded_into_the_convolution(tmp_path: Path) -> N
     assert np.allclose(run(source, PICTURES[0]), run(prepared.path, PICTURES[0]), atol=1e-5)
 
 
+def test_a_table_that_the_graph_computes_is_not_written_out(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        helper.make_node("MatMul", ["x", "ones"], ["y"]),
+    ]
+    shape = numpy_helper.from_array(np.array([300, 300]), "s")
+    model = graphs.model_of(nodes, [graphs.value("x", [1, 300])], [graphs.value("y", [1, 300])], [shape])
+    source = graphs.save(model, tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    assert prepared.path.stat().st_size < 2 * source.stat().st_size
+    assert "not folded, as that would make the file larger" in prepared.steps
+
+
 def test_constants_become_weights_in_branches_too() -> None:
     def branch(name: str) -> onnx.GraphProto:
         constant = helper.make_node("Constant", [], [f"{name}_w"], value=graphs.weight("v", 4))

@@ -28,6 +28,9 @@ STATIC_OPSET = 17
 DYNAMIC_OPSET = 13
 #: From here on a file may keep its weights out of the graph's inputs, and does not have to list them twice.
 MIN_IR_VERSION = 8
+#: By how much folding may make the file larger: a little is worth it, since quantizers make more of a folded graph.
+MAX_GROWTH = 1.1
+GROWTH_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,14 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     write_model(model, path)
     folded = workdir / "folded.onnx"
     if fold(path, folded):
-        model = read_model(folded)
+        if folded.stat().st_size <= path.stat().st_size * MAX_GROWTH + GROWTH_BYTES:
+            model = read_model(folded)
+            lift_constants(model)
+            steps.append("constants and batch normalizations folded")
+        else:
+            # Tables that the graph computes from a few numbers would be written out in full.
+            steps.append("not folded, as that would make the file larger")
         folded.unlink()
-        lift_constants(model)
-        steps.append("constants and batch normalizations folded")
     if flatten_biases(model):
         steps.append("biases of Gemm flattened")
     if separate_biases(model):
