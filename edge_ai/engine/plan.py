@@ -5,12 +5,13 @@ Every refusal says why, and names the nearest request that works.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
-from edge_ai.engine.sniff import ArraySpec, DatasetHeader
+from edge_ai.engine.fit import check_dataset as check_dataset
+from edge_ai.engine.sniff import DatasetHeader
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 
 #: Operators whose weights int8 static quantization turns into integers.
@@ -21,13 +22,6 @@ DYNAMIC_OPERATORS = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather", 
 INTEGER_SHARE, HALF_SHARE = 0.27, 0.5
 MADE_HERE = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP16)
 FEW_SAMPLES = 50
-TYPES = {
-    "float32": {"float32", "float64", "float16"},
-    "float64": {"float32", "float64", "float16"},
-    "float16": {"float32", "float64", "float16"},
-    "string": {"string", "bytes"},
-}
-WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,76 +172,6 @@ def plan_benchmark(
     if dataset is not None and dataset.has_labels:
         stages.append(("accuracy", "Accuracy"))
     return Plan(route=(format.value,), stages=tuple(PlannedStage(name=name, title=title) for name, title in stages))
-
-
-def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
-    """Hold a data set against a model's inputs: names, types and shapes.
-
-    Raises
-    ------
-    UserInputError
-        ``dataset_mismatch`` naming what is expected and what is given.
-    """
-    inputs: Sequence[Mapping[str, Any]] = analysis.get("inputs") or ()
-    given = {array.name: array for array in dataset.arrays}
-    faults = []
-    for item in inputs:
-        array = given.get(item["name"])
-        if array is None:
-            faults.append(f"there is no array {item['name']!r}")
-        elif not _type_fits(item["dtype"], array.dtype):
-            faults.append(f"{item['name']!r} is {array.dtype}, not {item['dtype']}")
-        elif not _shape_fits(item["shape"], array):
-            faults.append(
-                f"{item['name']!r} has shape {_shape(array.shape)}, which is no stack of {_shape(item['shape'])}"
-            )
-    if not faults:
-        return
-    expected = ", ".join(f"{item['name']} {item['dtype']} {_shape(item['shape'])}" for item in inputs)
-    found = ", ".join(f"{array.name} {array.dtype} {_shape(array.shape)}" for array in dataset.arrays)
-    raise UserInputError(
-        f"The data set does not fit the model: {'; '.join(faults)}. Expected: {expected}. Given: {found}.",
-        code="dataset_mismatch",
-        fix="Save one array for each input under the input's name; the first axis counts samples.",
-        field="dataset",
-        details={
-            "expected": [dict(item) for item in inputs],
-            "given": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in dataset.arrays],
-        },
-    )
-
-
-def _type_fits(wanted: str, given: str) -> bool:
-    if wanted == given:
-        return True
-    if wanted in WHOLE:
-        # Whole numbers are cast where that loses nothing that a model could use.
-        return given in WHOLE
-    return given in TYPES.get(wanted, frozenset())
-
-
-def _shape_fits(wanted: Sequence[object] | None, array: ArraySpec) -> bool:
-    """Sample *i* is ``a[i]`` when that has the rank of the input, and ``a[i:i+1]`` otherwise."""
-    if wanted is None:
-        return True
-    rank = len(wanted)
-    if len(array.shape) == rank + 1:
-        sample: tuple[int, ...] = array.shape[1:]
-    elif len(array.shape) == rank and rank > 0:
-        sample = (1, *array.shape[1:])
-    else:
-        return False
-    pairs = list(zip(wanted, sample, strict=True))
-    if pairs and len(array.shape) == rank:
-        # The batch axis: samples are joined to whatever fixed batch the model has.
-        pairs = pairs[1:]
-    return all(not isinstance(axis, int) or axis == size for axis, size in pairs)
-
-
-def _shape(shape: Sequence[object] | None) -> str:
-    if shape is None:
-        return "of any rank"
-    return "[" + ", ".join(str(axis) if axis is not None else "?" for axis in shape) + "]"
 
 
 def _nearest(precision: Precision) -> dict[str, Any]:

@@ -8,13 +8,11 @@ import pytest
 from onnx import numpy_helper
 
 from edge_ai.engine.errors import ParityError
+from edge_ai.engine.evaluate.distance import MAX_SQNR_DB, OutputParity, compare_output
 from edge_ai.engine.evaluate.gate import find_fault, judge
 from edge_ai.engine.evaluate.parity import (
-    MAX_SQNR_DB,
     MetricChange,
-    OutputParity,
     Parity,
-    compare_output,
     compare_variant,
     run_reference,
 )

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
+from edge_ai.engine.fit import check_dataset
 from edge_ai.engine.formats.onnx_analysis import describe
-from edge_ai.engine.plan import DeviceFacts, Plan, check_dataset, plan_benchmark, plan_optimization, resolve_precision
+from edge_ai.engine.plan import DeviceFacts, Plan, plan_benchmark, plan_optimization, resolve_precision
 from edge_ai.engine.sniff import ArraySpec, DatasetHeader
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 

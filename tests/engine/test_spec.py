@@ -102,7 +102,7 @@ def test_an_error_carries_what_a_person_needs() -> None:
 def test_the_light_modules_load_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "import edge_ai.engine.spec, edge_ai.engine.errors, edge_ai.engine.sniff, edge_ai.engine.plan\n"
+        "import edge_ai.engine.spec, edge_ai.engine.errors, edge_ai.engine.sniff, edge_ai.engine.fit, edge_ai.engine.plan\n"
         "import edge_ai.engine.progress, edge_ai.engine.__main__\n"
         "heavy = {'numpy', 'onnx', 'onnxruntime', 'tensorflow', 'google.protobuf', 'django'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.parity import MetricChange, OutputParity, Parity
+from edge_ai.engine.evaluate.distance import OutputParity
+from edge_ai.engine.evaluate.parity import MetricChange, Parity
 from edge_ai.engine.quantize.trial import Trial, choose_best
 from edge_ai.engine.spec import OptimizationLevel, Precision
 

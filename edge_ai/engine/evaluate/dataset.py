@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.evaluate.task import Input
-from edge_ai.engine.plan import check_dataset
+from edge_ai.engine.fit import check_dataset
 from edge_ai.engine.sniff import LABELS, ArraySpec, DatasetHeader, read_dataset_header
 
 Array = npt.NDArray[Any]

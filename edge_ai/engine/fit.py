@@ -1,0 +1,87 @@
+"""Whether a data set fits a model: names, types and shapes. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.sniff import ArraySpec, DatasetHeader
+
+TYPES = {
+    "float32": {"float32", "float64", "float16"},
+    "float64": {"float32", "float64", "float16"},
+    "float16": {"float32", "float64", "float16"},
+    "string": {"string", "bytes"},
+}
+WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
+
+
+def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
+    """Hold a data set against a model's inputs: names, types and shapes.
+
+    Raises
+    ------
+    UserInputError
+        ``dataset_mismatch`` naming what is expected and what is given.
+    """
+    inputs: Sequence[Mapping[str, Any]] = analysis.get("inputs") or ()
+    given = {array.name: array for array in dataset.arrays}
+    faults = []
+    for item in inputs:
+        array = given.get(item["name"])
+        if array is None:
+            faults.append(f"there is no array {item['name']!r}")
+        elif not _type_fits(item["dtype"], array.dtype):
+            faults.append(f"{item['name']!r} is {array.dtype}, not {item['dtype']}")
+        elif not _shape_fits(item["shape"], array):
+            faults.append(
+                f"{item['name']!r} has shape {_shape(array.shape)}, which is no stack of {_shape(item['shape'])}"
+            )
+    if not faults:
+        return
+    expected = ", ".join(f"{item['name']} {item['dtype']} {_shape(item['shape'])}" for item in inputs)
+    found = ", ".join(f"{array.name} {array.dtype} {_shape(array.shape)}" for array in dataset.arrays)
+    raise UserInputError(
+        f"The data set does not fit the model: {'; '.join(faults)}. Expected: {expected}. Given: {found}.",
+        code="dataset_mismatch",
+        fix="Save one array for each input under the input's name; the first axis counts samples.",
+        field="dataset",
+        details={
+            "expected": [dict(item) for item in inputs],
+            "given": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in dataset.arrays],
+        },
+    )
+
+
+def _type_fits(wanted: str, given: str) -> bool:
+    if wanted == given:
+        return True
+    if wanted in WHOLE:
+        # Whole numbers are cast where that loses nothing that a model could use.
+        return given in WHOLE
+    return given in TYPES.get(wanted, frozenset())
+
+
+def _shape_fits(wanted: Sequence[object] | None, array: ArraySpec) -> bool:
+    """Sample *i* is ``a[i]`` when that has the rank of the input, and ``a[i:i+1]`` otherwise."""
+    if wanted is None:
+        return True
+    rank = len(wanted)
+    if len(array.shape) == rank + 1:
+        sample: tuple[int, ...] = array.shape[1:]
+    elif len(array.shape) == rank and rank > 0:
+        sample = (1, *array.shape[1:])
+    else:
+        return False
+    pairs = list(zip(wanted, sample, strict=True))
+    if pairs and len(array.shape) == rank:
+        # The batch axis: samples are joined to whatever fixed batch the model has.
+        pairs = pairs[1:]
+    return all(not isinstance(axis, int) or axis == size for axis, size in pairs)
+
+
+def _shape(shape: Sequence[object] | None) -> str:
+    if shape is None:
+        return "of any rank"
+    return "[" + ", ".join(str(axis) if axis is not None else "?" for axis in shape) + "]"
