@@ -7,6 +7,8 @@ from config import settings
 wsgi_app = "config.wsgi:application"
 bind = f"{settings.BIND_ADDRESS}:{settings.PORT}"
 worker_class = "gthread"
+# One import for all processes. Nothing is connected before they fork: config.wsgi loads code only.
+preload_app = True
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 timeout = 120

@@ -38,6 +38,14 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class HealthProbeFilter(logging.Filter):
+    """Keep “not ready yet” out of the log: whoever asks is told, and asks several times a second."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        return not (getattr(record, "status_code", None) == 503 and getattr(request, "path", "") == "/health/")
+
+
 class RequestIdMiddleware:
     """Take a client's ``X-Request-ID`` or make one, and send it back."""
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-import sentry_sdk
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
@@ -374,17 +373,23 @@ LOG_LEVEL = env.choice(
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "config.middleware.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "config.middleware.RequestIdFilter"},
+        "not_health": {"()": "config.middleware.HealthProbeFilter"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        "django.request": {"filters": ["not_health"]},
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }
 SENTRY_DSN = env.text("SENTRY_DSN", "", "Where unexpected errors are reported; unset: nowhere.")
 if SENTRY_DSN:
+    import sentry_sdk  # a quarter of a second at every start, for those who use it
+
     sentry_sdk.init(
         dsn=SENTRY_DSN, send_default_pii=False, max_request_body_size="never", include_local_variables=False
     )
