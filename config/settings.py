@@ -163,7 +163,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-if env.flag("STUDIO_ALLOW_ROOT", False, "Running as root is meant, as in some containers: no warning by `check --deploy`."):
+if env.flag(
+    "STUDIO_ALLOW_ROOT", False, "Running as root is meant, as in some containers: no warning by `check --deploy`."
+):
     SILENCED_SYSTEM_CHECKS = ["edge_ai.W001"]
 
 # -- applications --------------------------------------------------------------------------------------------------------

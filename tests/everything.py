@@ -85,7 +85,9 @@ def main() -> int:
                 "Production settings", python, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **production
             ),
             "bootstrap": run("Set up a database", python, "manage.py", "bootstrap", **data),
-            "migrations": run("No migration is missing", python, "manage.py", "makemigrations", "--check", "--dry-run", **data),
+            "migrations": run(
+                "No migration is missing", python, "manage.py", "makemigrations", "--check", "--dry-run", **data
+            ),
             "docs": run("Documentation is up to date", python, "manage.py", "document", "--check", **data),
             "css": css(scratch),
             "tests": browser() and run("Tests", python, "-m", "pytest"),

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import ApiKey, Membership, Role, User, Workspace
-from edge_ai.models import JobEvent
+from edge_ai.models import Job, JobEvent
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 
@@ -27,9 +27,9 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_benchmarkrun": factories.make_benchmark,
     "edge_ai_artifact": factories.make_artifact,
     "edge_ai_analysisjob": lambda user: factories.make_analysis(user, factories.make_model(user)),
-    "edge_ai_job": lambda user: factories.make_optimization(user).job_ptr,
+    "edge_ai_job": lambda user: Job.objects.get(pk=factories.make_optimization(user).pk),
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
-        job=factories.make_optimization(user).job_ptr, kind="log", message="secret"
+        job_id=factories.make_optimization(user).pk, kind="log", message="secret"
     ),
 }
 KEY = {

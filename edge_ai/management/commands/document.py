@@ -24,7 +24,8 @@ def settings_page() -> str:
     lines = [
         "# Settings\n",
         NOTE,
-        "All settings come from the environment. A value that cannot be read stops the process with a sentence that names it.\n",
+        "All settings come from the environment. "
+        "A value that cannot be read stops the process with a sentence that names it.\n",
         "| Variable | Kind | Default | What it does |",
         "| --- | --- | --- | --- |",
     ]
@@ -64,7 +65,9 @@ def commands_page() -> str:
         command.add_arguments(adder)
         lines += [f"## `{name}`\n", f"{command.help}\n"]
         for action in parser._actions:
-            flag = ", ".join(action.option_strings) or (action.metavar if isinstance(action.metavar, str) else action.dest)
+            flag = ", ".join(action.option_strings) or (
+                action.metavar if isinstance(action.metavar, str) else action.dest
+            )
             lines.append(f"- `{flag}`: {action.help or ''}")
         if parser._actions:
             lines.append("")
@@ -73,7 +76,8 @@ def commands_page() -> str:
 
 def endpoints_page() -> str:
     """Every endpoint, from the OpenAPI description."""
-    schema = SchemaGenerator().get_schema(request=None, public=True)
+    generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]  # drf-spectacular leaves it without types
+    schema = generator.get_schema(request=None, public=True)
     lines = [
         "# API endpoints\n",
         NOTE,
