@@ -1,5 +1,5 @@
-// Every page: menus close by Esc and by a click elsewhere, "/" goes to the search, "?" lists the shortcuts, and buttons
-// marked data-copy copy their text.
+// Every page: menus close by Esc and by a click elsewhere, "/" goes to the search, "?" lists the shortcuts, buttons marked
+// data-copy copy their text, and a job's log follows its end.
 (() => {
   "use strict";
   const menus = () => document.querySelectorAll("details[data-menu][open]");
@@ -47,6 +47,18 @@
     }
     setTimeout(() => (said.textContent = before), 1600);
   }
+
+  // A log that is read at its end stays at its end when lines are added; one that is read further up stays there.
+  let atEnd = true;
+  const log = () => document.querySelector("[data-follow]");
+  document.addEventListener("htmx:beforeSwap", () => {
+    const lines = log();
+    atEnd = !lines || lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
+  });
+  document.addEventListener("htmx:oobAfterSwap", () => {
+    const lines = log();
+    if (lines && atEnd) lines.scrollTop = lines.scrollHeight;
+  });
 
   document.addEventListener("DOMContentLoaded", () => {
     for (const button of document.querySelectorAll("[data-copy], [data-open]")) button.hidden = false;

@@ -171,10 +171,8 @@ def control(field: forms.BoundField) -> SafeString:
     widget = field.field.widget
     name = next(name for kind, name in CONTROLS if isinstance(widget, kind))
     known = widget.attrs.get("class", "")
-    attributes = {"class": f"{name} {known}".strip()}
-    if field.errors:
-        attributes["class"] += f" {name}-error"
-    return field.as_widget(attrs=attributes)
+    wrong = f"{name}-error" if field.errors else ""
+    return field.as_widget(attrs={"class": " ".join(filter(None, (name, known, wrong)))})
 
 
 @register.simple_tag(takes_context=True)

@@ -1,0 +1,303 @@
+"""Forms: they parse what a browser sends and nothing more. What is allowed is decided by the services and the engine's spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+
+from accounts.models import User
+from edge_ai.engine.errors import EngineError
+from edge_ai.engine.plan import check_dataset
+from edge_ai.engine.sniff import DatasetHeader
+from edge_ai.engine.spec import (
+    MAX_BATCH_SIZE,
+    MAX_BENCHMARK_SECONDS,
+    MAX_CALIBRATION_SAMPLES,
+    MAX_THREADS,
+    MIN_BENCHMARK_SECONDS,
+    Format,
+)
+from edge_ai.models import (
+    BenchmarkRun,
+    Dataset,
+    DatasetKind,
+    DeviceProfile,
+    JobStatus,
+    Model,
+    ModelFormat,
+    OptimizationLevel,
+    Precision,
+    Visibility,
+)
+
+SHOWN_IN_LISTS = 200
+# Precisions that are made here, with what a person needs to know to choose; the plan has the last word.
+PRECISIONS: tuple[tuple[str, str, str], ...] = (
+    (
+        Precision.AUTO,
+        "Choose for me",
+        "Decided by the model's operators, and by whether there is data to calibrate on.",
+    ),
+    (
+        Precision.INT8,
+        "int8, calibrated",
+        "Smallest, and often fastest on processors with int8 instructions. Needs data.",
+    ),
+    (Precision.INT8_DYNAMIC, "int8, dynamic", "For transformers and recurrent networks. Needs no data."),
+    (Precision.FP16, "fp16 weights", "Half the size, nearly the same numbers, the same speed on a CPU. Needs no data."),
+)
+LEVELS: tuple[tuple[str, str, str], ...] = (
+    (OptimizationLevel.BALANCED, "Balanced", "Small and right: the most accurate of the variants that are tried."),
+    (OptimizationLevel.SPEED, "Fastest", "Takes the first variant that is good enough."),
+    (OptimizationLevel.SIZE, "Smallest", "Takes the smallest variant that passes the parity gate."),
+)
+
+
+class FormError(forms.ValidationError):
+    """A domain error at its field, with the code and the fix."""
+
+    def __init__(self, error: EngineError) -> None:
+        super().__init__(error.message, code=error.code)
+        self.fix = error.fix
+
+
+def add_domain_error(form: forms.Form, error: EngineError) -> None:
+    """Show a domain error where the person can mend it: at the field it names, or above the form."""
+    name = (error.field or "").replace("options.", "")
+    form.add_error(name if name in form.fields else None, FormError(error))
+
+
+class _GroupedDevices(forms.models.ModelChoiceIterator[Any]):
+    """Devices under the headings of their categories."""
+
+    def __iter__(self) -> Iterator[Any]:
+        devices = list(self.queryset)
+        order = {category: place for place, category in reversed(list(enumerate(d.category for d in devices)))}
+        devices.sort(key=lambda device: order[device.category])
+        for _, group in groupby(devices, key=lambda device: device.category):
+            members = list(group)
+            yield members[0].get_category_display(), [self.choice(device) for device in members]
+
+
+class DeviceField(forms.ModelChoiceField[DeviceProfile]):
+    """Chooses a device."""
+
+    iterator = _GroupedDevices
+
+
+class DatasetField(forms.ModelChoiceField[Dataset]):
+    """Chooses a data set and says what each holds."""
+
+    def label_from_instance(self, obj: Dataset) -> str:
+        return f"{obj.name} · {obj.sample_count:,} samples{', labelled' if obj.has_labels else ''}"
+
+
+class RunField(forms.ModelChoiceField[BenchmarkRun]):
+    """Chooses an earlier benchmark."""
+
+    def label_from_instance(self, obj: BenchmarkRun) -> str:
+        return f"{obj.name} · {obj.p50_ms:.3g} ms" if obj.p50_ms is not None else obj.name
+
+
+def described(choices: Iterable[tuple[str, str, str]], chosen: object) -> list[dict[str, Any]]:
+    """Return the tiles of a choice: value, word, explanation, and whether it is chosen."""
+    return [
+        {"value": value, "word": word, "detail": detail, "checked": str(chosen) == value}
+        for value, word, detail in choices
+    ]
+
+
+def fitting(model: Model, datasets: Iterable[Dataset]) -> list[Dataset]:
+    """Return the data sets whose arrays fit the model's inputs."""
+    analysis: Mapping[str, Any] = model.analysis or {}
+    found = []
+    for dataset in datasets:
+        try:
+            check_dataset(analysis, DatasetHeader.from_json(dataset.header))
+        except EngineError:
+            continue
+        found.append(dataset)
+    return found
+
+
+class ModelUploadForm(forms.Form):
+    """A model file and what to call it."""
+
+    file = forms.FileField(label="Model file", error_messages={"required": "Choose a model file first."})
+    name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
+    visibility = forms.ChoiceField(
+        label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False
+    )
+
+
+class ModelForm(forms.Form):
+    """What people call a model, and who sees it."""
+
+    name = forms.CharField(max_length=200)
+    description = forms.CharField(max_length=4000, required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    tags = forms.CharField(max_length=800, required=False, help_text="Words, separated by commas; at most 20.")
+    visibility = forms.ChoiceField(label="Who sees it", choices=Visibility.choices)
+
+    def clean_tags(self) -> list[str]:
+        tags = [word.strip() for word in str(self.cleaned_data["tags"]).split(",") if word.strip()]
+        if len(tags) > 20 or any(len(tag) > 40 for tag in tags):
+            raise forms.ValidationError("At most 20 tags of at most 40 letters each.", code="invalid_request")
+        return list(dict.fromkeys(tags))
+
+
+class DatasetUploadForm(forms.Form):
+    """A data set's file, and what it is for."""
+
+    file = forms.FileField(
+        label="Data set (.npz)",
+        help_text="One array for each input of the model, under the input's name; optionally “labels”.",
+        error_messages={"required": "Choose an .npz file first."},
+    )
+    name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
+    kind = forms.ChoiceField(label="Used for", choices=DatasetKind.choices, initial=DatasetKind.BOTH, required=False)
+    visibility = forms.ChoiceField(
+        label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False
+    )
+
+
+class OptimizationForm(forms.Form):
+    """Device, goal and data of an optimization."""
+
+    device_profile = DeviceField(label="Device", queryset=DeviceProfile.objects.none(), empty_label=None)
+    target_format = forms.ChoiceField(
+        choices=ModelFormat.choices, initial=Format.ONNX.value, widget=forms.HiddenInput, required=False
+    )
+    precision = forms.ChoiceField(
+        choices=Precision.choices, initial=Precision.AUTO, widget=forms.RadioSelect, required=False
+    )
+    optimization_level = forms.ChoiceField(
+        label="Prefer",
+        choices=OptimizationLevel.choices,
+        initial=OptimizationLevel.BALANCED,
+        widget=forms.RadioSelect,
+        required=False,
+    )
+    dataset = DatasetField(
+        label="Calibration data", queryset=Dataset.objects.none(), required=False, empty_label="No data"
+    )
+    accuracy_budget = forms.FloatField(
+        required=False,
+        help_text="How much of a labelled metric may be lost, as a fraction: 0.02 is two points.",
+        widget=forms.NumberInput(attrs={"step": "0.005", "min": "0", "max": "1"}),
+    )
+    calibration_samples = forms.IntegerField(
+        required=False,
+        help_text=f"At most so many samples are calibrated on; up to {MAX_CALIBRATION_SAMPLES:,}.",
+        widget=forms.NumberInput(attrs={"min": "1", "max": str(MAX_CALIBRATION_SAMPLES)}),
+    )
+    name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model's name and the goal.")
+
+    def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
+        super().__init__(data, **options)
+        self._field("device_profile").queryset = DeviceProfile.objects.visible_to(user)
+        datasets = Dataset.objects.visible_to(user).order_by("-created_at")
+        self._field("dataset").queryset = datasets
+        self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])
+        self._offer("dataset", [dataset for dataset in self.fitting if dataset.kind != DatasetKind.EVALUATION])
+
+    def _field(self, name: str) -> Any:
+        return self.fields[name]
+
+    def _offer(self, name: str, best: list[Dataset]) -> None:
+        if best and name not in self.initial:
+            self.initial[name] = best[0].pk
+
+    def options(self) -> dict[str, Any]:
+        """Return the engine's options that were given."""
+        return {
+            name: self.cleaned_data[name]
+            for name in ("accuracy_budget", "calibration_samples")
+            if self.cleaned_data.get(name) is not None
+        }
+
+    def precisions(self) -> list[dict[str, Any]]:
+        """Return the tiles of the precision."""
+        return described(PRECISIONS, self["precision"].value())
+
+    def levels(self) -> list[dict[str, Any]]:
+        """Return the tiles of the goal."""
+        return described(LEVELS, self["optimization_level"].value())
+
+
+class BenchmarkForm(forms.Form):
+    """Device, data and budget of a benchmark."""
+
+    device_profile = DeviceField(label="Device", queryset=DeviceProfile.objects.none(), empty_label=None)
+    dataset = DatasetField(
+        label="Data",
+        queryset=Dataset.objects.none(),
+        required=False,
+        empty_label="Made-up input",
+        help_text="With labels, accuracy is measured too.",
+    )
+    baseline = RunField(
+        label="Compare with",
+        queryset=BenchmarkRun.objects.none(),
+        required=False,
+        empty_label="Nothing",
+        help_text="An earlier benchmark on the same device, such as that of the original.",
+    )
+    threads = forms.IntegerField(
+        required=False,
+        help_text="Left empty: as many as there are processors.",
+        widget=forms.NumberInput(attrs={"min": "1", "max": str(MAX_THREADS)}),
+    )
+    batch_size = forms.IntegerField(
+        required=False, initial=1, widget=forms.NumberInput(attrs={"min": "1", "max": str(MAX_BATCH_SIZE)})
+    )
+    min_seconds = forms.FloatField(
+        label="At least, in seconds",
+        required=False,
+        initial=3,
+        widget=forms.NumberInput(attrs={"min": f"{MIN_BENCHMARK_SECONDS:g}", "step": "any"}),
+    )
+    max_seconds = forms.FloatField(
+        label="At most, in seconds",
+        required=False,
+        initial=60,
+        help_text="Stops earlier, once the median is known within 2 %.",
+        widget=forms.NumberInput(attrs={"max": f"{MAX_BENCHMARK_SECONDS:g}", "step": "any"}),
+    )
+    warmup = forms.IntegerField(
+        label="Warm-up runs",
+        required=False,
+        help_text="Left empty: until the latency is steady.",
+        widget=forms.NumberInput(attrs={"min": "0"}),
+    )
+    profile_operators = forms.BooleanField(label="Time every operator", required=False, initial=True)
+    name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model and the device.")
+
+    def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
+        super().__init__(data, **options)
+        self._field("device_profile").queryset = DeviceProfile.objects.visible_to(user)
+        datasets = Dataset.objects.visible_to(user).order_by("-created_at")
+        self._field("dataset").queryset = datasets
+        self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])
+        best = [dataset for dataset in self.fitting if dataset.has_labels and dataset.kind != DatasetKind.CALIBRATION]
+        if best and "dataset" not in self.initial:
+            self.initial["dataset"] = best[0].pk
+        runs = self.comparable(user, model)
+        self._field("baseline").queryset = runs
+        parents = runs.filter(model_id=model.parent_id).first() if model.parent_id else None
+        if parents is not None and "baseline" not in self.initial:
+            self.initial["baseline"] = parents.pk
+
+    def _field(self, name: str) -> Any:
+        return self.fields[name]
+
+    @staticmethod
+    def comparable(user: User, model: Model) -> QuerySet[BenchmarkRun]:
+        """Completed benchmarks of the model and of its family, the newest first."""
+        family = Q(model=model) | Q(model__parent=model)
+        if model.parent_id is not None:
+            family |= Q(model=model.parent_id) | Q(model__parent=model.parent_id)
+        return BenchmarkRun.objects.visible_to(user).filter(family, status=JobStatus.COMPLETED).order_by("-created_at")

@@ -1,0 +1,64 @@
+"""A measurement in words and in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_ai.models import BenchmarkRun
+from edge_ai.web.wording import latency, significant
+
+SERIES_COLUMNS = 10
+VERDICTS = {
+    "faster": "{ratio}× faster than “{against}” (95 % interval {low} to {high}×).",
+    "slower": "{ratio}× the latency of “{against}”: slower (95 % interval {low} to {high}×).",
+    "same": "The same latency as “{against}”, within what can be told apart ({low} to {high}× of it).",
+    "inconclusive": "No clear difference from “{against}”: between {low}× and {high}× of its latency.",
+}
+
+
+def verdict(run: BenchmarkRun) -> str:
+    """Return the sentence that a benchmark's page begins with.
+
+    With a baseline it says faster, slower, same or not to be told; without one, how long half of all inferences take.
+    """
+    result: Mapping[str, Any] = run.result or {}
+    comparison = result.get("comparison")
+    if comparison and run.baseline is not None:
+        return compared(comparison, against=run.baseline.name)
+    half = latency(result["latency_ms"]["p50"])
+    return f"Half of all inferences take {half} or less on {run.device_profile.name}."
+
+
+def compared(comparison: Mapping[str, Any], *, against: str) -> str:
+    """Return the sentence for a comparison; its ratio is this run's latency over that of the other."""
+    ratio, (low, high) = float(comparison["ratio_p50"]), comparison["ci95"]
+    if comparison["verdict"] == "faster":
+        # Said as how many times faster, so the ratio and its interval are turned over.
+        ratio, low, high = 1 / ratio, 1 / high, 1 / low
+    return VERDICTS[comparison["verdict"]].format(
+        ratio=significant(ratio), low=significant(low), high=significant(high), against=against
+    )
+
+
+def chart_tables(chart: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the charts as rows: bins with their counts, and the series in rows of ten."""
+    histogram: Mapping[str, Sequence[float]] = chart.get("histogram") or {}
+    edges, counts = histogram.get("edges_ms") or [], histogram.get("counts") or []
+    series: Sequence[float] = chart.get("series_ms") or []
+    stride = int(chart.get("series_stride") or 1)
+    return {
+        "bins": [
+            {"low": edges[place], "high": edges[place + 1], "count": count, "last": place == len(counts) - 1}
+            for place, count in enumerate(counts)
+        ],
+        "series": [
+            {
+                "first": start * stride + 1,
+                "last": (start + len(series[start : start + SERIES_COLUMNS])) * stride,
+                "values": series[start : start + SERIES_COLUMNS],
+            }
+            for start in range(0, len(series), SERIES_COLUMNS)
+        ],
+        "stride": stride,
+    }

@@ -1,0 +1,91 @@
+"""The stages of a job as its page shows them: what is done, what runs, what is to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge_ai.engine.errors import EngineError
+from edge_ai.engine.plan import plan_optimization
+from edge_ai.engine.spec import Format, OptimizationLevel, Precision
+from edge_ai.models import BenchmarkRun, Job, JobStatus, OptimizationJob
+from edge_ai.services.datasets import header_of
+
+# Under this, the time that is left would be a guess.
+ESTIMATE_FROM_PERCENT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of the stepper; ``state`` is done, now, stopped or coming."""
+
+    name: str
+    title: str
+    state: str
+
+
+def planned(job: Job) -> list[tuple[str, str]]:
+    """Return the names and titles of the stages that the engine will report for a job."""
+    if isinstance(job, OptimizationJob):
+        return _optimization(job)
+    if isinstance(job, BenchmarkRun):
+        stages = [("prepare", "Prepare input"), ("latency", "Latency"), ("throughput", "Throughput")]
+        if job.profile_operators:
+            stages.append(("operators", "Operators"))
+        if job.dataset is not None and job.dataset.has_labels:
+            stages.append(("accuracy", "Accuracy"))
+        return stages
+    return [("analyze", "Read the model")]
+
+
+def _optimization(job: OptimizationJob) -> list[tuple[str, str]]:
+    model = job.model
+    try:
+        plan = plan_optimization(
+            analysis=model.analysis or {},
+            size_bytes=model.size_bytes,
+            source_format=Format(model.format),
+            target_format=Format(job.target_format),
+            precision=Precision(job.precision),
+            optimization_level=OptimizationLevel(job.optimization_level),
+            options=job.options,
+            device=job.device_profile.facts,
+            dataset=header_of(job.dataset),
+        )
+    except EngineError:
+        # The model is not analysed yet, or the data set is gone: the usual way is shown.
+        return [("load", "Read the model"), ("quantize", "Quantize"), ("parity", "Compare with the original")]
+    return [(stage.name, stage.title) for stage in plan.stages]
+
+
+def stepper(job: Job, stages: Iterable[tuple[str, str]]) -> list[Stage]:
+    """Say of each stage whether it is done. Trying another variant goes back a few stages, and the stepper with it."""
+    steps = list(stages)
+    names = [name for name, _ in steps]
+    at = names.index(job.stage) if job.stage in names else -1
+    found = []
+    for place, (name, title) in enumerate(steps):
+        if job.status == JobStatus.COMPLETED or place < at:
+            state = "done"
+        elif place == at or (at == -1 and place == 0 and job.status == JobStatus.RUNNING):
+            state = "now" if job.status == JobStatus.RUNNING else "stopped" if job.is_final else "coming"
+        else:
+            state = "coming"
+        found.append(Stage(name=name, title=title, state=state))
+    return found
+
+
+def seconds_left(job: Job, now: datetime) -> float | None:
+    """Return how long a running job may still take, by how long it took so far, or ``None`` while that is a guess."""
+    if job.status != JobStatus.RUNNING or job.started_at is None or job.progress < ESTIMATE_FROM_PERCENT:
+        return None
+    elapsed = (now - job.started_at).total_seconds()
+    return max(0.0, elapsed * (100 - job.progress) / job.progress)
+
+
+def seconds_taken(job: Job, now: datetime) -> float | None:
+    """Return how long a job has run, or ran."""
+    if job.started_at is None:
+        return None
+    return ((job.finished_at or now) - job.started_at).total_seconds()

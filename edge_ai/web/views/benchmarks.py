@@ -1,0 +1,137 @@
+"""Asking for a measurement, and trusting its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access import MemberRequest, in_workspace, may_write
+from config.errors import error_response, status_of
+from edge_ai.engine.errors import EngineError
+from edge_ai.models import BenchmarkRun, JobStatus, Model
+from edge_ai.services.artifacts import samples_url
+from edge_ai.services.benchmarks import BenchmarkRequest, plan_benchmark, submit_benchmark
+from edge_ai.web.forms import BenchmarkForm, add_domain_error
+from edge_ai.web.measured import chart_tables, verdict
+from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.views.jobs import progress_of, whole_job
+from edge_ai.web.views.models import visible_model
+
+COLUMNS = {"name": "name", "model": "model__name", "p50": "p50_ms", "status": "status", "created": "created_at"}
+PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
+FORM = "edge_ai/benchmark_form.html"
+
+
+@in_workspace
+@require_safe
+def benchmark_list(request: MemberRequest) -> HttpResponse:
+    """Every benchmark that one sees."""
+    filters = {
+        "search": request.GET.get("search", "").strip()[:200],
+        "status": chosen(request, "status", JobStatus.values),
+    }
+    runs = BenchmarkRun.objects.visible_to(request.user).select_related("model", "device_profile")
+    if filters["search"]:
+        runs = runs.filter(name__icontains=filters["search"]) | runs.filter(model__name__icontains=filters["search"])
+    if filters["status"]:
+        runs = runs.filter(status=filters["status"])
+    rows, ordering = listed(request, runs, columns=COLUMNS, default="-created")
+    context = {
+        "page": rows,
+        "ordering": ordering,
+        "filters": filters,
+        "filtered": any(filters.values()),
+        "statuses": JobStatus.choices,
+    }
+    return page(request, "edge_ai/benchmark_list.html", context)
+
+
+@in_workspace
+@may_write
+@require_http_methods(["GET", "HEAD", "POST"])
+def benchmark_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
+    """Ask for a benchmark of a model. ``action=plan`` only says whether it can be done."""
+    model = visible_model(request.user, model_id)
+    if request.method != "POST":
+        initial = {name: value for name in ("device_profile", "baseline") if (value := request.GET.get(name))}
+        form = BenchmarkForm(user=request.user, model=model, initial=initial)
+        sent = {name: form[name].value() or "" for name in form.fields}
+        preview = BenchmarkForm(sent, user=request.user, model=model)
+        return page(request, FORM, {"model": model, "form": form} | _plan(request, model, preview))
+    form = BenchmarkForm(request.POST, user=request.user, model=model)
+    if request.POST.get("action") == "plan":
+        return page(request, FORM, {"model": model, "form": form} | _plan(request, model, form))
+    if not form.is_valid():
+        return page(request, FORM, {"model": model, "form": form}, status=UNPROCESSABLE)
+    try:
+        run = submit_benchmark(request.user, request=_request(model, form))
+    except EngineError as error:
+        add_domain_error(form, error)
+        return page(request, FORM, {"model": model, "form": form, "refusal": error}, status=status_of(error.code))
+    return see_other("edge_ai:benchmark-detail", run.pk)
+
+
+def _request(model: Model, form: BenchmarkForm) -> BenchmarkRequest:
+    given = form.cleaned_data
+    # What was left empty takes the request's own default.
+    budget = {name: given[name] for name in ("batch_size", "min_seconds", "max_seconds") if given[name] is not None}
+    return BenchmarkRequest(
+        model=model,
+        device_profile=given["device_profile"],
+        dataset=given["dataset"],
+        baseline=given["baseline"],
+        threads=given["threads"],
+        warmup=given["warmup"],
+        profile_operators=given["profile_operators"],
+        name=given["name"],
+        **budget,
+    )
+
+
+def _plan(request: MemberRequest, model: Model, form: BenchmarkForm) -> dict[str, Any]:
+    if not form.is_valid():
+        return {"incomplete": True}
+    asked = _request(model, form)
+    try:
+        plan = plan_benchmark(request.user, request=asked)
+    except EngineError as error:
+        return {"refusal": error}
+    return {"plan": plan, "asked": asked}
+
+
+@in_workspace
+@require_safe
+def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """A benchmark while it runs, and its numbers."""
+    run = get_object_or_404(BenchmarkRun.objects.visible_to(request.user), pk=run_id)
+    job = whole_job(request.user, run.pk)
+    context = progress_of(job) | {"mine": run.owner_id == request.user.pk}
+    result: dict[str, Any] | None = job.result
+    if result is not None and isinstance(job, BenchmarkRun):
+        against = job.baseline if job.baseline is not None and job.baseline.result else None
+        context |= {
+            "run": job,
+            "result": result,
+            "percentiles": [(name, result["latency_ms"].get(name)) for name in PERCENTILES],
+            "verdict": verdict(job),
+            "against": against,
+            "against_ms": against.result["latency_ms"] if against is not None and against.result else None,
+            "tables": chart_tables(result.get("chart") or {}),
+            "threads": (result.get("environment") or {}).get("threads"),
+        }
+    return page(request, "edge_ai/benchmark_detail.html", context)
+
+
+@in_workspace
+@require_safe
+def benchmark_samples(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Lead to every raw sample of a benchmark by a signed link."""
+    run = get_object_or_404(BenchmarkRun.objects.visible_to(request.user), pk=run_id)
+    try:
+        return HttpResponseRedirect(samples_url(request.user, run=run))
+    except EngineError as error:
+        return error_response(request, error)

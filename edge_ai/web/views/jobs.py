@@ -1,0 +1,173 @@
+"""Watching jobs, stopping them and running them again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import MemberRequest, in_workspace, may_write
+from accounts.models import User
+from edge_ai.engine.errors import EngineError
+from edge_ai.models import (
+    AnalysisJob,
+    Artifact,
+    BenchmarkRun,
+    Job,
+    JobEvent,
+    JobKind,
+    JobStatus,
+    Model,
+    OptimizationJob,
+)
+from edge_ai.services.jobs import cancel_job, retry_job
+from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
+from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
+from edge_ai.web.views.gains import best_latencies
+
+COLUMNS = {"name": "name", "kind": "kind", "status": "status", "created": "created_at", "finished": "finished_at"}
+EVENTS_SHOWN = 500
+_KINDS: dict[str, Any] = {
+    JobKind.ANALYSIS: (AnalysisJob, ("model",)),
+    JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
+    JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
+}
+
+
+@in_workspace
+@require_safe
+def job_list(request: MemberRequest) -> HttpResponse:
+    """Every job that one sees, of every kind."""
+    filters = {
+        "search": request.GET.get("search", "").strip()[:200],
+        "kind": chosen(request, "kind", JobKind.values),
+        "status": chosen(request, "status", JobStatus.values),
+    }
+    jobs = Job.objects.visible_to(request.user)
+    if filters["search"]:
+        jobs = jobs.filter(name__icontains=filters["search"])
+    for name in ("kind", "status"):
+        if filters[name]:
+            jobs = jobs.filter(**{name: filters[name]})
+    rows, ordering = listed(request, jobs, columns=COLUMNS, default="-created")
+    now = timezone.now()
+    context = {
+        "rows": [{"job": job, "taken": seconds_taken(job, now)} for job in rows],
+        "page": rows,
+        "ordering": ordering,
+        "filters": filters,
+        "filtered": any(filters.values()),
+        "kinds": JobKind.choices,
+        "statuses": JobStatus.choices,
+    }
+    return page(request, "edge_ai/job_list.html", context)
+
+
+def whole_job(user: User, job_id: UUID) -> Job:
+    """Return a job that the user sees as what it is, with what belongs to it; anything else is not found."""
+    kind = Job.objects.visible_to(user).filter(pk=job_id).values_list("kind", flat=True).first()
+    if kind is None:
+        raise Http404
+    table, related = _KINDS[kind]
+    job: Job = get_object_or_404(table.objects.visible_to(user).select_related(*related), pk=job_id)
+    return job
+
+
+def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
+    """Return what the live part of a job's page shows, with the events after the one numbered ``after``."""
+    events = list(JobEvent.objects.filter(job=job.pk, pk__gt=after).order_by("-pk")[:EVENTS_SHOWN])[::-1]
+    now = timezone.now()
+    return {
+        "job": job,
+        "stages": stepper(job, planned(job)),
+        "events": events,
+        "last_event": events[-1].pk if events else after,
+        "message": next((event.message for event in reversed(events) if event.message), ""),
+        "seconds_left": seconds_left(job, now),
+        "seconds_taken": seconds_taken(job, now),
+    }
+
+
+@in_workspace
+@require_safe
+def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """A job while it runs, and what came of it. Benchmarks have a page of their own."""
+    job = whole_job(request.user, job_id)
+    if isinstance(job, BenchmarkRun):
+        return redirect("edge_ai:benchmark-detail", job.pk)
+    context = progress_of(job) | {"mine": job.owner_id == request.user.pk}
+    if isinstance(job, OptimizationJob) and job.status == JobStatus.COMPLETED:
+        context |= _outcome(request.user, job)
+    return page(request, "edge_ai/job_detail.html", context)
+
+
+def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
+    variant = Model.objects.visible_to(user).filter(producer=job).first()
+    best = best_latencies(user, [job.model_id, *([variant.pk] if variant else [])])
+    before = {each.device_id: each for each in best.get(job.model_id, [])}
+    both = next(
+        (each for each in best.get(variant.pk if variant else job.pk, []) if each.device_id in before),
+        None,
+    )
+    largest = max(job.model.size_bytes, variant.size_bytes if variant else 0)
+    return {
+        "variant": variant,
+        "largest_bytes": largest,
+        "artifacts": Artifact.objects.visible_to(user).filter(optimization_job=job).order_by("artifact_type"),
+        "before_ms": before[both.device_id].p50_ms if both else None,
+        "after_ms": both.p50_ms if both else None,
+        "measured_on": both.device if both else "",
+        "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
+    }
+
+
+@in_workspace
+@require_safe
+def job_events(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """A job's story: as a page, or, for htmx, what is new since the event that it names."""
+    job = whole_job(request.user, job_id)
+    live = wants_fragment(request)
+    given = request.GET.get("after", "")
+    after = int(given) if live and given.isdecimal() and len(given) < 19 else 0
+    response = page(request, "edge_ai/job_events.html", progress_of(job, after=after) | {"appending": live})
+    if live and job.is_final:
+        # The result is more than this fragment shows.
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@in_workspace
+@may_write
+@require_POST
+def job_cancel(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """Stop a job."""
+    job = whole_job(request.user, job_id)
+    try:
+        done = cancel_job(request.user, job=job)
+    except EngineError as error:
+        messages.error(request, f"{error.message} {error.fix}")
+    else:
+        said = "is cancelled" if done.is_final else "is being stopped, which takes a few seconds"
+        messages.success(request, f"“{job.name}” {said}.")
+    return see_other("edge_ai:job-detail", job.pk)
+
+
+@in_workspace
+@may_write
+@require_POST
+def job_retry(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """Run a failed or cancelled job again."""
+    job = whole_job(request.user, job_id)
+    try:
+        retry_job(request.user, job=job)
+    except EngineError as error:
+        messages.error(request, f"{error.message} {error.fix}")
+    else:
+        messages.success(request, f"“{job.name}” is queued again.")
+    return see_other("edge_ai:job-detail", job.pk)

@@ -1,0 +1,80 @@
+"""Picking a device, a goal and data, and seeing the plan before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_http_methods
+
+from accounts.access import MemberRequest, in_workspace, may_write
+from config.errors import status_of
+from edge_ai.engine.errors import EngineError
+from edge_ai.engine.plan import resolve_precision
+from edge_ai.engine.spec import Precision
+from edge_ai.models import Model, OptimizationLevel
+from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_optimization
+from edge_ai.web.forms import OptimizationForm, add_domain_error
+from edge_ai.web.pages import UNPROCESSABLE, page, see_other
+from edge_ai.web.views.models import visible_model
+
+TEMPLATE = "edge_ai/optimization_form.html"
+
+
+@in_workspace
+@may_write
+@require_http_methods(["GET", "HEAD", "POST"])
+def optimization_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
+    """Ask, plan, submit. ``action=plan`` only plans: it is what changing the form sends, and what the button does."""
+    model = visible_model(request.user, model_id)
+    planning = request.POST.get("action") == "plan"
+    if request.method != "POST":
+        initial = {
+            name: value for name in ("precision", "device_profile", "dataset") if (value := request.GET.get(name))
+        }
+        form = OptimizationForm(user=request.user, model=model, initial=initial)
+        # What the form shows at first is planned as if it had been sent.
+        sent = {name: form[name].value() or "" for name in form.fields}
+        preview = OptimizationForm(sent, user=request.user, model=model)
+        return page(request, TEMPLATE, {"model": model, "form": form} | _plan(request, model, preview))
+    form = OptimizationForm(request.POST, user=request.user, model=model)
+    if planning:
+        return page(request, TEMPLATE, {"model": model, "form": form} | _plan(request, model, form))
+    if not form.is_valid():
+        return page(request, TEMPLATE, {"model": model, "form": form}, status=UNPROCESSABLE)
+    try:
+        job = submit_optimization(request.user, request=_request(model, form))
+    except EngineError as error:
+        add_domain_error(form, error)
+        return page(request, TEMPLATE, {"model": model, "form": form, "refusal": error}, status=status_of(error.code))
+    return see_other("edge_ai:job-detail", job.pk)
+
+
+def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
+    given = form.cleaned_data
+    return OptimizationRequest(
+        model=model,
+        device_profile=given["device_profile"],
+        dataset=given["dataset"],
+        target_format=given["target_format"] or "onnx",
+        precision=given["precision"] or Precision.AUTO,
+        optimization_level=given["optimization_level"] or OptimizationLevel.BALANCED,
+        options=form.options(),
+        name=given["name"],
+    )
+
+
+def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[str, Any]:
+    """Return the plan, or the refusal, of what the form asks for."""
+    if not form.is_valid():
+        return {"incomplete": True}
+    asked = _request(model, form)
+    try:
+        plan = plan_optimization(request.user, request=asked)
+    except EngineError as error:
+        return {"refusal": error}
+    resolved = resolve_precision(
+        Precision(asked.precision), model.analysis or {}, has_dataset=asked.dataset is not None
+    )
+    return {"plan": plan, "asked": asked, "resolved": resolved.value}

@@ -1,0 +1,66 @@
+"""What is going on in the workspace."""
+
+from __future__ import annotations
+
+from django.db.models import Count, Sum
+from django.http import HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.access import MemberRequest, in_workspace
+from accounts.models import User
+from edge_ai.models import Artifact, Blob, Dataset, Job, JobKind, Model, OptimizationJob
+from edge_ai.web.pages import page, wants_fragment
+from edge_ai.web.stages import seconds_left
+from edge_ai.web.views.gains import Gain, gains_of
+
+RUNNING_SHOWN, LATEST_SHOWN, GAINS_SHOWN, VARIANTS_LOOKED_AT = 8, 8, 5, 50
+
+
+@in_workspace
+@require_safe
+def overview(request: MemberRequest) -> HttpResponse:
+    """Running jobs, last results, best gains, storage used."""
+    active = list(Job.objects.active().visible_to(request.user).order_by("-created_at")[:RUNNING_SHOWN])
+    now = timezone.now()
+    context = {
+        "running": [{"job": job, "seconds_left": seconds_left(job, now)} for job in active],
+        # Once nothing runs any more, the whole page is asked for again, and shows what came of it.
+        "was_running": "active" in request.GET,
+    }
+    if wants_fragment(request):
+        response = page(request, "edge_ai/overview.html", context)
+        if not active and context["was_running"]:
+            response["HX-Refresh"] = "true"
+        return response
+    latest = (
+        Job.objects.visible_to(request.user)
+        .exclude(kind=JobKind.ANALYSIS)
+        .filter(finished_at__isnull=False)
+        .select_related("benchmarkrun", "optimizationjob__model")
+        .order_by("-finished_at")[:LATEST_SHOWN]
+    )
+    models = Model.objects.visible_to(request.user).aggregate(
+        originals=Count("pk"), variants=Count("parent"), bytes=Sum("size_bytes")
+    )
+    context |= {
+        "latest": list(latest),
+        "gains": _best_gains(request.user),
+        "models": models,
+        "datasets": Dataset.objects.visible_to(request.user).count(),
+        "artifacts": Artifact.objects.visible_to(request.user).count(),
+        "jobs": OptimizationJob.objects.visible_to(request.user).count(),
+        "stored_bytes": Blob.objects.aggregate(total=Sum("size_bytes"))["total"] or 0,
+    }
+    return page(request, "edge_ai/overview.html", context)
+
+
+def _best_gains(user: User) -> list[Gain]:
+    variants = (
+        Model.objects.visible_to(user)
+        .filter(parent__isnull=False)
+        .select_related("parent")
+        .order_by("-created_at")[:VARIANTS_LOOKED_AT]
+    )
+    gains = gains_of(user, list(variants))
+    return sorted(gains, key=lambda gain: (gain.speed_ratio or 0) + gain.size_ratio, reverse=True)[:GAINS_SHOWN]

@@ -1,0 +1,133 @@
+// Benchmark page: draws the histogram and the course over time from the numbers in the page, in the colours of the theme.
+(() => {
+  "use strict";
+  const read = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
+  const precise = (value, digits = 3) => Number(value.toPrecision(digits)).toString();
+  const charts = [];
+
+  // Canvas takes no CSS variables and not every colour notation, so the browser is asked what a colour is in sRGB.
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  function colour(name, alpha = 1) {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--color-${name}`).trim();
+    canvas.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data;
+    return `rgba(${red}, ${green}, ${blue}, ${alpha})`;
+  }
+
+  function look() {
+    const mono = getComputedStyle(document.querySelector(".num")).fontFamily;
+    const text = { color: colour("base-content", 0.75), fontFamily: mono, fontSize: 11 };
+    const axis = {
+      axisLine: { lineStyle: { color: colour("base-content", 0.3) } },
+      axisTick: { show: false },
+      axisLabel: { ...text, hideOverlap: true },
+      nameTextStyle: text,
+      splitLine: { lineStyle: { color: colour("base-content", 0.09) } },
+    };
+    return {
+      axis,
+      text,
+      shared: {
+        animation: false,
+        aria: { enabled: false },
+        grid: { left: 12, right: 24, top: 40, bottom: 30, containLabel: true },
+        // Drawn on the canvas: a tooltip made of HTML would carry style attributes, which the page's policy forbids.
+        tooltip: {
+          trigger: "axis",
+          renderMode: "richText",
+          confine: true,
+          backgroundColor: colour("base-100"),
+          borderColor: colour("base-content", 0.3),
+          textStyle: { ...text, color: colour("base-content") },
+          axisPointer: { lineStyle: { color: colour("base-content", 0.4) } },
+        },
+      },
+    };
+  }
+
+  function marks(latency, line, text, axis) {
+    return {
+      silent: true,
+      symbol: "none",
+      animation: false,
+      label: { ...text, formatter: "{b}", distance: 6 },
+      lineStyle: { color: line, type: "dashed", width: 1 },
+      data: ["p50", "p95", "p99"].map((name) => ({ name, [axis]: latency[name] })),
+    };
+  }
+
+  function histogram(chart, latency) {
+    const { axis, shared, text } = look();
+    const edges = chart.histogram.edges_ms;
+    const bars = chart.histogram.counts.map((count, at) => [edges[at], edges[at + 1], count]);
+    const fill = colour("primary", 0.75);
+    return {
+      ...shared,
+      tooltip: {
+        ...shared.tooltip,
+        trigger: "item",
+        formatter: ({ value }) => `${precise(value[0], 4)} – ${precise(value[1], 4)} ms\n${value[2].toLocaleString("en")} samples`,
+      },
+      xAxis: { ...axis, type: "value", min: edges[0], max: edges[edges.length - 1], name: "ms", nameGap: 8, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
+      yAxis: { ...axis, type: "value", name: "samples", axisLine: { show: false } },
+      series: [
+        {
+          type: "custom",
+          encode: { x: [0, 1], y: 2 },
+          data: bars,
+          renderItem: (_, api) => {
+            const [left, top] = api.coord([api.value(0), api.value(2)]);
+            const [right, bottom] = api.coord([api.value(1), 0]);
+            return {
+              type: "rect",
+              shape: { x: left + 0.5, y: top, width: Math.max(1, right - left - 1), height: bottom - top },
+              style: { fill },
+            };
+          },
+          markLine: marks(latency, colour("base-content", 0.7), text, "xAxis"),
+        },
+      ],
+    };
+  }
+
+  function series(chart, latency) {
+    const { axis, shared, text } = look();
+    const stride = chart.series_stride;
+    const most = Math.max(latency.p99, ...chart.series_ms);
+    return {
+      ...shared,
+      tooltip: { ...shared.tooltip, formatter: ([point]) => `sample ${point.value[0].toLocaleString("en")}\n${precise(point.value[1], 4)} ms` },
+      xAxis: { ...axis, type: "value", name: "sample", nameLocation: "end", nameGap: 8, min: 0, max: chart.series_ms.length * stride, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, showMaxLabel: false } },
+      yAxis: { ...axis, type: "value", name: "ms", min: 0, max: most * 1.05, axisLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMaxLabel: false } },
+      series: [
+        {
+          type: "line",
+          showSymbol: false,
+          lineStyle: { color: colour("primary"), width: 1 },
+          itemStyle: { color: colour("primary") },
+          data: chart.series_ms.map((value, at) => [(at + 0.5) * stride, value]),
+          markLine: { ...marks(latency, colour("base-content", 0.7), text, "yAxis"), label: { ...text, formatter: "{b}", position: "insideEndTop" } },
+        },
+      ],
+    };
+  }
+
+  function draw(id, option) {
+    const place = document.getElementById(id);
+    if (!place) return;
+    const chart = echarts.init(place, null, { renderer: "canvas" });
+    charts.push([chart, option]);
+    chart.setOption(option());
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const chart = read("chart-data");
+    const latency = read("latency-data");
+    if (!chart || !latency) return;
+    draw("histogram-chart", () => histogram(chart, latency));
+    draw("series-chart", () => series(chart, latency));
+    new ResizeObserver(() => charts.forEach(([each]) => each.resize())).observe(document.body);
+    document.addEventListener("studio:theme", () => charts.forEach(([each, option]) => each.setOption(option(), true)));
+  });
+})();
