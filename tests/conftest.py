@@ -24,7 +24,7 @@ from django.test import Client, override_settings
 
 from accounts.models import ApiKey, Membership, Role, User, Workspace
 from config.database.identity import acting_as_system, acting_as_user
-from tests.studio import RealStudio, start_studio
+from tests.studio import RealStudio, reachable_folder, start_studio
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery 7"
@@ -188,9 +188,9 @@ def ask(studio: RealStudio, verb: str, path: str, body: Any = None) -> Answer:
 
 
 @pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStudio]:
+def studio() -> Iterator[RealStudio]:
     """A studio of real processes with its own database, as `make run` starts it, without the sample."""
-    with start_studio(tmp_path_factory.mktemp("studio")) as running:
+    with reachable_folder() as folder, start_studio(folder) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -32,6 +33,15 @@ class RealStudio:
     log: Path
 
 
+@contextlib.contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """Make a folder that the database's own account reaches. pytest's own are closed to others, time and again."""
+    with tempfile.TemporaryDirectory(prefix="studio-real-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
@@ -42,12 +52,6 @@ def free_port() -> int:
 @contextlib.contextmanager
 def start_studio(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RealStudio]:
     """Run `manage.py run` on a free port until the block ends; nothing of it is left then."""
-    # The database's own account has to reach its folder.
-    for folder in (data_dir, *data_dir.parents):
-        if folder == Path("/tmp"):
-            break
-        with contextlib.suppress(PermissionError):
-            folder.chmod(folder.stat().st_mode | 0o011)
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     log = data_dir / "run.log"

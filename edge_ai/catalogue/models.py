@@ -15,7 +15,8 @@ class DeviceTemplate(DeviceDescription):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     edited = models.BooleanField(
-        default=False, help_text="Changed by hand: a newer catalogue file leaves it alone. Untick to follow the file again."
+        default=False,
+        help_text="Changed by hand: a newer catalogue file leaves it alone. Untick to follow the file again.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)

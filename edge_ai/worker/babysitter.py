@@ -105,6 +105,10 @@ class Babysitter:
             message=f"Attempt {self.job.attempt} began on {worker_name()}.",
         )
         self.folder.mkdir(parents=True)
+        for earlier in self.folder.parent.iterdir():
+            # Of an attempt whose worker was killed: the claim of this one is the proof that it is over.
+            if earlier != self.folder:
+                shutil.rmtree(earlier, ignore_errors=True)
         try:
             self._attempt()
         except EngineError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.studio import ROOT, free_port
+from tests.studio import ROOT, free_port, reachable_folder
 
 pytestmark = pytest.mark.worker
 
@@ -43,10 +43,12 @@ def rows(printed: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_sample_is_done_for_real_and_found_again(tmp_path_factory: pytest.TempPathFactory) -> None:
-    data_dir = tmp_path_factory.mktemp("run") / "data"
-    for folder in (data_dir.parent, data_dir.parent.parent):
-        folder.chmod(0o711)
+def test_the_sample_is_done_for_real_and_found_again() -> None:
+    with reachable_folder() as folder:
+        run_twice(folder / "data")
+
+
+def run_twice(data_dir: Path) -> None:
     first = run_once(data_dir)
     table = rows(first)
     assert set(table) == {"original", "int8", "int8_dynamic", "fp16"}
