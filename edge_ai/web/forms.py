@@ -198,7 +198,11 @@ class OptimizationForm(forms.Form):
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)
-        self._field("device_profile").queryset = DeviceProfile.objects.visible_to(user)
+        devices = DeviceProfile.objects.visible_to(user)
+        self._field("device_profile").queryset = devices
+        if "device_profile" not in self.initial:
+            # The machine that the studio runs on comes first.
+            self.initial["device_profile"] = devices.values_list("pk", flat=True).first()
         datasets = Dataset.objects.visible_to(user).order_by("-created_at")
         self._field("dataset").queryset = datasets
         self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])
@@ -278,7 +282,11 @@ class BenchmarkForm(forms.Form):
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)
-        self._field("device_profile").queryset = DeviceProfile.objects.visible_to(user)
+        devices = DeviceProfile.objects.visible_to(user)
+        self._field("device_profile").queryset = devices
+        if "device_profile" not in self.initial:
+            # The machine that the studio runs on comes first.
+            self.initial["device_profile"] = devices.values_list("pk", flat=True).first()
         datasets = Dataset.objects.visible_to(user).order_by("-created_at")
         self._field("dataset").queryset = datasets
         self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])

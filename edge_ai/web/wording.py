@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 UNKNOWN = "–"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-# Two numbers closer than this are called the same.
-SAME_WITHIN = 0.005
+# Two sizes closer than this are called the same, and two medians: runs one after the other differ by this much by chance.
+SAME_SIZE_WITHIN, SAME_LATENCY_WITHIN = 0.005, 0.05
+# What an analysis finds, in the words that a variant is asked for with.
+PRECISIONS = {"qdq-int8": "int8", "dynamic-int8": "int8 dynamic", "int8_dynamic": "int8 dynamic"}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -29,9 +31,25 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{rounded:,.{max(0, places)}f}"
 
 
+def quantity(value: float | None) -> str:
+    """Return a published number as it is: up to four significant digits, and none that say nothing."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
 def megabytes(size_bytes: float | None) -> str:
-    """Return a size in MB of 10^6 bytes."""
-    return UNKNOWN if size_bytes is None else f"{significant(size_bytes / 1e6)} MB"
+    """Return a size in MB of 10^6 bytes; under 1,000 bytes, where MB would be all zeros, in bytes."""
+    if size_bytes is None:
+        return UNKNOWN
+    return f"{size_bytes:.0f} bytes" if size_bytes < 1000 else f"{significant(size_bytes / 1e6)} MB"
+
+
+def memory(memory_mb: int | None) -> str:
+    """Return a device's memory, given in units of 1024 × 1024 bytes."""
+    if memory_mb is None:
+        return UNKNOWN
+    return f"{memory_mb:,} MiB" if memory_mb < 1024 else f"{quantity(round(memory_mb / 1024, 1))} GiB"
 
 
 def exact_bytes(size_bytes: int | None) -> str:
@@ -67,30 +85,37 @@ def count(number: float | None) -> str:
     return f"{number:,.0f}"
 
 
-def ratio(before: float | None, after: float | None, *, less: str, more: str, same: str) -> str:
+def ratio(before: float | None, after: float | None, *, less: str, more: str, same: str, same_within: float) -> str:
     """Return by how much ``after`` differs from ``before``: ``2.90× smaller``.
 
     Parameters
     ----------
     less, more, same
         The word for less than before (*smaller*, *faster*), for more (*larger*, *slower*) and for neither.
+    same_within
+        Up to which relative difference it is neither.
     """
     if not before or not after or before <= 0 or after <= 0:
         return UNKNOWN
     factor = before / after
-    if abs(factor - 1) < SAME_WITHIN:
+    if abs(factor - 1) < same_within:
         return same
     return f"{significant(factor)}× {less}" if factor > 1 else f"{significant(1 / factor)}× {more}"
 
 
 def size_ratio(before: float | None, after: float | None) -> str:
     """Return ``2.90× smaller``, ``1.10× larger`` or ``same size``."""
-    return ratio(before, after, less="smaller", more="larger", same="same size")
+    return ratio(before, after, less="smaller", more="larger", same="same size", same_within=SAME_SIZE_WITHIN)
 
 
 def speed_ratio(before: float | None, after: float | None) -> str:
-    """Return ``1.50× faster``, ``1.20× slower`` or ``same latency``, of two latencies."""
-    return ratio(before, after, less="faster", more="slower", same="same latency")
+    """Return ``1.50× faster``, ``1.20× slower`` or ``about the same``, of two latencies."""
+    return ratio(before, after, less="faster", more="slower", same="about the same", same_within=SAME_LATENCY_WITHIN)
+
+
+def precision(name: str | None) -> str:
+    """Return how a model's numbers are kept."""
+    return PRECISIONS.get(name, name) if name else UNKNOWN
 
 
 def short_hash(digest: str) -> str:

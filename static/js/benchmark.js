@@ -31,7 +31,7 @@
       shared: {
         animation: false,
         aria: { enabled: false },
-        grid: { left: 12, right: 24, top: 40, bottom: 30, containLabel: true },
+        grid: { left: 16, right: 40, top: 48, bottom: 16, containLabel: true },
         // Drawn on the canvas: a tooltip made of HTML would carry style attributes, which the page's policy forbids.
         tooltip: {
           trigger: "axis",
@@ -46,14 +46,17 @@
     };
   }
 
-  function marks(latency, line, text, axis) {
+  function marks(latency, until, line, text, axis) {
     return {
       silent: true,
       symbol: "none",
       animation: false,
-      label: { ...text, formatter: "{b}", distance: 6 },
+      label: { ...text, formatter: "{b}", backgroundColor: colour("base-100", 0.85), padding: [1, 3] },
       lineStyle: { color: line, type: "dashed", width: 1 },
-      data: ["p50", "p95", "p99"].map((name) => ({ name, [axis]: latency[name] })),
+      // Names stand above one another, so that lines close together keep theirs legible.
+      data: ["p50", "p95", "p99"]
+        .filter((name) => latency[name] <= until)
+        .map((name, at) => ({ name, [axis]: latency[name], label: { distance: axis === "xAxis" ? 4 + 12 * at : 4 } })),
     };
   }
 
@@ -70,7 +73,7 @@
         formatter: ({ value }) => `${precise(value[0], 4)} – ${precise(value[1], 4)} ms\n${value[2].toLocaleString("en")} samples`,
       },
       xAxis: { ...axis, type: "value", min: edges[0], max: edges[edges.length - 1], name: "ms", nameGap: 8, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
-      yAxis: { ...axis, type: "value", name: "samples", axisLine: { show: false } },
+      yAxis: { ...axis, type: "value", axisLine: { show: false } },
       series: [
         {
           type: "custom",
@@ -85,7 +88,7 @@
               style: { fill },
             };
           },
-          markLine: marks(latency, colour("base-content", 0.7), text, "xAxis"),
+          markLine: marks(latency, edges[edges.length - 1], colour("base-content", 0.7), text, "xAxis"),
         },
       ],
     };
@@ -94,12 +97,12 @@
   function series(chart, latency) {
     const { axis, shared, text } = look();
     const stride = chart.series_stride;
-    const most = Math.max(latency.p99, ...chart.series_ms);
+    const [low, high] = [Math.min(...chart.series_ms) * 0.9, Math.max(...chart.series_ms) * 1.05];
     return {
       ...shared,
       tooltip: { ...shared.tooltip, formatter: ([point]) => `sample ${point.value[0].toLocaleString("en")}\n${precise(point.value[1], 4)} ms` },
-      xAxis: { ...axis, type: "value", name: "sample", nameLocation: "end", nameGap: 8, min: 0, max: chart.series_ms.length * stride, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, showMaxLabel: false } },
-      yAxis: { ...axis, type: "value", name: "ms", min: 0, max: most * 1.05, axisLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMaxLabel: false } },
+      xAxis: { ...axis, type: "value", min: 0, max: chart.series_ms.length * stride, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, showMaxLabel: false } },
+      yAxis: { ...axis, type: "value", name: "ms", min: low, max: high, axisLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
       series: [
         {
           type: "line",
@@ -107,7 +110,7 @@
           lineStyle: { color: colour("primary"), width: 1 },
           itemStyle: { color: colour("primary") },
           data: chart.series_ms.map((value, at) => [(at + 0.5) * stride, value]),
-          markLine: { ...marks(latency, colour("base-content", 0.7), text, "yAxis"), label: { ...text, formatter: "{b}", position: "insideEndTop" } },
+          markLine: { ...marks(latency, high, colour("base-content", 0.7), text, "yAxis"), label: { ...text, formatter: "{b}", position: "end", distance: 2 } },
         },
       ],
     };

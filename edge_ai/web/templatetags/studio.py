@@ -110,6 +110,12 @@ def short_hash(digest: str | None) -> SafeString | str:
 
 
 @register.filter
+def precision(name: str | None) -> str:
+    """How a model's numbers are kept, in the words that a variant is asked for with."""
+    return wording.precision(name)
+
+
+@register.filter
 def big_count(number: float | None) -> SafeString:
     """A count with a prefix, with the exact number on hover."""
     title = "not known" if number is None else f"{number:,.0f}"
@@ -120,6 +126,18 @@ def big_count(number: float | None) -> SafeString:
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits."""
     return wording.significant(value, digits)
+
+
+@register.filter
+def quantity(value: float | None) -> str:
+    """A published number as it is."""
+    return wording.quantity(value)
+
+
+@register.filter
+def memory(memory_mb: int | None) -> str:
+    """A device's memory."""
+    return wording.memory(memory_mb)
 
 
 @register.filter
@@ -207,10 +225,10 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("model", "edge_ai:model-list", "model", "Models"),
     ("job", "edge_ai:job-list", "job", "Jobs"),
     ("benchmark", "edge_ai:benchmark-list", "benchmark", "Benchmarks"),
-    ("dataset", "edge_ai:dataset-list", "dataset", "Datasets"),
+    ("dataset", "edge_ai:dataset-list", "dataset", "Data sets"),
     ("device", "edge_ai:device-list", "device", "Devices"),
     ("artifact", "edge_ai:artifact-list", "artifact", "Artifacts"),
-    ("api", "accounts:api-key-list", "key", "API keys"),
+    ("api", "accounts:api-key-list", "settings", "Settings"),
 )
 # Pages whose address does not begin with their section's name.
 _SECTION_OF = {"optimization-create": "model", "benchmark-create": "model"}

@@ -22,7 +22,7 @@ from edge_ai.web.views.jobs import progress_of, whole_job
 from edge_ai.web.views.models import visible_model
 
 COLUMNS = {"name": "name", "model": "model__name", "p50": "p50_ms", "status": "status", "created": "created_at"}
-PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
+PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max", "mean", "std")
 FORM = "edge_ai/benchmark_form.html"
 
 
@@ -112,14 +112,15 @@ def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
     context = progress_of(job) | {"mine": run.owner_id == request.user.pk}
     result: dict[str, Any] | None = job.result
     if result is not None and isinstance(job, BenchmarkRun):
+        latency_ms = result["latency_ms"]
         against = job.baseline if job.baseline is not None and job.baseline.result else None
+        then: dict[str, Any] = against.result["latency_ms"] if against is not None and against.result else {}
         context |= {
             "run": job,
             "result": result,
-            "percentiles": [(name, result["latency_ms"].get(name)) for name in PERCENTILES],
+            "percentiles": [(name, latency_ms.get(name), then.get(name)) for name in PERCENTILES],
             "verdict": verdict(job),
             "against": against,
-            "against_ms": against.result["latency_ms"] if against is not None and against.result else None,
             "tables": chart_tables(result.get("chart") or {}),
             "threads": (result.get("environment") or {}).get("threads"),
         }
