@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from accounts.models import User
 from edge_ai.models import (
@@ -142,3 +145,8 @@ def make_artifact(owner: User, model: Model | None = None, **fields: Any) -> Art
         "sha256": blob.sha256,
     }
     return Artifact.objects.create(owner=owner, **(defaults | fields))
+
+
+def long_ago() -> datetime:
+    """A time before any lock that a worker could still hold."""
+    return timezone.now() - timedelta(days=30)
