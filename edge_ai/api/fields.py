@@ -12,13 +12,20 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils import html
 
-from edge_ai.engine.spec import MAX_OPTIONS
+from edge_ai.engine.spec import (
+    MAX_CALIBRATION_SAMPLES,
+    MAX_OPTIONS,
+    MAX_SEED,
+    MIN_CALIBRATION_SAMPLES,
+    OptimizeOptions,
+)
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4000
 MAX_TAGS = 20
 MAX_TAG = 40
 MAX_OPTION_VALUES = 1000
+MAX_WHOLE = 2**63 - 1
 #: What Django's own forms send along.
 NOT_OURS = frozenset({"csrfmiddlewaretoken"})
 
@@ -101,9 +108,38 @@ class TagsField(serializers.ListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-@extend_schema_field({"type": "object", "additionalProperties": True, "maxProperties": MAX_OPTIONS})
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "accuracy_budget": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "default": OptimizeOptions.accuracy_budget,
+                "description": "How much of a labelled metric may be lost, as a fraction of 1.",
+            },
+            "calibration_samples": {
+                "type": "integer",
+                "minimum": MIN_CALIBRATION_SAMPLES,
+                "maximum": MAX_CALIBRATION_SAMPLES,
+                "default": OptimizeOptions.calibration_samples,
+                "description": "How many samples to calibrate on at most.",
+            },
+            "seed": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_SEED,
+                "default": OptimizeOptions.seed,
+                "description": "Of the draw of samples and of made-up input.",
+            },
+            "fp16_mode": {"type": "string", "enum": ["weights"], "default": OptimizeOptions.fp16_mode},
+        },
+    }
+)
 class OptionsField(serializers.DictField):
-    """Named options with any JSON values that the database can keep."""
+    """Named options. Which there are, the engine knows; here they are only held to what the database can keep."""
 
     default_error_messages = {
         "too_many": f"At most {MAX_OPTIONS} options are read.",
@@ -141,6 +177,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 def _storable(value: Any) -> bool:
     if isinstance(value, str):
         return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, int):
+        return abs(value) <= MAX_WHOLE
     return not isinstance(value, float) or math.isfinite(value)
 
 

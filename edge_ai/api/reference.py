@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
 Described = Mapping[str, Any]
 VERBS = ("get", "post", "patch", "put", "delete")
 JSON = "application/json"
@@ -95,7 +98,7 @@ def shapes(api: Described) -> tuple[Shape, ...]:
     return tuple(
         Shape(
             name=name,
-            description=str(schema.get("description", "")) if "enum" not in schema else "",
+            description=marked(schema.get("description", "") if "enum" not in schema else ""),
             fields=tuple(_fields(schema)),
             words=tuple(str(word) for word in schema.get("enum", ())),
         )
@@ -112,14 +115,14 @@ def _operation(api: Described, path: str, verb: str, operation: Described) -> Op
         verb=verb.upper(),
         path=path,
         summary=operation.get("summary", ""),
-        description=operation.get("description", ""),
+        description=marked(operation.get("description", "")),
         parameters=tuple(
             Entry(
                 name=item["name"],
                 kind=kind_of(item["schema"]),
                 shape=shape_of(item["schema"]),
                 required=item.get("required", False),
-                description=_without_words(item.get("description", "")),
+                description=marked(_without_words(item.get("description", ""))),
                 place=item["in"],
             )
             for item in operation.get("parameters", ())
@@ -131,7 +134,7 @@ def _operation(api: Described, path: str, verb: str, operation: Described) -> Op
             Answer(
                 status=status,
                 shape=next((shape_of(kind.get("schema", {})) for kind in answer.get("content", {}).values()), ""),
-                description=answer.get("description", ""),
+                description=marked(answer.get("description", "")),
             )
             for status, answer in operation["responses"].items()
         ),
@@ -151,16 +154,29 @@ def _examples(path: str, verb: str, media_type: str, content: Described) -> Iter
         yield Example(title=example.get("summary", ""), command=" \\\n  ".join(lines))
 
 
-def _fields(schema: Described) -> Iterator[Entry]:
+def _fields(schema: Described, prefix: str = "") -> Iterator[Entry]:
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         yield Entry(
-            name=name,
+            name=prefix + name,
             kind=kind_of(field),
             shape=shape_of(field),
             required=name in required,
-            description=_without_words(field.get("description", "")),
+            description=marked(_without_words(field.get("description", ""))),
         )
+        yield from _fields(field, f"{prefix}{name}.")
+        yield from _fields(field.get("items", {}), f"{prefix}{name}[].")
+
+
+def marked(text: str) -> SafeString:
+    """Return text for a page; what stands between backticks is code."""
+    pieces = text.split("`")
+    return format_html_join("", "{}{}{}", (_piece(place, piece) for place, piece in enumerate(pieces)))
+
+
+def _piece(place: int, piece: str) -> tuple[SafeString, str, SafeString]:
+    code = place % 2 == 1
+    return mark_safe('<code class="num">' if code else ""), piece, mark_safe("</code>" if code else "")  # noqa: S308 - constants
 
 
 def _resolved(api: Described, schema: Described) -> Described:

@@ -50,6 +50,11 @@ def test_a_device_of_ones_own(owner: User, colleague: User, script_of: Script) -
     assert script.get(where).json() == made
     changed = send_json(script, "patch", where, {"memory_mb": 8192, "cpu_cores": None}).json()
     assert (changed["memory_mb"], changed["cpu_cores"], changed["formats"]) == (8192, None, ["onnx"])
+    halves = {"accelerators": [{"name": "GPU", "kind": "gpu"}, {"kind": "gpu"}, {}]}
+    body = problem(send_json(script, "patch", where, halves), 422, "invalid_request")
+    assert fields(body) == {"accelerators.1.name", "accelerators.2.name", "accelerators.2.kind"}
+    changed = send_json(script, "patch", where, {"accelerators": halves["accelerators"][:1]}).json()
+    assert changed["accelerators"] == [{"name": "GPU", "kind": "gpu", "peak_tops_int8": None, "precisions": []}]
     problem(script_of(colleague).get(where), 404, "not_found")
     assert script.delete(where).status_code == 204
     problem(script.get(where), 404, "not_found")

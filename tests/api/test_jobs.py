@@ -41,7 +41,7 @@ def count_jobs(alpha: Workspace, owner: User) -> int:
 def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: Script) -> None:
     script = script_of(owner)
     wanted = optimization(
-        ids, name="Smaller", optimization_level="size", options={"per_channel": True, "calibration_samples": 40}
+        ids, name="Smaller", optimization_level="size", options={"seed": 3, "calibration_samples": 40}
     )
     answer = send_json(script, "post", "optimization-jobs/", wanted)
     assert answer.status_code == 201, answer.content
@@ -188,6 +188,9 @@ def test_what_a_request_names_must_be_visible(
         ({"options": {"a": {"b": ["nul\0"]}}}, "options"),
         ({"options": {"a": "\ud800"}}, "options"),
         ({"options": {"a": {"nul\0": 1}}}, "options"),
+        ({"options": {"seed": 10**400}}, "options"),
+        ({"options": {"seed": 1.5}}, "options.seed"),
+        ({"options": {"sede": 1}}, "options.sede"),
         ({"name": "n" * 201}, "name"),
         ({"dry_run": "perhaps"}, "dry_run"),
         ({"presicion": "int8"}, "presicion"),

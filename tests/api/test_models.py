@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from accounts.models import User, Workspace
 from edge_ai.models import AnalysisJob, Blob, Dataset, JobEvent, Model
@@ -186,6 +187,23 @@ def test_removing_a_model(alpha: Workspace, owner: User, script_of: Script) -> N
     problem(script.get(f"{BASE}models/{model.pk}/"), 404, "not_found")
     problem(script.get(f"{BASE}optimization-jobs/{job.pk}/"), 404, "not_found")
     problem(script.delete(f"{BASE}models/{model.pk}/"), 404, "not_found")
+
+
+def test_what_a_colleagues_private_job_uses_stays(
+    alpha: Workspace, owner: User, colleague: User, script_of: Script
+) -> None:
+    with inside(alpha, owner):
+        model = factories.make_model(owner, visibility="workspace")
+        dataset = factories.make_dataset(owner, visibility="workspace")
+    with inside(alpha, colleague):
+        factories.make_optimization(colleague, model, dataset=dataset, status="cancelled", finished_at=timezone.now())
+        with connection.cursor() as cursor:
+            # Outside tests the check comes with the commit, which the tests' own transaction never reaches.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    script = script_of(owner)
+    problem(script.delete(f"{BASE}models/{model.pk}/"), 409, "conflict")
+    assert script.get(f"{BASE}models/{model.pk}/").status_code == 200
+    problem(script.delete(f"{BASE}datasets/{dataset.pk}/"), 409, "conflict")
 
 
 def test_a_failed_model_says_why(alpha: Workspace, owner: User, script_of: Script) -> None:

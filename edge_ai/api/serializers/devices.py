@@ -54,6 +54,13 @@ class AcceleratorSerializer(StrictSerializer):
         child=serializers.ChoiceField(choices=sorted(PRECISIONS)), max_length=MAX_WORDS, required=False, default=list
     )
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the whole of it: with PATCH, REST framework would let parts of an item be left out as well."""
+        missing = {name: ["This field is required."] for name in ("name", "kind") if name not in attrs}
+        if missing:
+            raise serializers.ValidationError(missing, "required")
+        return {"peak_tops_int8": None, "precisions": []} | attrs
+
 
 class DeviceProfileSerializer(serializers.ModelSerializer[DeviceProfile]):
     """A device: a template, or somebody's own. A number that nobody published is null."""
