@@ -1,0 +1,154 @@
+"""The child process: what it gets, what holds it, and that nothing of it survives. Real processes, no stand-ins."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edge_ai.sandbox import CODE_DIR, Child, Limits
+
+LIMITS = Limits(wall_seconds=20, memory_bytes=2 << 30)
+
+
+def start(code: str, folder: Path, *, limits: Limits = LIMITS, stdin: bytes = b"") -> Child:
+    """Start a Python child that runs ``code``."""
+    return Child([sys.executable, "-c", code], folder=folder, stdin=stdin, limits=limits)
+
+
+def finish(child: Child, seconds: float = 30) -> list[tuple[str, str]]:
+    """Read a child to its end."""
+    lines: list[tuple[str, str]] = []
+    deadline = time.monotonic() + seconds
+    while not child.finished:
+        lines += child.read(0.1)
+        assert time.monotonic() < deadline, "the child does not end"
+    child.close()
+    return lines
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process is no more, or only a zombie."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def await_gone(pid: int) -> None:
+    """Wait until a process is no more."""
+    deadline = time.monotonic() + 10
+    while not gone(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_no_secret_of_the_parent_reaches_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SECRET_KEY", "DATABASE_URL", "S3_SECRET_ACCESS_KEY", "SENTRY_DSN"):
+        monkeypatch.setenv(name, "very secret")
+    lines = finish(start("import json, os; print(json.dumps(dict(os.environ)))", tmp_path))
+    environment = json.loads(lines[0][1])
+    assert "very secret" not in environment.values()
+    assert not {name for name in environment if name.startswith(("DATABASE", "DJANGO", "STUDIO", "S3_"))}
+    assert environment["HOME"] == environment["TMPDIR"] == str(tmp_path)
+
+
+def test_it_starts_in_its_folder_with_its_input_and_a_session_of_its_own(tmp_path: Path) -> None:
+    code = "import os, sys; print(os.getcwd()); print(sys.stdin.read()); print(os.getsid(0) == os.getpid())"
+    lines = finish(start(code, tmp_path, stdin=b"a spec"))
+    assert [text for _, text in lines] == [str(tmp_path), "a spec", "True"]
+
+
+def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
+    child = start("import time; print('first', flush=True); time.sleep(1); print('last')", tmp_path)
+    early: list[tuple[str, str]] = []
+    while not early:
+        early += child.read(0.1)
+    assert early == [("out", "first")]
+    assert child.returncode is None
+    assert finish(child) == [("out", "last")]
+    assert child.returncode == 0
+
+
+def test_standard_error_is_kept_apart_and_bounded(tmp_path: Path) -> None:
+    limits = Limits(wall_seconds=20, memory_bytes=2 << 30, log_bytes=1000)
+    code = "import sys\nfor _ in range(5000): print('noise', file=sys.stderr)\nprint('answer')"
+    lines = finish(start(code, tmp_path, limits=limits))
+    assert [text for stream, text in lines if stream == "out"] == ["answer"]
+    assert sum(len(text) for stream, text in lines if stream == "err") <= 1000
+
+
+def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
+    child = start("raise SystemExit(7)", tmp_path)
+    finish(child)
+    assert child.returncode == 7
+    child = start("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", tmp_path)
+    finish(child)
+    assert child.returncode == -signal.SIGSEGV
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    limits = Limits(wall_seconds=20, memory_bytes=512 << 20)
+    lines = finish(start("bytearray(1 << 30)", tmp_path, limits=limits))
+    assert any("MemoryError" in text for _, text in lines)
+
+
+def test_files_are_limited(tmp_path: Path) -> None:
+    limits = Limits(wall_seconds=20, memory_bytes=2 << 30, file_bytes=1 << 20)
+    finish(start("open('big', 'wb').write(b'x' * (8 << 20))", tmp_path, limits=limits))
+    assert (tmp_path / "big").stat().st_size <= 1 << 20
+
+
+def test_wall_time_is_limited_and_takes_grandchildren_along(tmp_path: Path) -> None:
+    limits = Limits(wall_seconds=1, memory_bytes=2 << 30)
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(p.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    child = start(code, tmp_path, limits=limits)
+    lines = finish(child)
+    assert child.killed_for is not None
+    assert child.killed_for.code == "resource_limit"
+    assert child.returncode == -signal.SIGKILL
+    await_gone(int(lines[0][1]))
+
+
+def test_a_line_without_end_is_stopped(tmp_path: Path) -> None:
+    child = start("import sys\nwhile True: sys.stdout.write('x' * 65536)", tmp_path)
+    finish(child)
+    assert child.killed_for is not None and "line without end" in str(child.killed_for)
+
+
+def test_it_dies_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from edge_ai.sandbox import Child, Limits\n"
+        f"child = Child([sys.executable, '-c', 'import time; time.sleep(600)'], folder=Path({str(tmp_path)!r}), stdin=b'',"
+        " limits=Limits(wall_seconds=600, memory_bytes=2 << 30))\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        cwd=CODE_DIR,
+        env=os.environ | {"PYTHONPATH": str(CODE_DIR)},
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert not gone(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    await_gone(pid)
