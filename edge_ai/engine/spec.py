@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -77,7 +76,7 @@ def refuse(field_name: str, reason: str, fix: str) -> UserInputError:
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
-    if not math.isfinite(value) or not low <= value <= high:
+    if not low <= value <= high:  # false for NaN as well
         raise refuse(
             name, f"{name} is {value}; it must be between {low:g} and {high:g}.", "Give a value in that range."
         )

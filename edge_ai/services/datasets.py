@@ -13,6 +13,7 @@ from edge_ai import storage
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import DatasetHeader, read_dataset_header
 from edge_ai.models import Dataset, DatasetKind, Visibility
+from edge_ai.services.shared_use import refusing_what_others_use
 from edge_ai.services.uploads import receive
 
 
@@ -65,4 +66,5 @@ def delete_dataset(user: User, *, dataset: Dataset) -> None:
         raise UserInputError(
             f"“{dataset.name}” belongs to a colleague.", code="permission_denied", fix="Ask its owner to delete it."
         )
-    dataset.delete()
+    with refusing_what_others_use(dataset.name), transaction.atomic():
+        dataset.delete()

@@ -17,6 +17,7 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import sniff_model
 from edge_ai.models import AnalysisJob, Job, JobKind, JobStatus, Model, Queue, Visibility
 from edge_ai.services import queue
+from edge_ai.services.shared_use import refusing_what_others_use
 from edge_ai.services.uploads import receive
 
 CHANGEABLE = frozenset({"name", "description", "tags", "visibility"})
@@ -78,7 +79,17 @@ def analyze(user: User, *, model: Model) -> AnalysisJob:
 
 
 def update_model(user: User, *, model: Model, fields: dict[str, Any]) -> Model:
-    """Change what people call a model, and who sees it."""
+    """Change what people call a model, and who sees it.
+
+    Raises
+    ------
+    UserInputError
+        ``permission_denied`` for a colleague's model.
+    """
+    if model.owner_id != user.pk:
+        raise UserInputError(
+            f"“{model.name}” belongs to a colleague.", code="permission_denied", fix="Ask its owner to change it."
+        )
     Model.objects.owned_by(user).filter(pk=model.pk).update(
         **{name: value for name, value in fields.items() if name in CHANGEABLE}
     )
@@ -98,7 +109,7 @@ def delete_model(user: User, *, model: Model) -> None:
         raise UserInputError(
             f"“{model.name}” belongs to a colleague.", code="permission_denied", fix="Ask its owner to delete it."
         )
-    with transaction.atomic():
+    with refusing_what_others_use(model.name), transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
         working = Job.objects.active().filter(_jobs_on(model))
         if working.exclude(status=JobStatus.PENDING).exists():

@@ -13,7 +13,7 @@ from accounts.models import User
 from config.middleware import current_request_id
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.plan import plan_optimization as plan_for
-from edge_ai.engine.spec import Format, OptimizationLevel, Precision
+from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 from edge_ai.models import Dataset, DeviceProfile, JobKind, JobStatus, Model, OptimizationJob, Queue, Visibility
 from edge_ai.services import queue
 from edge_ai.services.datasets import header_of
@@ -46,6 +46,7 @@ def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | Non
     """
     model = request.model
     require_usable(model)
+    OptimizeOptions.read(request.options)
     if model.analysis is None:
         return None
     return plan_for(

@@ -29,14 +29,17 @@ def create_workspace(
     if user is None:
         if password is None:
             raise ValidationError(f"{email} is new: a password is needed (--password-env).")
-        candidate = User(email=email)
-        validate_password(password, candidate)
-        user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
+        validate_password(password, User(email=email))
     if workspace is None:
-        workspace = Workspace(
+        wanted = Workspace(
             slug=slug, name=name or slug.replace("-", " ").capitalize(), schema_name=Workspace.schema_for(slug)
         )
-        workspace.full_clean(exclude=["schema_name"])
+        wanted.full_clean(exclude=["schema_name"])
+    # Nothing is made before everything has been looked at.
+    if user is None:
+        user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
+    if workspace is None:
+        workspace = wanted
         workspace.save(verbosity=0)
         Domain.objects.create(domain=f"{slug}.localhost", tenant=workspace, is_primary=True)
         Membership.objects.create(user=user, workspace=workspace, role=Role.OWNER)
