@@ -52,9 +52,9 @@ def memory(memory_mb: int | None) -> str:
     return f"{memory_mb:,} MiB" if memory_mb < 1024 else f"{quantity(round(memory_mb / 1024, 1))} GiB"
 
 
-def exact_bytes(size_bytes: int | None) -> str:
+def exact_bytes(size_bytes: float | None) -> str:
     """Return the size to the byte."""
-    return "not known" if size_bytes is None else f"{size_bytes:,} bytes"
+    return "not known" if size_bytes is None else f"{size_bytes:,.0f} bytes"
 
 
 def latency(latency_ms: float | None) -> str:

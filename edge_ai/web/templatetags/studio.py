@@ -40,6 +40,11 @@ CONTROLS: tuple[tuple[type[forms.Widget], str], ...] = (
 )
 
 
+def _number(value: object) -> float | None:
+    """What a template gives for a value that is not there is an empty string."""
+    return value if isinstance(value, (int, float)) else None
+
+
 @register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """An icon of the sprite, hidden from screen readers: words stand beside it."""
@@ -61,8 +66,9 @@ def status_badge(status: str) -> SafeString:
 
 
 @register.filter
-def megabytes(size_bytes: int | None) -> SafeString:
+def megabytes(value: object) -> SafeString:
     """A size in MB, with the exact bytes on hover."""
+    size_bytes = _number(value)
     return format_html(
         '<span class="num whitespace-nowrap" title="{}">{}</span>',
         wording.exact_bytes(size_bytes),
@@ -71,16 +77,17 @@ def megabytes(size_bytes: int | None) -> SafeString:
 
 
 @register.filter
-def latency(latency_ms: float | None) -> SafeString:
+def latency(value: object) -> SafeString:
     """A latency in ms with three significant digits, and more of them on hover."""
+    latency_ms = _number(value)
     title = "not measured" if latency_ms is None else f"{latency_ms:.6f} ms"
     return format_html('<span class="num whitespace-nowrap" title="{}">{}</span>', title, wording.latency(latency_ms))
 
 
 @register.filter
-def since(moment: datetime | None) -> SafeString | str:
+def since(moment: object) -> SafeString | str:
     """A time in words, with the exact time on hover."""
-    if moment is None:
+    if not isinstance(moment, datetime):
         return wording.UNKNOWN
     return format_html(
         '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
@@ -116,22 +123,23 @@ def precision(name: str | None) -> str:
 
 
 @register.filter
-def big_count(number: float | None) -> SafeString:
+def big_count(value: object) -> SafeString:
     """A count with a prefix, with the exact number on hover."""
+    number = _number(value)
     title = "not known" if number is None else f"{number:,.0f}"
     return format_html('<span class="num whitespace-nowrap" title="{}">{}</span>', title, wording.count(number))
 
 
 @register.filter
-def significant(value: float | None, digits: int = 3) -> str:
+def significant(value: object, digits: int = 3) -> str:
     """A number with so many significant digits."""
-    return wording.significant(value, digits)
+    return wording.significant(_number(value), digits)
 
 
 @register.filter
-def quantity(value: float | None) -> str:
+def quantity(value: object) -> str:
     """A published number as it is."""
-    return wording.quantity(value)
+    return wording.quantity(_number(value))
 
 
 @register.filter
@@ -141,15 +149,15 @@ def memory(memory_mb: int | None) -> str:
 
 
 @register.filter
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: object, digits: int = 1) -> str:
     """A fraction of 1 in percent."""
-    return wording.percent(share, digits)
+    return wording.percent(_number(share), digits)
 
 
 @register.filter
-def duration(seconds: float | None) -> str:
+def duration(seconds: object) -> str:
     """A stretch of time in words."""
-    return wording.duration(seconds)
+    return wording.duration(_number(seconds))
 
 
 @register.filter
@@ -159,15 +167,15 @@ def shape(axes: Sequence[object] | None) -> str:
 
 
 @register.simple_tag
-def size_ratio(before: float | None, after: float | None) -> str:
+def size_ratio(before: object, after: object) -> str:
     """By how much a file became smaller."""
-    return wording.size_ratio(before, after)
+    return wording.size_ratio(_number(before), _number(after))
 
 
 @register.simple_tag
-def speed_ratio(before_ms: float | None, after_ms: float | None) -> str:
+def speed_ratio(before_ms: object, after_ms: object) -> str:
     """By how much a model became faster."""
-    return wording.speed_ratio(before_ms, after_ms)
+    return wording.speed_ratio(_number(before_ms), _number(after_ms))
 
 
 @register.filter

@@ -1,0 +1,125 @@
+"""A workspace with one of everything, and where the pages are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+
+from accounts.models import User, Workspace
+from edge_ai.models import Artifact, BenchmarkRun, Dataset, DeviceProfile, Job, JobEvent, Model, OptimizationJob
+from edge_ai.web.urls import urlpatterns
+from tests.conftest import inside, inside_as_system
+from tests.edge_ai import factories
+from tests.web import results
+
+#: Pages without an owner's rows behind them.
+PUBLIC = {"landing", "error-codes"}
+#: Addresses that only take a post.
+POST_ONLY = {"job-cancel", "job-retry", "dataset-delete", "artifact-delete"}
+#: Addresses whose GET answers with a redirect.
+LEADS_ELSEWHERE = {"model-upload", "dataset-upload", "model-download", "artifact-download", "benchmark-samples"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One of everything, owned by one person."""
+
+    model: Model
+    variant: Model
+    dataset: Dataset
+    device: DeviceProfile
+    optimization: OptimizationJob
+    benchmark: BenchmarkRun
+    artifact: Artifact
+
+    def key_of(self, parameter: str) -> UUID:
+        """The id that an address takes."""
+        return {
+            "model_id": self.model.pk,
+            "job_id": self.optimization.pk,
+            "run_id": self.benchmark.pk,
+            "dataset_id": self.dataset.pk,
+            "device_id": self.device.pk,
+            "artifact_id": self.artifact.pk,
+        }[parameter]
+
+
+def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
+    """Make one of everything, with results."""
+    with inside(workspace, user):
+        model = factories.make_model(user, **shared)
+        dataset = factories.make_dataset(user, **shared)
+        optimization = factories.make_optimization(
+            user,
+            model,
+            **(results.ENDED | {"result": results.OPTIMIZED, "dataset": dataset, "precision": "int8"} | shared),
+        )
+        variant = factories.make_model(
+            user, name="digits · int8", parent=model, producer=optimization, size_bytes=1500, **shared
+        )
+        benchmark = factories.make_benchmark(
+            user,
+            model,
+            **(
+                results.ENDED
+                | {
+                    "result": results.MEASURED,
+                    "p50_ms": 0.0646,
+                    "samples_blob": factories.make_blob(),
+                    "dataset": dataset,
+                }
+                | shared
+            ),
+        )
+        JobEvent.objects.create(job_id=optimization.pk, kind="log", level="warning", message="Something to know.")
+        return Rows(
+            model=model,
+            variant=variant,
+            dataset=dataset,
+            device=factories.make_device(user, **shared),
+            optimization=optimization,
+            benchmark=benchmark,
+            artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
+        )
+
+
+def routes() -> list[URLPattern]:
+    """Every address of the pages."""
+    return list(urlpatterns)
+
+
+def parameters(route: URLPattern) -> list[str]:
+    """What an address takes."""
+    return list(route.pattern.converters)
+
+
+def address(route: URLPattern, rows: Rows) -> str:
+    """Where a route leads for these rows."""
+    return reverse(f"edge_ai:{route.name}", kwargs={name: rows.key_of(name) for name in parameters(route)})
+
+
+def status_of_job(job_id: UUID) -> str:
+    """A job's status, as it stands in the database."""
+    return str(Job.objects.values_list("status", flat=True).get(pk=job_id))
+
+
+def running(workspace: Workspace, user: User, model: Model) -> OptimizationJob:
+    """A job that a worker holds."""
+    with inside(workspace, user):
+        job = factories.make_optimization(user, model, precision="fp16")
+    with inside_as_system(workspace):
+        Job.objects.filter(pk=job.pk).update(
+            status="running",
+            progress=50,
+            stage="parity",
+            attempt=1,
+            lease_token=job.pk,
+            lease_expires_at=timezone.now(),
+            started_at=timezone.now() - timedelta(seconds=10),
+        )
+    return job

@@ -1,0 +1,244 @@
+"""Forms: what they take, what they refuse and how they say so, and where they lead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from accounts.models import User, Workspace
+from edge_ai.models import BenchmarkRun, Dataset, Job, Model, OptimizationJob
+from edge_ai.sample import CALIBRATION_DATA, ONNX_MODEL
+from tests.conftest import inside
+from tests.edge_ai import factories
+from tests.web.support import Rows, make_rows
+
+Browser = Callable[[User], Client]
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def rows(alpha: Workspace, owner: User) -> Rows:
+    """One of everything."""
+    return make_rows(alpha, owner)
+
+
+def uploaded(path: Path) -> SimpleUploadedFile:
+    return SimpleUploadedFile(path.name, path.read_bytes())
+
+
+def incoming() -> list[Path]:
+    """What lies in the upload folder."""
+    return [path for path in Path(settings.UPLOAD_DIR).iterdir() if path.is_file()]
+
+
+def to(name: str, *arguments: Any) -> str:
+    return reverse(f"edge_ai:{name}", args=arguments)
+
+
+def test_an_upload_leads_to_the_model(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    response = browser_of(owner).post(to("model-upload"), {"file": uploaded(ONNX_MODEL), "name": "Digits"})
+    assert response.status_code == 303
+    with inside(alpha, owner):
+        model = Model.objects.get(name="Digits")
+    assert response["Location"] == to("model-detail", model.pk)
+    assert (model.format, model.status, model.visibility) == ("onnx", "uploaded", "private")
+    text = browser_of(owner).get(response["Location"]).content.decode()
+    assert "hx-get" in text
+    assert 'http-equiv="refresh"' in text
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [(b"just some words, " * 40, 422, "model_unreadable"), (b"", 422, "")],
+    ids=["text", "empty"],
+)
+def test_a_file_that_is_no_model_is_explained_at_the_field(
+    content: bytes, status: int, code: str, alpha: Workspace, owner: User, browser_of: Browser
+) -> None:
+    response = browser_of(owner).post(to("model-upload"), {"file": SimpleUploadedFile("net.onnx", content)})
+    assert response.status_code == status
+    text = response.content.decode()
+    assert 'id="upload-form"' in text
+    assert 'role="alert"' in text
+    assert 'aria-invalid="true"' in text
+    assert f"#{code}" in text
+    with inside(alpha, owner):
+        assert not Model.objects.exists()
+    assert incoming() == []
+
+
+def test_no_file_at_all_is_explained_too(owner: User, browser_of: Browser) -> None:
+    response = browser_of(owner).post(to("model-upload"), {})
+    assert response.status_code == 422
+    assert "Choose a model file first." in response.content.decode()
+
+
+@override_settings(MAX_UPLOAD_BYTES=2048)
+def test_a_file_that_is_too_large_is_a_413(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    response = browser_of(owner).post(to("model-upload"), {"file": uploaded(ONNX_MODEL)})
+    assert response.status_code == 413
+    assert "at most 2,048" in response.content.decode()
+    with inside(alpha, owner):
+        assert not Model.objects.exists()
+
+
+def test_a_data_set_is_taken_or_explained(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    browser = browser_of(owner)
+    response = browser.post(to("dataset-upload"), {"file": uploaded(CALIBRATION_DATA), "kind": "calibration"})
+    assert response.status_code == 303
+    with inside(alpha, owner):
+        assert Dataset.objects.get().sample_count == 200
+    refused = browser.post(to("dataset-upload"), {"file": SimpleUploadedFile("x.npz", b"PK no archive")})
+    assert refused.status_code == 422
+    assert "#dataset_unreadable" in refused.content.decode()
+
+
+def test_the_optimize_page_shows_the_plan_before_anything_is_sent(rows: Rows, owner: User, browser_of: Browser) -> None:
+    text = browser_of(owner).get(to("optimization-create", rows.model.pk)).content.decode()
+    assert "Expected size" in text
+    assert "Compare with the original" in text
+
+
+def test_a_changed_form_gets_the_plan_alone(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    response = browser_of(owner).post(
+        to("optimization-create", rows.model.pk),
+        {"device_profile": host.pk, "precision": "int8", "dataset": rows.dataset.pk, "action": "plan"},
+        headers=HTMX,
+    )
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert text.strip().startswith('<section id="plan"')
+    assert "<html" not in text
+    assert "Calibrate" in text
+
+
+def test_planning_queues_nothing(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        before = Job.objects.count()
+        host = factories.host_device()
+    browser_of(owner).post(
+        to("optimization-create", rows.model.pk), {"device_profile": host.pk, "precision": "fp16", "action": "plan"}
+    )
+    with inside(alpha, owner):
+        assert Job.objects.count() == before
+
+
+def test_a_refused_plan_says_why_and_what_works(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {"device_profile": host.pk, "precision": "int8", "dataset": "", "action": "plan"}
+    text = browser_of(owner).post(to("optimization-create", rows.model.pk), asked, headers=HTMX).content.decode()
+    assert "A data set is needed" in text
+    assert "int8_dynamic or fp16" in text
+
+
+def test_an_optimization_is_queued_and_watched(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {
+        "device_profile": host.pk,
+        "precision": "int8",
+        "optimization_level": "size",
+        "dataset": rows.dataset.pk,
+        "calibration_samples": "50",
+        "name": "Small one",
+    }
+    response = browser_of(owner).post(to("optimization-create", rows.model.pk), asked)
+    with inside(alpha, owner):
+        job = OptimizationJob.objects.get(name="Small one")
+    assert response.status_code == 303
+    assert response["Location"] == to("job-detail", job.pk)
+    assert (job.precision, job.optimization_level, job.options) == ("int8", "size", {"calibration_samples": 50})
+    text = browser_of(owner).get(response["Location"]).content.decode()
+    assert 'hx-trigger="every 1s"' in text
+    assert "Queued" in text
+
+
+def test_what_another_person_owns_cannot_be_chosen(
+    alpha: Workspace, rows: Rows, owner: User, colleague: User, browser_of: Browser
+) -> None:
+    with inside(alpha, colleague):
+        foreign = factories.make_dataset(colleague)
+        host = factories.host_device()
+    asked = {"device_profile": host.pk, "precision": "int8", "dataset": foreign.pk}
+    response = browser_of(owner).post(to("optimization-create", rows.model.pk), asked)
+    assert response.status_code == 422
+    assert "Select a valid choice" in response.content.decode()
+
+
+def test_a_benchmark_is_queued(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {
+        "device_profile": host.pk,
+        "dataset": rows.dataset.pk,
+        "baseline": rows.benchmark.pk,
+        "threads": "1",
+        "name": "B",
+    }
+    response = browser_of(owner).post(to("benchmark-create", rows.variant.pk), asked)
+    with inside(alpha, owner):
+        run = BenchmarkRun.objects.get(name="B")
+    assert response.status_code == 303
+    assert response["Location"] == to("benchmark-detail", run.pk)
+    assert (run.threads, run.batch_size, run.min_seconds, run.max_seconds) == (1, 1, 3, 60)
+    assert run.profile_operators is False, "an unticked box means no"
+
+
+def test_a_device_that_is_not_here_is_refused_at_its_field(rows: Rows, owner: User, browser_of: Browser) -> None:
+    response = browser_of(owner).post(to("benchmark-create", rows.model.pk), {"device_profile": rows.device.pk})
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert "#device_not_here" in text
+    assert "This machine" in text
+
+
+BAD_OPTIMIZATIONS: list[tuple[dict[str, Any], str, str]] = [
+    ({"precision": "int8", "dataset": None}, "dataset", "dataset_required"),
+    ({"precision": "fp32"}, "precision", "unsupported_precision"),
+    ({"precision": "int4"}, "precision", "unsupported_precision"),
+    ({"precision": "fp16", "target_format": "tflite"}, "target_format", "unsupported_conversion"),
+    ({"precision": "fp16", "calibration_samples": 5000}, "calibration_samples", "invalid_request"),
+    ({"precision": "fp16", "accuracy_budget": 2}, "accuracy_budget", "invalid_request"),
+]
+
+
+@pytest.mark.parametrize(("asked", "field", "code"), BAD_OPTIMIZATIONS)
+def test_both_doors_refuse_with_the_same_code(
+    asked: dict[str, Any],
+    field: str,
+    code: str,
+    alpha: Workspace,
+    rows: Rows,
+    owner: User,
+    browser_of: Browser,
+    script_of: Callable[..., Client],
+) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    form = {name: value for name, value in asked.items() if value is not None} | {"device_profile": host.pk}
+    page = browser_of(owner).post(to("optimization-create", rows.model.pk), form)
+    assert page.status_code == 422
+    errors = page.context["form"].errors.as_data()
+    assert [error.code for error in errors[field]] == [code]
+    options = {name: asked[name] for name in ("calibration_samples", "accuracy_budget") if name in asked}
+    body = {name: value for name, value in asked.items() if name not in options}
+    body |= {
+        "model": str(rows.model.pk),
+        "device_profile": str(host.pk),
+        "options": options,
+        "target_format": asked.get("target_format", "onnx"),
+    }
+    answer = script_of(owner).post("/api/edge/v1/optimization-jobs/", json.dumps(body), content_type="application/json")
+    assert answer.status_code == 422
+    assert answer.json()["code"] == code
