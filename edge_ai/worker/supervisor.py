@@ -57,7 +57,8 @@ class Supervisor:
         self._stop = False
         self._stuck_since: float | None = None
         self._cluster: subprocess.Popen[bytes] | None = None
-        self._next_clear = 0.0
+        self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS / 10
+        self._up = False
 
     def run(self) -> None:
         """Watch until told to stop."""
@@ -67,7 +68,7 @@ class Supervisor:
             self._spawn()
             while not self._stop:
                 self._tick()
-                time.sleep(TICK_SECONDS)
+                time.sleep(TICK_SECONDS if self._up else TICK_SECONDS / 5)
         finally:
             self._end_gracefully()
 
@@ -80,7 +81,7 @@ class Supervisor:
         if self.queue != settings.Q_CLUSTER["name"]:
             environment["Q_CLUSTER_NAME"] = self.queue
         self._cluster = subprocess.Popen(
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster", "--skip-checks"],
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -160,6 +161,7 @@ class Supervisor:
             return False
 
     def _report(self) -> None:
+        self._up = self._is_up()
         with acting_as_system():
             Cluster.objects.update_or_create(
                 host=socket.gethostname(),
@@ -167,7 +169,7 @@ class Supervisor:
                 pid=os.getpid(),
                 defaults={
                     "workers": self.workers,
-                    "ready": self._is_up(),
+                    "ready": self._up,
                     "restarts": self.restarts,
                     "seen_at": ClockTimestamp(),
                 },

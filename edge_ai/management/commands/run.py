@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from edge_ai.catalogue.host import detect_host
 from edge_ai.sample.demo import SampleError, run_sample, table
 
 DEMO_WORKSPACE = "demo"
@@ -42,9 +44,20 @@ def _end_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
+def _digest(paths: Iterable[Path]) -> str:
+    """Return what changes when one of the files does."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file():
+            facts = path.stat()
+            digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
 class Command(BaseCommand):
     """``manage.py run``, which ``make run`` calls. The Procfile names the same processes for any Procfile runner."""
 
+    requires_system_checks = ()  # the web process runs them; here they would only cost time
     help = (
         "Set up the studio, start web and workers, and do the main job on the bundled sample. Ctrl-C stops everything."
     )
@@ -59,8 +72,7 @@ class Command(BaseCommand):
         self.sample_failed = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
-        self._say("Setting up the database")
-        self._manage("bootstrap")
+        self._set_up()
         self._collect_static()
         demo = self._demo()
         try:
@@ -104,19 +116,27 @@ class Command(BaseCommand):
             raise CommandError(f"manage.py {arguments[0]} failed; its message stands above.")
         return done.stdout
 
+    def _set_up(self) -> None:
+        """Bring the database up to date. The embedded one is known to be, when nothing that makes it has changed since."""
+        made_of = [settings.BASE_DIR / folder for folder in ("accounts", "config", "edge_ai")]
+        digest = _digest(path for folder in made_of for path in folder.rglob("*") if path.suffix in {".py", ".toml"})
+        digest += f" {detect_host()}"
+        stamp = settings.EMBEDDED_DATA_DIR / "bootstrap.stamp"
+        if settings.EMBEDDED_DATABASE and stamp.is_file() and stamp.read_text() == digest:
+            return
+        self._say("Setting up the database")
+        self._manage("bootstrap")
+        if settings.EMBEDDED_DATABASE:
+            stamp.write_text(digest)
+
     def _collect_static(self) -> None:
         """Gather the static files, unless nothing has changed since the last time."""
-        digest = hashlib.sha256()
-        for _, folder in settings.STATICFILES_DIRS:
-            for path in sorted(Path(folder).rglob("*")):
-                if path.is_file():
-                    facts = path.stat()
-                    digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
+        digest = _digest(path for _, folder in settings.STATICFILES_DIRS for path in Path(folder).rglob("*"))
         stamp = settings.DATA_DIR / "staticfiles.stamp"
-        if stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        if stamp.is_file() and stamp.read_text() == digest:
             return
         self._manage("collectstatic", "--no-input", "--clear")
-        stamp.write_text(digest.hexdigest())
+        stamp.write_text(digest)
 
     def _demo(self) -> dict[str, str]:
         """Return the demo workspace's user, password and key, made at the first run and kept in the data folder."""

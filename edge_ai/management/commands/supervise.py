@@ -13,6 +13,7 @@ from edge_ai.worker.supervisor import Supervisor
 class Command(BaseCommand):
     """``manage.py supervise studio`` and ``manage.py supervise benchmark``."""
 
+    requires_system_checks = ()  # the web process runs them; here they would only cost time
     help = "Keep a queue cluster running: restart it when it dies or stands still, rescue jobs of lost workers."
 
     def add_arguments(self, parser: CommandParser) -> None:
