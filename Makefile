@@ -31,7 +31,7 @@ lock: $(BIN)/uv  ## Pin the direct dependencies of pyproject.toml anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements.txt --group dev -o tests/requirements.txt
 
 css:  ## Build static/css/app.css (needs Node.js)
-	npm ci --no-audit --no-fund
+	npm install --no-save --loglevel=error
 	npm run css
 
 openapi: $(VENV)/.installed  ## Write the OpenAPI description

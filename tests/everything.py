@@ -52,7 +52,8 @@ def css(scratch: Path) -> bool:
         return True
     built = scratch / "app.css"
     return (
-        run("Install the style sheet's tools", "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+        # Not `npm ci`: it insists on the lock's entries for other platforms, which some registries do not carry.
+        run("Install the style sheet's tools", "npm", "install", "--no-save", "--loglevel=error")
         and run(
             "Build the style sheet",
             *("npx", "@tailwindcss/cli", "--input", "static/src/app.css", "--output", str(built), "--minify"),
