@@ -41,6 +41,16 @@ def compared(comparison: Mapping[str, Any], *, against: str) -> str:
     )
 
 
+def gain_words(comparison: Mapping[str, Any]) -> str:
+    """Return a comparison in two or three words, for tables."""
+    ratio = float(comparison["ratio_p50"])
+    return {
+        "faster": f"{significant(1 / ratio)}× faster",
+        "slower": f"{significant(ratio)}× slower",
+        "same": "the same",
+    }.get(comparison["verdict"], "no clear difference")
+
+
 def chart_tables(chart: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers of the charts as rows: bins with their counts, and the series in rows of ten."""
     histogram: Mapping[str, Sequence[float]] = chart.get("histogram") or {}

@@ -14,11 +14,17 @@ from edge_ai.services.datasets import header_of
 
 # Under this, the time that is left would be a guess.
 ESTIMATE_FROM_PERCENT = 10
+# What the stage is that a job is at, or was at when it ended.
+STATE_AT: dict[str, str] = {
+    JobStatus.RUNNING: "now",
+    JobStatus.FAILED: "stopped",
+    JobStatus.CANCELLED: "cancelled",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of the stepper; ``state`` is done, now, stopped or coming."""
+    """One step of the stepper; ``state`` is done, now, stopped, cancelled or coming."""
 
     name: str
     title: str
@@ -69,7 +75,7 @@ def stepper(job: Job, stages: Iterable[tuple[str, str]]) -> list[Stage]:
         if job.status == JobStatus.COMPLETED or place < at:
             state = "done"
         elif place == at or (at == -1 and place == 0 and job.status == JobStatus.RUNNING):
-            state = "now" if job.status == JobStatus.RUNNING else "stopped" if job.is_final else "coming"
+            state = STATE_AT.get(job.status, "coming")
         else:
             state = "coming"
         found.append(Stage(name=name, title=title, state=state))

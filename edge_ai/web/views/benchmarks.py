@@ -18,6 +18,7 @@ from edge_ai.services.benchmarks import BenchmarkRequest, plan_benchmark, submit
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
 from edge_ai.web.measured import chart_tables, verdict
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.views.gains import with_numbers
 from edge_ai.web.views.jobs import progress_of, whole_job
 from edge_ai.web.views.models import visible_model
 
@@ -39,7 +40,7 @@ def benchmark_list(request: MemberRequest) -> HttpResponse:
         runs = runs.filter(name__icontains=filters["search"]) | runs.filter(model__name__icontains=filters["search"])
     if filters["status"]:
         runs = runs.filter(status=filters["status"])
-    rows, ordering = listed(request, runs, columns=COLUMNS, default="-created")
+    rows, ordering = listed(request, with_numbers(runs), columns=COLUMNS, default="-created")
     context = {
         "page": rows,
         "ordering": ordering,

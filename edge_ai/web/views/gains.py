@@ -1,16 +1,19 @@
-"""The fastest measured latency of models, for lists: one query, however many models."""
+"""Latencies of models, and what variants gained, for lists: one query each, however many models."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Min
+from django.db.models import F, Min, QuerySet
 
 from accounts.models import User
 from edge_ai.models import BenchmarkRun, JobStatus, Model
+from edge_ai.web.measured import gain_words
+from edge_ai.web.wording import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +27,39 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A variant beside what it was made from; latencies only where both were measured on one device."""
+    """A variant beside what it was made from; latencies only from a benchmark that was compared with one of the parent."""
 
     variant: Model
     parent: Model
-    size_ratio: float
-    before_ms: float | None
-    after_ms: float | None
-    device: str
+    run_id: UUID | None = None
+    device: str = ""
+    before_ms: float | None = None
+    after_ms: float | None = None
+    comparison: dict[str, Any] | None = None
 
     @property
-    def speed_ratio(self) -> float | None:
-        """How many times faster the variant is."""
-        return self.before_ms / self.after_ms if self.before_ms and self.after_ms else None
+    def size_ratio(self) -> float:
+        """How many times smaller the variant is."""
+        return self.parent.size_bytes / max(1, self.variant.size_bytes)
+
+    @property
+    def speed(self) -> str:
+        """By how much the variant is faster, as surely as that is known."""
+        return gain_words(self.comparison) if self.comparison else UNKNOWN
+
+    @property
+    def speed_ratio(self) -> float:
+        """How many times faster the variant is for sure; 1 when that is not known."""
+        if self.comparison is None or self.comparison["verdict"] not in {"faster", "slower"}:
+            return 1.0
+        return 1 / float(self.comparison["ratio_p50"])
+
+
+def with_numbers(runs: QuerySet[BenchmarkRun]) -> QuerySet[BenchmarkRun]:
+    """Read of each result, which is long, only the numbers that lists show."""
+    return runs.defer("result").annotate(
+        latency_ms=F("result__latency_ms"), memory_mb=F("result__memory_mb"), noise=F("result__noise__verdict")
+    )
 
 
 def best_latencies(user: User, models: Collection[UUID]) -> dict[UUID, list[Best]]:
@@ -56,24 +79,41 @@ def best_latencies(user: User, models: Collection[UUID]) -> dict[UUID, list[Best
 
 
 def gains_of(user: User, variants: Collection[Model]) -> list[Gain]:
-    """Hold variants against their parents; ``variants`` come with their parents loaded."""
-    ids = {variant.pk for variant in variants} | {variant.parent_id for variant in variants if variant.parent_id}
-    best = best_latencies(user, ids)
+    """Hold variants against their parents, by the latest benchmark of each that was compared with one of its parent.
+
+    Lowest latencies are not held against each other: they may be of runs with other threads, or of a busier machine.
+    """
+    # Of a result, which is long, only the comparison is read.
+    rows = (
+        BenchmarkRun.objects.visible_to(user)
+        .filter(
+            model_id__in=[variant.pk for variant in variants],
+            baseline__model_id=F("model__parent_id"),
+            status=JobStatus.COMPLETED,
+        )
+        .order_by("finished_at")
+        .values(
+            "pk", "model_id", "device_profile__name", "p50_ms", "baseline__p50_ms", comparison=F("result__comparison")
+        )
+    )
+    latest = {row["model_id"]: row for row in rows if row["comparison"]}
     found = []
     for variant in variants:
-        parent = variant.parent
-        if parent is None:
+        row = latest.get(variant.pk)
+        if variant.parent is None:
             continue
-        before = {each.device_id: each for each in best.get(parent.pk, [])}
-        both = next((each for each in best.get(variant.pk, []) if each.device_id in before), None)
+        if row is None:
+            found.append(Gain(variant=variant, parent=variant.parent))
+            continue
         found.append(
             Gain(
                 variant=variant,
-                parent=parent,
-                size_ratio=parent.size_bytes / max(1, variant.size_bytes),
-                before_ms=before[both.device_id].p50_ms if both else None,
-                after_ms=both.p50_ms if both else None,
-                device=both.device if both else "",
+                parent=variant.parent,
+                run_id=row["pk"],
+                device=row["device_profile__name"],
+                before_ms=row["baseline__p50_ms"],
+                after_ms=row["p50_ms"],
+                comparison=row["comparison"],
             )
         )
     return found

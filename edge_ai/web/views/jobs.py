@@ -19,6 +19,7 @@ from edge_ai.models import (
     AnalysisJob,
     Artifact,
     BenchmarkRun,
+    EventKind,
     Job,
     JobEvent,
     JobKind,
@@ -29,7 +30,7 @@ from edge_ai.models import (
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
 from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
-from edge_ai.web.views.gains import best_latencies
+from edge_ai.web.views.gains import gains_of
 
 COLUMNS = {"name": "name", "kind": "kind", "status": "status", "created": "created_at", "finished": "finished_at"}
 EVENTS_SHOWN = 500
@@ -55,7 +56,7 @@ def job_list(request: MemberRequest) -> HttpResponse:
     for name in ("kind", "status"):
         if filters[name]:
             jobs = jobs.filter(**{name: filters[name]})
-    rows, ordering = listed(request, jobs, columns=COLUMNS, default="-created")
+    rows, ordering = listed(request, jobs.defer("result"), columns=COLUMNS, default="-created")
     now = timezone.now()
     context = {
         "rows": [{"job": job, "taken": seconds_taken(job, now)} for job in rows],
@@ -81,17 +82,29 @@ def whole_job(user: User, job_id: UUID) -> Job:
 
 def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
     """Return what the live part of a job's page shows, with the events after the one numbered ``after``."""
-    events = list(JobEvent.objects.filter(job=job.pk, pk__gt=after).order_by("-pk")[:EVENTS_SHOWN])[::-1]
+    told = JobEvent.objects.filter(job=job.pk)
+    events = list(told.filter(pk__gt=after).order_by("-pk")[:EVENTS_SHOWN])[::-1]
+    before = told.filter(pk__lte=after).order_by("-pk").first() if after else None
     now = timezone.now()
     return {
         "job": job,
         "stages": stepper(job, planned(job)),
-        "events": events,
+        "events": without_repeats(events, before),
         "last_event": events[-1].pk if events else after,
         "message": next((event.message for event in reversed(events) if event.message), ""),
         "seconds_left": seconds_left(job, now),
         "seconds_taken": seconds_taken(job, now),
     }
+
+
+def without_repeats(events: list[JobEvent], before: JobEvent | None) -> list[JobEvent]:
+    """Leave out stages that say what the line before them said: the percent, which alone has changed, is seen elsewhere."""
+    found = []
+    for event in events:
+        if event.kind != EventKind.STAGE or before is None or event.message != before.message:
+            found.append(event)
+        before = event
+    return found
 
 
 @in_workspace
@@ -108,21 +121,13 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
 
 
 def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
-    variant = Model.objects.visible_to(user).filter(producer=job).first()
-    best = best_latencies(user, [job.model_id, *([variant.pk] if variant else [])])
-    before = {each.device_id: each for each in best.get(job.model_id, [])}
-    both = next(
-        (each for each in best.get(variant.pk if variant else job.pk, []) if each.device_id in before),
-        None,
-    )
-    largest = max(job.model.size_bytes, variant.size_bytes if variant else 0)
+    variant = Model.objects.visible_to(user).filter(producer=job).select_related("parent").first()
+    gains = gains_of(user, [variant]) if variant is not None else []
     return {
         "variant": variant,
-        "largest_bytes": largest,
+        "gain": gains[0] if gains else None,
+        "largest_bytes": max(job.model.size_bytes, variant.size_bytes if variant else 0),
         "artifacts": Artifact.objects.visible_to(user).filter(optimization_job=job).order_by("artifact_type"),
-        "before_ms": before[both.device_id].p50_ms if both else None,
-        "after_ms": both.p50_ms if both else None,
-        "measured_on": both.device if both else "",
         "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
     }
 

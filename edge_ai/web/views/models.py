@@ -31,7 +31,7 @@ from edge_ai.models import (
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
 from edge_ai.web.forms import ModelForm, ModelUploadForm, add_domain_error
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, wants_fragment
-from edge_ai.web.views.gains import best_latencies, gains_of
+from edge_ai.web.views.gains import best_latencies, gains_of, with_numbers
 
 COLUMNS = {"name": "name", "format": "format", "size": "size_bytes", "precision": "precision", "created": "created_at"}
 TABS = ("overview", "operators", "variants", "benchmarks", "files")
@@ -163,7 +163,7 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
             .order_by("-created_at")[:ROWS_SHOWN]
         )
     elif tab == "benchmarks":
-        context["runs"] = runs.select_related("device_profile")[:ROWS_SHOWN]
+        context["runs"] = with_numbers(runs).select_related("device_profile")[:ROWS_SHOWN]
     elif tab == "files":
         context["artifacts"] = (
             Artifact.objects.visible_to(request.user).filter(model=model).order_by("-created_at")[:ROWS_SHOWN]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Sum
+from django.db.models import Count, F, Sum
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -38,6 +38,8 @@ def overview(request: MemberRequest) -> HttpResponse:
         .exclude(kind=JobKind.ANALYSIS)
         .filter(finished_at__isnull=False)
         .select_related("benchmarkrun", "optimizationjob__model")
+        .defer("result", "benchmarkrun__result", "optimizationjob__result")
+        .annotate(variant_bytes=F("result__size_bytes"))
         .order_by("-finished_at")[:LATEST_SHOWN]
     )
     models = Model.objects.visible_to(request.user).aggregate(
@@ -63,4 +65,4 @@ def _best_gains(user: User) -> list[Gain]:
         .order_by("-created_at")[:VARIANTS_LOOKED_AT]
     )
     gains = gains_of(user, list(variants))
-    return sorted(gains, key=lambda gain: (gain.speed_ratio or 0) + gain.size_ratio, reverse=True)[:GAINS_SHOWN]
+    return sorted(gains, key=lambda gain: gain.speed_ratio + gain.size_ratio, reverse=True)[:GAINS_SHOWN]
