@@ -1,5 +1,5 @@
 // Copies the browser libraries named in package.json to static/vendor/<name>@<version>/ and writes static/vendor/README.md.
-// `npm run vendor` after `npm ci`; `npm run vendor:check` fails when what is committed differs from the packages.
+// `npm run vendor` after `npm install --no-save`; `npm run vendor:check` fails when what is committed differs from the packages.
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ const lines = [
   "# Vendored browser libraries",
   "",
   "Unchanged files from the npm packages, so that pages need no CDN and running the studio needs no Node.js.",
-  "`npm ci && npm run vendor` writes this folder anew from the versions in `package.json`; then change the version in the",
+  "`npm install --no-save && npm run vendor` writes this folder anew from the versions in `package.json`; then change the version in the",
   "templates' `{% static %}` tags and remove the old folder.",
   "",
   "| library | for | npm package | licence | file | sha256 |",
