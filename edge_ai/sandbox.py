@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import selectors
@@ -26,6 +27,7 @@ from edge_ai.engine.errors import ResourceError
 PR_SET_PDEATHSIG = 1
 CODE_DIR = Path(__file__).resolve().parent.parent
 MAX_LINE_BYTES = 4 << 20
+READ_BYTES = 65_536
 KILL_AFTER_SECONDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,7 +107,9 @@ class Child:
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
-        if time.monotonic() - self._began > self.limits.wall_seconds and self.returncode is None:
+        if self.returncode is not None:
+            lines += self._take_the_rest()
+        elif time.monotonic() - self._began > self.limits.wall_seconds:
             self._kill_for(f"It ran longer than {self.limits.wall_seconds:.0f} seconds.")
         return lines
 
@@ -114,14 +118,36 @@ class Child:
         """It has ended, and everything that it wrote has been read."""
         return not self._selector.get_map() and self.returncode is not None
 
+    def _take_the_rest(self) -> list[tuple[Stream, str]]:
+        """Read what the child left in its pipes when it ended, and let go of them.
+
+        A process that it started may hold them open for as long as it likes, so their end is not waited for.
+        """
+        self._kill_group()
+        lines: list[tuple[Stream, str]] = []
+        for key in list(self._selector.get_map().values()):
+            os.set_blocking(key.fd, False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(fcntl.fcntl(key.fd, fcntl.F_GETPIPE_SZ) // READ_BYTES + 1):
+                    lines += self._take(key.data, key.fd)
+                    if key.fd not in self._selector.get_map():
+                        break
+            if key.fd in self._selector.get_map():
+                lines += self._let_go(key.data, key.fd)
+        return lines
+
+    def _let_go(self, stream: Stream, descriptor: int) -> list[tuple[Stream, str]]:
+        self._selector.unregister(descriptor)
+        buffer = self._buffers[stream]
+        rest = bytes(buffer)
+        buffer.clear()
+        return [(stream, rest.decode(errors="replace"))] if rest else []
+
     def _take(self, stream: Stream, descriptor: int) -> list[tuple[Stream, str]]:
-        data = os.read(descriptor, 65_536)
+        data = os.read(descriptor, READ_BYTES)
         buffer = self._buffers[stream]
         if not data:
-            self._selector.unregister(descriptor)
-            rest = bytes(buffer)
-            buffer.clear()
-            return [(stream, rest.decode(errors="replace"))] if rest else []
+            return self._let_go(stream, descriptor)
         if stream == "err":
             room = max(0, self.limits.log_bytes - self._logged)
             self._logged += len(data)
@@ -152,6 +178,9 @@ class Child:
             except subprocess.TimeoutExpired:
                 continue
             break
+        self._kill_group()
+
+    def _kill_group(self) -> None:
         # Grandchildren that outlived the leader are still in its group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -51,7 +51,7 @@ def await_gone(pid: int) -> None:
 
 
 def test_no_secret_of_the_parent_reaches_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SECRET_KEY", "DATABASE_URL", "S3_SECRET_ACCESS_KEY", "SENTRY_DSN"):
+    for name in ("SECRET_KEY", "DATABASE_URL", "S3_SECRET_ACCESS_KEY", "SENTRY_DSN", "SOMETHING_NEW"):
         monkeypatch.setenv(name, "very secret")
     lines = finish(start("import json, os; print(json.dumps(dict(os.environ)))", tmp_path))
     environment = json.loads(lines[0][1])
@@ -121,6 +121,81 @@ def test_wall_time_is_limited_and_takes_grandchildren_along(tmp_path: Path) -> N
     assert child.killed_for.code == "resource_limit"
     assert child.returncode == -signal.SIGKILL
     await_gone(int(lines[0][1]))
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a session of its own", "the child's group"])
+def test_what_it_leaves_behind_does_not_keep_it_open(tmp_path: Path, alone: bool) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session={alone})\n"
+        "print(p.pid)\n"
+        "print('x' * 60000)\n"
+        "print('the answer', end='', flush=True)\n"
+        "os._exit(0)"
+    )
+    began = time.monotonic()
+    lines = finish(start(code, tmp_path))
+    assert time.monotonic() - began < 5
+    assert [text for _, text in lines[1:]] == ["x" * 60000, "the answer"], "what it said itself is all there"
+    left = int(lines[0][1])
+    if alone:
+        os.kill(left, signal.SIGKILL)
+    await_gone(left)
+
+
+def test_what_it_wrote_before_it_ended_is_read_however_late(tmp_path: Path) -> None:
+    child = start("for i in range(5000): print(i)", tmp_path)
+    while child.returncode is None:
+        time.sleep(0.05)
+    assert [text for _, text in finish(child)] == [str(i) for i in range(5000)]
+
+
+def test_a_silent_child_is_stopped_and_its_reader_never_blocks(tmp_path: Path) -> None:
+    child = start("import time; time.sleep(600)", tmp_path, limits=Limits(wall_seconds=1, memory_bytes=2 << 30))
+    began = time.monotonic()
+    assert child.read(0.2) == []
+    assert time.monotonic() - began < 1
+    finish(child)
+    assert child.killed_for is not None and "longer than 1 second" in str(child.killed_for)
+
+
+def test_closing_ends_a_child_that_ignores_being_asked(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
+    child = start(code, tmp_path)
+    while not child.read(0.2):
+        pass
+    child.close()
+    assert child.returncode == -signal.SIGKILL
+    assert gone(child.pid)
+
+
+def test_bytes_that_are_no_text_are_lines_all_the_same(tmp_path: Path) -> None:
+    lines = finish(start("import sys; sys.stdout.buffer.write(b'\\xff\\xfe\\n\\nlast')", tmp_path))
+    assert lines == [("out", "\ufffd\ufffd"), ("out", "last")]
+
+
+def test_neither_core_files_nor_open_folders_nor_handed_down_descriptors(tmp_path: Path) -> None:
+    secret = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(secret, True)
+    code = (
+        "import os, resource\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE)[1])\n"
+        "print(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:4])\n"
+        "open('made', 'w'); print(oct(os.stat('made').st_mode & 0o777))"
+    )
+    try:
+        lines = [text for _, text in finish(start(code, tmp_path))]
+    finally:
+        os.close(secret)
+    assert lines == ["0", "[0, 1, 2, 3]", "0o600"], "3 is the listing's own"
+
+
+def test_nothing_in_its_folder_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('hijacked')")
+    lines = finish(Child([sys.executable, "-m", "json.tool", "--help"], folder=tmp_path, stdin=b"", limits=LIMITS))
+    assert "hijacked" not in " ".join(text for _, text in lines)
 
 
 def test_a_line_without_end_is_stopped(tmp_path: Path) -> None:
