@@ -13,10 +13,10 @@ from django.db.models import Q
 from django_q.models import OrmQ
 
 from accounts.models import User, Workspace
-from edge_ai.models import Job, JobEvent, JobStatus, Model
+from edge_ai.models import Job, JobStatus, Model
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.models.job import MAX_BACKOFF_SECONDS
 from edge_ai.services.jobs import settle
-from edge_ai.worker.reaper import reap
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
 
@@ -128,12 +128,42 @@ def test_the_end_of_an_unwanted_attempt_is_cancelled_whatever_it_was(owner: User
     assert job.error is not None and job.error["code"] == "cancelled"
 
 
+def test_a_failure_of_which_nobody_says_why_is_refused(owner: User) -> None:
+    job, _ = claimed(owner)
+    with pytest.raises(IntegrityError, match="failed_says_why"), transaction.atomic():
+        Job.objects.filter(pk=job.pk).update(
+            status="failed", finished_at=ClockTimestamp(), lease_token=None, lease_expires_at=None
+        )
+
+
+def test_the_longest_wait_between_attempts_is_bounded(owner: User) -> None:
+    job, _ = claimed(owner, max_attempts=30)
+    Job.objects.filter(pk=job.pk).update(attempt=25)
+    Job.objects.end_attempt(Q(pk=job.pk), error=ERROR, retryable=True)
+    job.refresh_from_db()
+    assert (job.run_after - job.updated_at).total_seconds() == pytest.approx(MAX_BACKOFF_SECONDS, abs=0.1)
+
+
+def test_a_holder_whose_job_was_returned_changes_nothing_any_more(owner: User) -> None:
+    job, old = claimed(owner)
+    Job.objects.end_attempt(Q(pk=job.pk), error=ERROR, retryable=True)
+    Job.objects.filter(pk=job.pk).update(run_after=ClockTimestamp())
+    new = Job.objects.claim(job.pk, worker="other", lease=LEASE)
+    assert new is not None
+    assert Job.objects.beat(job.pk, old, lease=LEASE, stage="late", progress=90) is None
+    assert not Job.objects.complete(job.pk, old, result={"model": "late"})
+    assert Job.objects.end_attempt(Q(pk=job.pk, lease_token=old), error=ERROR, retryable=False) == 0
+    job.refresh_from_db()
+    assert (job.status, job.lease_token, job.stage, job.attempt) == (JobStatus.RUNNING, new, "", 2)
+
+
 @pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.QUEUED])
 def test_what_waits_is_cancelled_at_once(owner: User, status: JobStatus) -> None:
     job = queued(owner, status=status)
     assert Job.objects.request_cancel(job.pk)
     job.refresh_from_db()
     assert job.status == JobStatus.CANCELLED
+    assert job.finished_at is not None
     assert not Job.objects.request_cancel(job.pk), "what has ended stays as it ended"
 
 
@@ -179,32 +209,6 @@ def test_completing_releases_what_waited_with_a_message(owner: User) -> None:
     settle(analysis.pk)
     assert Job.objects.get(pk=waiting.pk).status == JobStatus.QUEUED
     assert OrmQ.objects.filter(key="benchmark").count() == before + 1
-
-
-def test_the_reaper_takes_jobs_from_silent_workers_only(owner: User) -> None:
-    silent, _ = claimed(owner)
-    alive, _ = claimed(owner)
-    spent, _ = claimed(owner, max_attempts=1)
-    expire(silent)
-    expire(spent)
-    assert reap().expired == 2
-    statuses = {job.pk: job.status for job in Job.objects.filter(pk__in=[silent.pk, alive.pk, spent.pk])}
-    assert statuses == {silent.pk: JobStatus.QUEUED, alive.pk: JobStatus.RUNNING, spent.pk: JobStatus.FAILED}
-    error = Job.objects.get(pk=spent.pk).error
-    assert error is not None and error["code"] == "worker_lost"
-    Job.objects.filter(pk=silent.pk).update(run_after=ClockTimestamp())
-    assert reap().sent == 1, "the next attempt gets its message when it is due"
-    assert reap().sent == 0, "and only one"
-
-
-def test_the_reaper_sends_again_what_was_lost_when_the_queue_is_empty(owner: User) -> None:
-    job = queued(owner)
-    Job.objects.filter(pk=job.pk).update(enqueued_at=ClockTimestamp() - timedelta(minutes=5))
-    OrmQ.objects.create(key="studio", payload="another's message", lock=factories.long_ago())
-    assert reap().sent == 0, "its message may be waiting behind others"
-    OrmQ.objects.all().delete()
-    assert reap().sent == 1
-    assert JobEvent.objects.filter(job_id=job.pk, message__contains="again").exists()
 
 
 @pytest.mark.parametrize(
