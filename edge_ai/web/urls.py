@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.template import engines
 from django.urls import path
 
-from edge_ai.web.templatetags import studio
 from edge_ai.web.views import artifacts, benchmarks, datasets, devices, jobs, models, optimizations, overview, public
-
-# The templates' tags live with the pages, whose package is no Django app that would be searched for them.
-_engine: Any = engines["django"]
-_engine.engine.template_libraries.setdefault("studio", studio.register)
 
 app_name = "edge_ai"
 urlpatterns = [

@@ -104,7 +104,7 @@ def describe(
         "macs_by_operator": dict(cost.by_operator) if cost.total is not None else None,
         "opset": opset_of(model),
         "ir_version": model.ir_version,
-        "producer": " ".join(part for part in (model.producer_name, model.producer_version) if part)[:MAX_TEXT] or None,
+        "producer": _producer(model),
         "precision": precision_of(operators, by_dtype),
         "dynamic_axes": [
             {"input": item["name"], "axis": place, "name": axis}
@@ -242,3 +242,9 @@ def _warnings(
 
 def _warning(code: str, detail: str, fix: str) -> dict[str, str]:
     return {"code": code, "detail": detail, "fix": fix}
+
+
+def _producer(model: onnx.ModelProto) -> str | None:
+    """Name what wrote the file; tf2onnx ends its version with the word None when it was not built from a repository."""
+    words = " ".join(part for part in (model.producer_name, model.producer_version) if part)
+    return words.removesuffix(" None")[:MAX_TEXT] or None
