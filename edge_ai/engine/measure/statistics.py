@@ -184,7 +184,8 @@ def chart_points(latency_ns: npt.NDArray[np.int64]) -> dict[str, Any]:
     -------
     dict
         ``histogram`` with ``edges_ms`` (one more than ``counts``), whose last bin holds everything beyond the 99.5th
-        percentile, or beyond four medians, too; ``series_ms``, the median of each ``series_stride`` samples in a row; at most `CHART_POINTS`.
+        percentile, or beyond four medians, too; ``series_ms``, the median of each ``series_stride`` samples in a row; at
+        most `CHART_POINTS`.
     """
     latency_ms = latency_ns / 1e6
     low = float(latency_ms.min())
