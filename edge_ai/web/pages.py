@@ -62,3 +62,10 @@ def page(request: HttpRequest, template: str, context: dict[str, Any], *, status
 def see_other(to: Any, *args: Any, **kwargs: Any) -> HttpResponseRedirect:
     """Redirect after a post: the browser gets the other page."""
     return HttpResponseRedirect(resolve_url(to, *args, **kwargs), status=303)
+
+
+def uploaded(request: HttpRequest, to: Any, *args: Any) -> HttpResponse:
+    """Lead to what an upload became. A script is told where, since it would follow a redirect and use the message up."""
+    if request.headers.get("X-Upload"):
+        return HttpResponse(status=201, headers={"Location": resolve_url(to, *args)})
+    return see_other(to, *args)

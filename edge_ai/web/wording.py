@@ -15,6 +15,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 SAME_SIZE_WITHIN, SAME_LATENCY_WITHIN = 0.005, 0.05
 # What an analysis finds, in the words that a variant is asked for with.
 PRECISIONS = {"qdq-int8": "int8", "dynamic-int8": "int8 dynamic", "int8_dynamic": "int8 dynamic"}
+METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -111,6 +112,11 @@ def size_ratio(before: float | None, after: float | None) -> str:
 def speed_ratio(before: float | None, after: float | None) -> str:
     """Return ``1.50× faster``, ``1.20× slower`` or ``about the same``, of two latencies."""
     return ratio(before, after, less="faster", more="slower", same="about the same", same_within=SAME_LATENCY_WITHIN)
+
+
+def metric(name: str | None) -> str:
+    """Return what a figure of accuracy is called: ``top-1 accuracy``."""
+    return METRICS.get(name, name) if name else UNKNOWN
 
 
 def precision(name: str | None) -> str:

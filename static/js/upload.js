@@ -55,8 +55,9 @@
       said.textContent = "Sent. The studio is looking at it.";
     });
     request.addEventListener("load", () => {
-      if (request.status >= 200 && request.status < 300 && request.responseURL) {
-        location.assign(request.responseURL);
+      const made = request.status === 201 && request.getResponseHeader("Location");
+      if (made) {
+        location.assign(made);
         return;
       }
       const answer = new DOMParser().parseFromString(request.responseText, "text/html");
@@ -76,6 +77,7 @@
       said.textContent = "The connection was lost, and nothing was kept. Press Upload to try again.";
     });
     request.open("POST", form.action);
+    request.setRequestHeader("X-Upload", "1");
     request.send(new FormData(form));
   }
 

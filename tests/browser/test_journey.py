@@ -50,6 +50,7 @@ def test_upload_optimize_watch_and_download(open_page: Open, studio: RealStudio)
 
     upload_through_page(page, "/datasets/", "digits-calibration.npz", "Journey data")
     expect(page.get_by_role("row", name=re.compile("Journey data"))).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="“Journey data” is here")).to_be_visible()
     upload_through_page(page, "/models/", "digits.onnx", "Journey digits")
     page.wait_for_url(MODEL_ADDRESS)
     expect(page.get_by_role("heading", level=1)).to_have_text("Journey digits")

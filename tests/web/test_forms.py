@@ -55,6 +55,15 @@ def test_an_upload_leads_to_the_model(alpha: Workspace, owner: User, browser_of:
     assert 'http-equiv="refresh"' in text
 
 
+def test_an_upload_by_script_is_told_where_and_keeps_the_message(
+    alpha: Workspace, owner: User, browser_of: Browser
+) -> None:
+    browser = browser_of(owner)
+    response = browser.post(to("model-upload"), {"file": uploaded(ONNX_MODEL)}, headers={"X-Upload": "1"})
+    assert response.status_code == 201
+    assert "is uploaded and being analysed" in browser.get(response["Location"]).content.decode()
+
+
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [(b"just some words, " * 40, 422, "model_unreadable"), (b"", 422, "")],

@@ -165,3 +165,9 @@ def test_precisions_are_called_what_one_asks_for() -> None:
 
 def test_hashes_are_cut() -> None:
     assert wording.short_hash("cc59509e01d4681d") == "cc59509e01d4"
+
+
+def test_figures_of_accuracy_have_their_names() -> None:
+    assert wording.metric("top1") == "top-1 accuracy"
+    assert wording.metric("mean IoU") == "mean IoU"
+    assert wording.metric(None) == "–"

@@ -117,6 +117,12 @@ def short_hash(digest: str | None) -> SafeString | str:
 
 
 @register.filter
+def metric(name: str | None) -> str:
+    """What a figure of accuracy is called."""
+    return wording.metric(name)
+
+
+@register.filter
 def precision(name: str | None) -> str:
     """How a model's numbers are kept, in the words that a variant is asked for with."""
     return wording.precision(name)

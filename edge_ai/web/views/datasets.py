@@ -17,7 +17,7 @@ from edge_ai.engine.errors import EngineError
 from edge_ai.models import Dataset, DatasetKind, Visibility
 from edge_ai.services.datasets import delete_dataset, upload_dataset
 from edge_ai.web.forms import DatasetUploadForm, add_domain_error
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, uploaded
 
 COLUMNS = {"name": "name", "size": "size_bytes", "samples": "sample_count", "created": "created_at"}
 
@@ -54,7 +54,7 @@ def dataset_upload(request: MemberRequest) -> HttpResponse:
         add_domain_error(form, error)
         return _list_page(request, form, status=status_of(error.code))
     messages.success(request, f"“{dataset.name}” is here: {dataset.sample_count:,} samples.")
-    return see_other("edge_ai:dataset-list")
+    return uploaded(request, "edge_ai:dataset-list")
 
 
 def _list_page(request: MemberRequest, form: DatasetUploadForm, *, status: int = 200) -> HttpResponse:

@@ -30,7 +30,7 @@ from edge_ai.models import (
 )
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
 from edge_ai.web.forms import ModelForm, ModelUploadForm, add_domain_error
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, wants_fragment
+from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, uploaded, wants_fragment
 from edge_ai.web.views.gains import best_latencies, gains_of, with_numbers
 
 COLUMNS = {"name": "name", "format": "format", "size": "size_bytes", "precision": "precision", "created": "created_at"}
@@ -69,7 +69,7 @@ def model_upload(request: MemberRequest) -> HttpResponse:
         add_domain_error(form, error if error.field else _at_file(error))
         return _list_page(request, form, status=status_of(error.code))
     messages.success(request, f"“{model.name}” is uploaded and being analysed.")
-    return see_other("edge_ai:model-detail", model.pk)
+    return uploaded(request, "edge_ai:model-detail", model.pk)
 
 
 def _at_file(error: EngineError) -> EngineError:
