@@ -152,11 +152,11 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             )
         )
 
-    def restart(self, job_id: uuid.UUID) -> bool:
-        """``failed | cancelled → queued``: the person asks for it again, with all attempts anew."""
+    def restart(self, job_id: uuid.UUID, *, waits_for: uuid.UUID | None = None) -> bool:
+        """``failed | cancelled → queued | pending``: the person asks for it again, with all attempts anew."""
         return bool(
             self.filter(pk=job_id, status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).update(
-                status=JobStatus.QUEUED,
+                status=JobStatus.QUEUED if waits_for is None else JobStatus.PENDING,
                 attempt=0,
                 cancel_requested=False,
                 error=None,
@@ -167,7 +167,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
                 finished_at=None,
                 run_after=ClockTimestamp(),
                 enqueued_at=ClockTimestamp(),
-                waits_for=None,
+                waits_for=waits_for,
             )
         )
 

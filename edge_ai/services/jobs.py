@@ -9,10 +9,23 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import User
+from config.database.identity import acting_as_system
 from edge_ai.engine.errors import UserInputError
-from edge_ai.models import AnalysisJob, EventKind, Job, JobEvent, JobKind, JobStatus, Model, ModelStatus
+from edge_ai.models import (
+    AnalysisJob,
+    BenchmarkRun,
+    EventKind,
+    Job,
+    JobEvent,
+    JobKind,
+    JobStatus,
+    Model,
+    ModelStatus,
+    OptimizationJob,
+)
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue
+from edge_ai.services.readiness import analysis_awaited
 
 
 def cancel_job(user: User, *, job: Job) -> Job:
@@ -34,7 +47,8 @@ def cancel_job(user: User, *, job: Job) -> Job:
         status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
         if status == JobStatus.CANCELLED:
             record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
-            settle(job.pk)
+            with acting_as_system():  # what waited for it may be a colleague's
+                settle(job.pk)
         else:
             record(job.pk, EventKind.STATUS, stage=status, message="Cancellation asked for.")
     job.refresh_from_db()
@@ -51,7 +65,8 @@ def retry_job(user: User, *, job: Job) -> Job:
     """
     _own(user, job)
     with transaction.atomic():
-        if not Job.objects.restart(job.pk):
+        awaited = _awaited(job)
+        if not Job.objects.restart(job.pk, waits_for=awaited):
             raise UserInputError(
                 f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
                 code="conflict",
@@ -59,10 +74,24 @@ def retry_job(user: User, *, job: Job) -> Job:
             )
         if job.kind == JobKind.ANALYSIS:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
-        record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
-        queue.send(job.pk, job.queue)
+        if awaited is None:
+            record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
+            queue.send(job.pk, job.queue)
+        else:
+            record(job.pk, EventKind.STATUS, stage=JobStatus.PENDING, message="Waits for the model's analysis again.")
     job.refresh_from_db()
     return job
+
+
+def _awaited(job: Job) -> uuid.UUID | None:
+    """Return the analysis that has to end before the job can be run again."""
+    if job.kind == JobKind.ANALYSIS:
+        return None
+    table = OptimizationJob if job.kind == JobKind.OPTIMIZATION else BenchmarkRun
+    with acting_as_system():  # a colleague may have made the model private since
+        model_id = table.objects.values_list("model_id", flat=True).get(pk=job.pk)
+        awaited = analysis_awaited(Model.objects.get(pk=model_id))
+    return awaited.pk if awaited is not None else None
 
 
 def _own(user: User, job: Job) -> None:
@@ -76,7 +105,8 @@ def _own(user: User, job: Job) -> None:
 
 def record(job_id: uuid.UUID, kind: EventKind, *, message: str, level: str = "info", **fields: Any) -> None:
     """Add a line to a job's story."""
-    JobEvent.objects.create(job_id=job_id, kind=kind, level=level, message=message[:1000], **fields)
+    message = message.replace("\0", "")[:1000]  # which PostgreSQL cannot keep
+    JobEvent.objects.create(job_id=job_id, kind=kind, level=level, message=message, **fields)
 
 
 def settle(job_id: uuid.UUID) -> None:

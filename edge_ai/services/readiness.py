@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.database.identity import acting_as_system
 from edge_ai.engine.errors import UserInputError
 from edge_ai.models import Job, Model, ModelStatus
 
@@ -21,13 +22,17 @@ def require_usable(model: Model) -> None:
 
 
 def analysis_awaited(model: Model) -> Job | None:
-    """Return the analysis that has yet to end before the model can be worked on, locked against ending meanwhile."""
-    if Model.objects.filter(pk=model.pk, status=ModelStatus.READY).exists():
-        return None
-    return (
-        Job.objects.active()
-        .select_for_update(of=("self",))
-        .filter(analysisjob__model=model)
-        .order_by("-created_at")
-        .first()
-    )
+    """Return the analysis that has yet to end before the model can be worked on, locked against ending meanwhile.
+
+    It is the analysis of whoever uploaded the model: a colleague with whom that is shared can neither see nor lock it.
+    """
+    with acting_as_system():
+        if Model.objects.filter(pk=model.pk, status=ModelStatus.READY).exists():
+            return None
+        return (
+            Job.objects.active()
+            .select_for_update(of=("self",))
+            .filter(analysisjob__model=model)
+            .order_by("-created_at")
+            .first()
+        )

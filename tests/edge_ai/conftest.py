@@ -1,0 +1,28 @@
+"""Rows that other connections see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django_q.models import OrmQ
+
+from accounts.models import User, Workspace
+from edge_ai.models import Artifact, Blob, Dataset, Job, Model
+from tests.conftest import inside_as_system
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
+    """The owner of ``alpha``, inside it and outside of a transaction; what a test leaves there is removed after it."""
+    with django_db_blocker.unblock(), inside_as_system(Workspace.objects.get(slug="alpha")):
+        try:
+            yield User.objects.get(email="alpha-root@example.com")
+        finally:
+            Artifact.objects.all().delete()
+            Job.objects.update(waits_for=None)
+            Model.objects.all().delete()
+            for left in (Job, Dataset, Blob):
+                left.objects.all().delete()
+            OrmQ.objects.all().delete()
