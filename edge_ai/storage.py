@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -159,7 +160,7 @@ def chunks(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def sweep(*, grace: timedelta = GRACE) -> int:
-    """Remove the current workspace's blobs that no row refers to; returns how many."""
+    """Remove the current workspace's blobs that no row refers to, and files without a blob; returns how many."""
     schema_name = _schema()
     removed = 0
     unused = Blob.objects.filter(
@@ -175,6 +176,26 @@ def sweep(*, grace: timedelta = GRACE) -> int:
             if gone:
                 backend().delete(blob_name(schema_name, sha256))
                 removed += 1
+    storage = backend()
+    if isinstance(storage, FileSystemStorage):
+        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace)
+    return removed
+
+
+def _sweep_strays(folder: Path, schema_name: str, grace: timedelta) -> int:
+    """Remove files whose row was never committed: their transaction was rolled back, or its process killed."""
+    horizon = time.time() - grace.total_seconds()
+    removed = 0
+    for shelf in folder.glob("*"):
+        old = {path.name: path for path in shelf.iterdir() if path.stat().st_mtime < horizon}
+        known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
+        for name in old.keys() - known:
+            with transaction.atomic():
+                _lock(schema_name, name)
+                # Under the lock nobody is between the file and its row.
+                if not Blob.objects.filter(sha256=name).exists():
+                    old[name].unlink(missing_ok=True)
+                    removed += 1
     return removed
 
 

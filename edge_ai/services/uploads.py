@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,11 +53,14 @@ def receive(file: UploadedFile[Any], *, limit_bytes: int) -> Iterator[Incoming]:
     if temporary is not None:
         path = Path(temporary())
     else:
-        with tempfile.NamedTemporaryFile(dir=settings.UPLOAD_DIR, delete=False) as sink:
-            for piece in file.chunks():
-                sink.write(piece)
-            path = Path(sink.name)
+        descriptor, name = tempfile.mkstemp(dir=settings.UPLOAD_DIR)
+        os.close(descriptor)
+        path = Path(name)
     try:
+        if temporary is None:
+            with path.open("wb") as sink:
+                for piece in file.chunks():
+                    sink.write(piece)
         yield Incoming(path=path, mark=fingerprint(path), file_name=clean_file_name(file.name or ""))
     finally:
         path.unlink(missing_ok=True)
