@@ -28,6 +28,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import Child, python_module
 from edge_ai.services.jobs import record, settle
 from edge_ai.worker import outcomes, work
+from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
 READ_SECONDS = 0.25
@@ -186,7 +187,7 @@ class Babysitter:
             record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
             return
         try:
-            message = json.loads(line)
+            message = storable(json.loads(line))
             kind = message["type"]
         except (ValueError, KeyError, TypeError):
             record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
