@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.models import ApiKey, Domain, Membership, User, Workspace
 from config.database.backend.base import SYSTEM
 from config.database.identity import acting_as_system, current
-from config.errors import error_response
+from config.errors import error_response, is_api
 from edge_ai.engine.errors import UserInputError
 
 SESSION_KEY = "workspace"
@@ -47,10 +47,11 @@ class WorkspaceMiddleware:
             wrapper.reset_to_public()
 
     def _enter(self, request: HttpRequest) -> HttpResponse | None:
-        presented = request.headers.get("Authorization", "")
-        if presented.startswith("Bearer "):
+        scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+        # Keys open the API alone: pages know no scopes, and one of them makes keys.
+        if scheme.lower() == "bearer" and is_api(request):
             with acting_as_system():
-                key = ApiKey.objects.get_queryset().find(presented.removeprefix("Bearer ").strip())  # type: ignore[attr-defined]
+                key = ApiKey.objects.get_queryset().find(presented.strip())  # type: ignore[attr-defined]
                 if key is None:
                     return error_response(request, _bad_key())
                 key.note_use()
@@ -86,8 +87,9 @@ class WorkspaceMiddleware:
         host = request.get_host().rsplit(":", 1)[0]
         if host not in settings.PLAIN_HOSTS:
             domain = Domain.objects.filter(domain=host).values_list("tenant_id", flat=True).first()
-            if domain is not None:
-                return True, mine.filter(workspace_id=domain).first()
+            # An unknown workspace of our own host is asked for as much as a known one; other hosts may mean none.
+            if domain is not None or any(host.endswith("." + plain) for plain in settings.PLAIN_HOSTS):
+                return True, mine.filter(workspace_id=domain).first() if domain is not None else None
         memberships = list(mine.order_by("created_at")[:50])
         chosen = request.session.get(SESSION_KEY)
         for membership in memberships:

@@ -41,9 +41,9 @@ def switch_workspace(request: HttpRequest) -> HttpResponse:
     membership = get_object_or_404(Membership, user=request.user, workspace__slug=request.POST.get("workspace", ""))
     request.session[SESSION_KEY] = str(membership.workspace_id)
     target = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
-        target = "edge_ai:overview"
-    response = redirect(target)
+    own = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    # A bare word is a relative address to a browser, and the name of a view to redirect().
+    response = redirect(target if own and target.startswith("/") else "edge_ai:overview")
     response.status_code = 303
     return response
 

@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 
-from accounts.models import ApiKey, Membership, Role, User, Workspace
-from config.database.backend.base import NOBODY
+from accounts.middleware import WorkspaceMiddleware
+from accounts.models import ApiKey, Domain, Membership, Role, User, Workspace
+from config.database.backend.base import NOBODY, USER_ROLE
 from config.database.identity import acting_as_system
 from tests.conftest import PASSWORD, ROOT, inside, person
 from tests.edge_ai import factories
@@ -48,25 +51,93 @@ def test_header_before_query_before_host_before_session(both: User, browser_of: 
     assert where(client, ME + "?tenant_id=alpha", **{"X-Tenant-ID": "beta"}) == "beta"
 
 
-def test_strangers_and_inventions_get_the_same_answer(outsider: User, browser_of: Callable[[User], Client]) -> None:
+@pytest.mark.parametrize("way", ["header", "query", "host"])
+def test_strangers_and_inventions_get_the_same_answer(
+    outsider: User, browser_of: Callable[[User], Client], way: str
+) -> None:
     client = browser_of(outsider)
-    answers = [client.get(ME, headers={"X-Tenant-ID": slug}).json() for slug in ("alpha", "no-such-place")]
-    for answer in answers:
-        answer.pop("request_id")
-    assert answers[0] == answers[1]
-    assert answers[0]["status"] == 404
+    answers = []
+    for slug in ("alpha", "no-such-place"):
+        path = f"{ME}?tenant_id={slug}" if way == "query" else ME
+        headers = {"header": {"X-Tenant-ID": slug}, "host": {"host": f"{slug}.localhost"}}.get(way, {})
+        answers.append(client.get(path, headers=headers))
+        assert answers[-1].status_code == 404
+    bodies = [answer.json() | {"request_id": ""} for answer in answers]
+    assert bodies[0] == bodies[1]
+    kept = [{name: value for name, value in answer.items() if name != "X-Request-ID"} for answer in answers]
+    assert kept[0] == kept[1], "nor do the headers tell"
+
+
+def test_a_page_of_another_workspace_is_a_404_for_people_too(
+    outsider: User, browser_of: Callable[[User], Client]
+) -> None:
+    answer = browser_of(outsider).get("/models/", headers={"host": "alpha.localhost"})
+    assert answer.status_code == 404
+    assert answer["Content-Type"].startswith("text/html")
+
+
+def test_a_host_of_somebody_elses_naming_means_no_workspace(
+    owner: User, browser_of: Callable[[User], Client], settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["studio.example.com"]
+    assert where(browser_of(owner), host="studio.example.com") == "alpha"
+    with acting_as_system():
+        Domain.objects.create(domain="studio.example.com", tenant=Workspace.objects.get(slug="beta"), is_primary=False)
+    assert where(browser_of(owner), host="studio.example.com") == 404, "until it is somebody's"
+
+
+def test_of_several_workspaces_one_has_to_be_named(both: User, browser_of: Callable[[User], Client]) -> None:
+    client = browser_of(both)
+    answer = client.get(ME)
+    assert (answer.status_code, answer.json()["code"]) == (422, "workspace_required")
+    page = client.get("/models/")
+    assert (page.status_code, page["Location"]) == (302, "/workspaces/")
+    assert client.get("/workspaces/").status_code == 200
+
+
+def test_a_choice_does_not_outlive_the_membership(both: User, browser_of: Callable[[User], Client]) -> None:
+    client = browser_of(both)
+    assert client.post("/workspaces/switch/", {"workspace": "beta"}).status_code == 303
+    assert where(client) == "beta"
+    with acting_as_system():
+        Membership.objects.filter(user=both, workspace__slug="beta").delete()
+    assert where(client) == "alpha"
+    assert where(client, **{"X-Tenant-ID": "beta"}) == 404
 
 
 def test_switching_is_for_members_and_never_leads_away(both: User, browser_of: Callable[[User], Client]) -> None:
     client = browser_of(both)
-    away = client.post("/workspaces/switch/", {"workspace": "beta", "next": "https://evil.example/"})
-    assert (away.status_code, away["Location"]) == (303, "/overview/")
+    for target in ("https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "evil", ""):
+        away = client.post("/workspaces/switch/", {"workspace": "beta", "next": target})
+        assert (away.status_code, away["Location"]) == (303, "/overview/"), target
+    back = client.post("/workspaces/switch/", {"workspace": "alpha", "next": "/models/?tag=a"})
+    assert back["Location"] == "/models/?tag=a"
     assert client.post("/workspaces/switch/", {"workspace": "nowhere"}).status_code == 404
     assert client.get("/workspaces/switch/").status_code == 405
 
 
 def test_nothing_of_a_request_stays_on_the_connection(owner: User, browser_of: Callable[[User], Client]) -> None:
-    browser_of(owner).get("/models/")
+    client = browser_of(owner)
+    client.raise_request_exception = False
+    for path in ("/models/", "/models/11111111-2222-4333-8444-555555555555/", "/health/"):
+        client.get(path)
+        assert connection.schema_name == "public"  # type: ignore[attr-defined]
+        assert connection.identity == NOBODY  # type: ignore[attr-defined]
+
+
+def test_nor_does_it_when_the_view_raises(owner: User, rf: RequestFactory) -> None:
+    seen = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append((connection.schema_name, connection.identity))  # type: ignore[attr-defined]
+        raise RuntimeError
+
+    request = rf.get("/models/")
+    request.user = owner
+    request.session = {}  # type: ignore[assignment]  # what the session middleware would put there
+    with pytest.raises(RuntimeError):
+        WorkspaceMiddleware(view)(request)
+    assert seen == [("ws_alpha", (USER_ROLE, str(owner.pk)))]
     assert connection.schema_name == "public"  # type: ignore[attr-defined]
     assert connection.identity == NOBODY  # type: ignore[attr-defined]
 
