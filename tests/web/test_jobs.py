@@ -78,6 +78,9 @@ def test_a_running_job_sends_what_is_new(alpha: Workspace, rows: Rows, owner: Us
     assert f"?after={second.pk}" in text
     assert 'hx-swap-oob="beforeend:#job-log"' in text
     assert "left" in text
+    quiet = browser.get(to("job-events", job.pk), {"after": second.pk}, headers=HTMX).content.decode()
+    assert "second &lt;b&gt;line" in quiet, "what was said last still stands beside the status"
+    assert "<li>" not in quiet.partition('beforeend:#job-log">')[2].partition("</ol>")[0]
     page = browser.get(to("job-events", job.pk)).content.decode()
     assert "first line" in page
     assert "<html" in page

@@ -85,13 +85,18 @@ def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
     told = JobEvent.objects.filter(job=job.pk)
     events = list(told.filter(pk__gt=after).order_by("-pk")[:EVENTS_SHOWN])[::-1]
     before = told.filter(pk__lte=after).order_by("-pk").first() if after else None
+    message = next((event.message for event in reversed(events) if event.message), "")
+    if not message and after:
+        # Nothing new was said, so what was said last still holds.
+        said = JobEvent.objects.filter(job=job.pk).exclude(message="").order_by("-pk")
+        message = said.values_list("message", flat=True).first() or ""
     now = timezone.now()
     return {
         "job": job,
         "stages": stepper(job, planned(job)),
         "events": without_repeats(events, before),
         "last_event": events[-1].pk if events else after,
-        "message": next((event.message for event in reversed(events) if event.message), ""),
+        "message": message,
         "seconds_left": seconds_left(job, now),
         "seconds_taken": seconds_taken(job, now),
     }
