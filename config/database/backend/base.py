@@ -94,6 +94,8 @@ class DatabaseWrapper(TenantDatabaseWrapper):  # type: ignore[misc]  # django-te
             if not self.get_autocommit():
                 self.connection.commit()
             if row is None or row[0]:
+                # Django keeps a connection whose state it failed to set up, and would use it the next time.
+                self.close()
                 raise ImproperlyConfigured(
                     f"The database role {user!r} is a superuser or bypasses row level security, which would switch off "
                     "the wall between users in silence. Give DATABASE_URL an ordinary role (see docs/operations.md)."
