@@ -127,7 +127,12 @@ def database_url(name: str, help_text: str) -> DatabaseAddress | None:
     raw = _declare(name, "PostgreSQL URL", None, help_text, None)
     if raw is None or not raw.strip():
         return None
-    parts = urlsplit(raw.strip())
+    try:
+        parts = urlsplit(raw.strip())
+        port = str(parts.port or "")
+    except ValueError:
+        # The value itself stays out of the message: it holds a password.
+        raise ImproperlyConfigured(f"{name} is no valid address: look at its host and port.") from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured(f"{name} must begin with postgresql://; it begins with {parts.scheme!r}.")
     options = dict(parse_qsl(parts.query))
@@ -137,7 +142,7 @@ def database_url(name: str, help_text: str) -> DatabaseAddress | None:
         raise ImproperlyConfigured(f"{name} must name a user and a database: postgresql://user:password@host/database.")
     return DatabaseAddress(
         host=options.pop("host", "") or unquote(parts.hostname or ""),
-        port=str(parts.port or ""),
+        port=port,
         name=database,
         user=user,
         password=unquote(parts.password or ""),
