@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 import time
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.core import signing
 from django.db import transaction
 from django.test import Client
 
@@ -86,6 +90,96 @@ def test_a_sweep_removes_what_nothing_refers_to_after_its_grace(alpha: Workspace
         assert Blob.objects.filter(pk=kept.pk).exists()
     assert not storage.backend().exists(names[loose.sha256])
     assert storage.backend().exists(names[kept.sha256])
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset", "artifact", "benchmark"])
+def test_whatever_refers_to_a_blob_keeps_it(alpha: Workspace, owner: User, tmp_path: Path, kind: str) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, kind.encode())
+        if kind == "benchmark":
+            row: Any = factories.make_benchmark(owner, samples_blob=blob)
+        else:
+            row = getattr(factories, f"make_{kind}")(owner, blob=blob, sha256=blob.sha256)
+    with inside_as_system(alpha):
+        storage.sweep(grace=timedelta(0))
+        assert Blob.objects.filter(pk=blob.pk).exists()
+        type(row).objects.filter(pk=row.pk).delete()
+        storage.sweep(grace=timedelta(0))
+        assert not Blob.objects.filter(pk=blob.pk).exists()
+    assert not storage.backend().exists(storage.blob_name(alpha.schema_name, blob.sha256))
+
+
+def test_a_sweep_stays_in_its_workspace(
+    alpha: Workspace, beta: Workspace, owner: User, outsider: User, tmp_path: Path
+) -> None:
+    with inside(beta, outsider):
+        theirs = store(tmp_path, b"nobody in beta refers to this either")
+    with inside_as_system(alpha):
+        storage.sweep(grace=timedelta(0))
+    with inside_as_system(beta):
+        assert Blob.objects.filter(pk=theirs.pk).exists()
+    assert storage.backend().exists(storage.blob_name(beta.schema_name, theirs.sha256))
+
+
+def test_what_a_killed_process_left_half_published_is_swept(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    with inside(alpha, owner):
+        whole = store(tmp_path, b"whole")
+        factories.make_model(owner, blob=whole, sha256=whole.sha256)
+    path = Path(settings.DATA_DIR / "blobs" / storage.blob_name(alpha.schema_name, whole.sha256))
+    half = path.with_name(f".{'0' * 64}.4711")
+    half.write_bytes(b"hal")
+    with inside_as_system(alpha):
+        storage.sweep(grace=timedelta(hours=1))
+        assert half.exists(), "somebody may be at it"
+        storage.sweep(grace=timedelta(0))
+    assert not half.exists()
+    assert path.read_bytes() == b"whole"
+
+
+def test_files_are_for_the_studio_alone(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"private")
+    path = Path(settings.DATA_DIR / "blobs" / storage.blob_name(alpha.schema_name, blob.sha256))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+
+
+def test_a_copy_is_no_link_to_the_stored_file(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"the original")
+        storage.copy_out(blob.sha256, tmp_path / "copy")
+        (tmp_path / "copy").write_bytes(b"scribbled over")
+        storage.copy_out(blob.sha256, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == b"the original"
+
+
+def test_a_token_for_something_else_opens_no_file() -> None:
+    facts = ["ws_alpha", "0" * 64, "m.onnx", "text/plain"]
+    assert storage.read_token(signing.dumps(facts, salt=storage.SALT, compress=True)) is not None
+    assert storage.read_token(signing.dumps(facts, salt="password-reset", compress=True)) is None
+    assert storage.read_token(signing.dumps(facts[:2], salt=storage.SALT)) is None
+    assert storage.read_token(signing.dumps(7, salt=storage.SALT)) is None
+    for nonsense in ("", "x", "a:b:c", "ü", "." * 5000):
+        assert storage.read_token(nonsense) is None
+
+
+def test_a_large_file_is_taken_in_and_out_at_constant_memory(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    size = 200 << 20
+    with (tmp_path / "large").open("wb") as sink:
+        sink.truncate(size)
+    with inside(alpha, owner):
+        tracemalloc.start()
+        try:
+            mark = storage.fingerprint(tmp_path / "large")
+            with transaction.atomic():
+                blob = storage.put(tmp_path / "large", mark)
+            storage.copy_out(blob.sha256, tmp_path / "copy")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (mark.size_bytes, (tmp_path / "copy").stat().st_size) == (size, size)
+        assert peak < 8 << 20
+        storage.backend().delete(storage.blob_name(alpha.schema_name, blob.sha256))
 
 
 def test_blobs_belong_to_a_workspace(db: None, tmp_path: Path) -> None:
