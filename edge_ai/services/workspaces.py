@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django_tenants.utils import schema_exists
 
 from accounts.models import Domain, Membership, Role, User, Workspace
 from edge_ai.services.devices import sync_workspace
@@ -40,8 +42,13 @@ def create_workspace(
         user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
     if workspace is None:
         workspace = wanted
-        workspace.save(verbosity=0)
-        Domain.objects.create(domain=f"{slug}.localhost", tenant=workspace, is_primary=True)
-        Membership.objects.create(user=user, workspace=workspace, role=Role.OWNER)
+        workspace.auto_create_schema = False
+        with transaction.atomic():
+            workspace.save()
+            Domain.objects.create(domain=f"{slug}.localhost", tenant=workspace, is_primary=True)
+            Membership.objects.create(user=user, workspace=workspace, role=Role.OWNER)
+    # After its owner, so that whoever was interrupted here can simply ask again.
+    if not schema_exists(workspace.schema_name):
+        workspace.create_schema(verbosity=0)
     sync_workspace(workspace.schema_name)
     return user, workspace

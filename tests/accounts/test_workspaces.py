@@ -279,6 +279,30 @@ def test_the_command_makes_a_workspace_once_and_a_new_key_each_time(db: None) ->
     assert "does not own it" in taken.stderr
 
 
+def test_the_command_ends_what_was_interrupted_before_the_schema_was_made(
+    django_db_setup: None, django_db_blocker: Any
+) -> None:
+    arguments = ("halfway", "--owner", "alpha-root@example.com", "--api-key")
+    with django_db_blocker.unblock():
+        with acting_as_system():
+            halfway = Workspace(slug="halfway", name="Halfway", schema_name=Workspace.schema_for("halfway"))
+            halfway.auto_create_schema = False
+            halfway.save()
+            owner = User.objects.get(email="alpha-root@example.com")
+            Membership.objects.create(user=owner, workspace=halfway, role=Role.OWNER)
+        try:
+            done = command(*arguments)
+            assert done.returncode == 0, done.stderr
+            client = Client(headers={"Authorization": f"Bearer {json.loads(done.stdout)['api_key']}"})
+            assert where(client) == "halfway"
+            assert client.get("/api/edge/v1/device-profiles/").json()["results"]
+        finally:
+            with acting_as_system():
+                ApiKey.objects.filter(workspace=halfway).delete()
+                Membership.objects.filter(workspace=halfway).delete()
+                Workspace.objects.filter(pk=halfway.pk)._raw_delete("default")
+
+
 @pytest.mark.parametrize(
     ("arguments", "password", "complaint"),
     [

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.conf import settings as django_settings
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
@@ -139,7 +140,9 @@ def test_an_upload_that_breaks_off_leaves_nothing_in_the_upload_folder(owner: Us
 def test_a_file_whose_row_was_never_made_is_swept(owner: User, alpha: Workspace) -> None:
     files = files_of(alpha)
     with pytest.raises(DataError), transaction.atomic():
-        file = streamed("data.npz", CALIBRATION_DATA.read_bytes())
+        archive = io.BytesIO()
+        np.savez(archive, image=np.random.default_rng().random((4, 1, 8, 8), np.float32))
+        file = streamed("data.npz", archive.getvalue())
         datasets.upload_dataset(owner, file=file, visibility="far too long for its column")
     stray = files_of(alpha) - files
     assert len(stray) == 1, "it was published before its row was refused"
