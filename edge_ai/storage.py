@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -150,13 +149,6 @@ def read_token(token: str) -> Download | None:
     except (signing.BadSignature, ValueError, TypeError):
         return None
     return Download(schema_name=schema_name, sha256=sha256, file_name=file_name, mime_type=mime_type)
-
-
-def chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    """Read a file piece by piece and close it."""
-    with stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
 
 
 def sweep(*, grace: timedelta = GRACE) -> int:
