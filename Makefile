@@ -17,9 +17,10 @@ $(BIN)/uv:
 	@$(BIN)/python -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.txt)"
 
-$(VENV)/.installed: requirements.txt | $(BIN)/uv
+$(VENV)/.installed: requirements.txt requirements-no-deps.txt | $(BIN)/uv
 	@echo "Installing the pinned requirements"
 	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r requirements-no-deps.txt
 	@touch $@
 
 $(VENV)/.installed-tests: tests/requirements.txt $(VENV)/.installed

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.options import MAX_CALIBRATION_SAMPLES as MAX_CALIBRATION_SAMPLES
+from edge_ai.engine.options import MAX_SEED as MAX_SEED
+from edge_ai.engine.options import MIN_CALIBRATION_SAMPLES as MIN_CALIBRATION_SAMPLES
+from edge_ai.engine.options import OptimizeOptions as OptimizeOptions
+from edge_ai.engine.options import refuse as refuse
 
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_DATASET_BYTES = 10**9
@@ -18,9 +22,6 @@ MAX_WARMUP = 10_000
 MIN_BENCHMARK_SECONDS = 0.1
 MAX_BENCHMARK_SECONDS = 600.0
 MAX_OPTIONS = 50
-MIN_CALIBRATION_SAMPLES = 1
-MAX_CALIBRATION_SAMPLES = 1000
-MAX_SEED = 2**32 - 1
 
 
 class Format(StrEnum):
@@ -68,11 +69,6 @@ class DatasetKind(StrEnum):
     BOTH = "both"
 
 
-def refuse(field_name: str, reason: str, fix: str) -> UserInputError:
-    """Return the error for a value that is out of bounds."""
-    return UserInputError(reason, code="invalid_request", fix=fix, field=field_name)
-
-
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
@@ -89,65 +85,6 @@ class AnalyzeSpec:
     kind: ClassVar[str] = "analyze"
     model_path: str
     format: Format
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizeOptions:
-    """The options of an optimization.
-
-    Parameters
-    ----------
-    accuracy_budget
-        How much of a labelled metric may be lost, as a fraction of 1.
-    calibration_samples
-        How many samples to calibrate on at most.
-    seed
-        Of the draw of samples and of made-up input.
-    fp16_mode
-        ``weights``: stored in fp16, computed in float32.
-    """
-
-    accuracy_budget: float = 0.02
-    calibration_samples: int = 200
-    seed: int = 0
-    fp16_mode: str = "weights"
-
-    def __post_init__(self) -> None:
-        for name in ("accuracy_budget", "calibration_samples", "seed"):
-            value = getattr(self, name)
-            whole = name != "accuracy_budget"
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                kind = "a whole number" if whole else "a number"
-                raise refuse(f"options.{name}", f"options.{name} is {value!r}; it must be {kind}.", "Give a number.")
-        _within("options.accuracy_budget", self.accuracy_budget, 0, 1)
-        _within(
-            "options.calibration_samples", self.calibration_samples, MIN_CALIBRATION_SAMPLES, MAX_CALIBRATION_SAMPLES
-        )
-        _within("options.seed", self.seed, 0, MAX_SEED)
-        if self.fp16_mode != "weights":
-            raise refuse(
-                "options.fp16_mode",
-                f"options.fp16_mode is {self.fp16_mode!r}; only 'weights' is made here.",
-                "Leave it out: arithmetic in fp16 is slower on processors without it.",
-            )
-
-    @classmethod
-    def read(cls, options: Mapping[str, object]) -> OptimizeOptions:
-        """Return the options of a request.
-
-        Raises
-        ------
-        UserInputError
-            ``invalid_request``, naming the option.
-        """
-        known = [item.name for item in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise refuse(
-                    f"options.{name}", f"{name!r} is no option; there are {', '.join(known)}.", "Leave it out."
-                )
-        given: dict[str, Any] = dict(options)
-        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True)

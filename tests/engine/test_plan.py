@@ -131,7 +131,7 @@ def test_a_device_that_does_not_run_onnx_is_refused() -> None:
 
 
 def test_a_wrong_option_is_refused_before_anything_runs() -> None:
-    assert refusal(CONV, Precision.FP16, options={"fp16_mode": "full"}).code == "invalid_request"
+    assert refusal(CONV, Precision.FP16, options={"fp16_mode": "halves"}).code == "invalid_request"
 
 
 def test_few_samples_are_worth_a_warning() -> None:

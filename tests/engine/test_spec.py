@@ -68,7 +68,7 @@ def test_what_is_out_of_bounds_is_refused_with_its_name(field: str, change: dict
         {"calibration_samples": 0},
         {"calibration_samples": 10.5},
         {"seed": -1},
-        {"fp16_mode": "full"},
+        {"fp16_mode": "halves"},
         {"accuracy_bugdet": 0.1},
     ],
 )
@@ -81,7 +81,7 @@ def test_options_are_checked_by_name_and_value(options: dict[str, object]) -> No
 
 def test_a_spec_with_a_wrong_option_cannot_be_made() -> None:
     with pytest.raises(UserInputError):
-        spec_from_json(spec_to_json(OPTIMIZE) | {"options": {"fp16_mode": "full"}})
+        spec_from_json(spec_to_json(OPTIMIZE) | {"options": {"fp16_mode": "halves"}})
 
 
 def test_every_code_says_what_to_do() -> None:

@@ -1,0 +1,1 @@
+"""Making networks smaller whatever their precision: pruning, clustering, joining equal weights, simplification."""
