@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,22 @@ TYPES = {
 WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
 
 
+def plain_name(name: str) -> str:
+    """Return a tensor's name without what converters add or change: TensorFlow's ``serving_default_`` and ``:0``, dashes."""
+    return re.sub(r"\W", "_", name.removeprefix("serving_default_").partition(":")[0]).strip("_").lower()
+
+
+def array_names(inputs: Sequence[Mapping[str, Any]], arrays: Sequence[str]) -> dict[str, str]:
+    """Return for each input the array of a data set that is meant for it: of its name, else of its plain name."""
+    by_plain = {plain_name(name): name for name in arrays}
+    found = {item["name"]: item["name"] for item in inputs if item["name"] in arrays}
+    for item in inputs:
+        other = by_plain.get(plain_name(item["name"]))
+        if item["name"] not in found and other is not None and other not in found.values():
+            found[item["name"]] = other
+    return found
+
+
 def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
     """Hold a data set against a model's inputs: names, types and shapes.
 
@@ -27,12 +44,13 @@ def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
     """
     inputs: Sequence[Mapping[str, Any]] = analysis.get("inputs") or ()
     given = {array.name: array for array in dataset.arrays}
+    names = array_names(inputs, list(given))
     faults = []
     for item in inputs:
-        array = given.get(item["name"])
+        array = given.get(names.get(item["name"], ""))
         if array is None:
             faults.append(f"there is no array {item['name']!r}")
-        elif not _type_fits(item["dtype"], array.dtype):
+        elif not _type_fits(item, array.dtype):
             faults.append(f"{item['name']!r} is {array.dtype}, not {item['dtype']}")
         elif not _shape_fits(item["shape"], array):
             faults.append(
@@ -54,8 +72,12 @@ def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
     )
 
 
-def _type_fits(wanted: str, given: str) -> bool:
+def _type_fits(item: Mapping[str, Any], given: str) -> bool:
+    wanted = str(item["dtype"])
     if wanted == given:
+        return True
+    if item.get("quantization") and given in TYPES["float32"]:
+        # Integers that stand for real numbers: the samples are quantized as the input says.
         return True
     if wanted in WHOLE:
         # Whole numbers are cast where that loses nothing that a model could use.

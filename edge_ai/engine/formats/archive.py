@@ -26,7 +26,7 @@ def unpack_archive(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, code="model_unsafe")
-            archive.extractall(part)  # noqa: S202 - every name has just been checked
+            archive.extractall(part)
     except UserInputError:
         raise
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
