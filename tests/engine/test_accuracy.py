@@ -1,7 +1,5 @@
 """Accuracy of classifiers against hand counts, and the Wilson interval against published values."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -12,14 +10,11 @@ from edge_ai.engine.evaluate.accuracy import (
     wilson_interval,
 )
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
+from edge_ai.engine.runtime.base import Tensor
 
 
-@dataclass
-class Input:
-    """Only what is read of an input that a session describes."""
-
-    name: str
-    shape: list[int | str | None]
+def floats(name: str, *shape: int | str | None) -> Tensor:
+    return Tensor(name=name, dtype="float32", shape=shape)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +101,7 @@ def test_only_integers_one_a_sample_are_labels_of_classes() -> None:
 
 
 def test_samples_are_fed_one_by_one_unless_the_model_demands_more() -> None:
-    dynamic, fixed, scalar = Input("x", ["batch", 4]), Input("x", [4, 4]), Input("s", [])
+    dynamic, fixed, scalar = floats("x", "batch", 4), floats("x", 4, 4), floats("s")
     arrays = {"x": np.arange(40.0).reshape(10, 4), "s": np.arange(10.0)}
     assert required_batch([dynamic, scalar], arrays) == 1
     assert required_batch([fixed, scalar], arrays) == 4
@@ -118,7 +113,7 @@ def test_samples_are_fed_one_by_one_unless_the_model_demands_more() -> None:
 
 def test_a_sample_that_has_the_rank_of_the_input_is_fed_as_it_is() -> None:
     arrays = {"audio": np.zeros((5, 1, 160)), "state": np.zeros((5, 2, 1, 8))}
-    inputs = [Input("audio", [1, "samples"]), Input("state", [2, None, 8])]
+    inputs = [floats("audio", 1, "samples"), floats("state", 2, None, 8)]
     assert {name: array.shape for name, array in feed_sample(inputs, arrays, [3]).items()} == {
         "audio": (1, 160),
         "state": (2, 1, 8),

@@ -3,21 +3,34 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.evaluate.dataset import Dataset, describe_inputs, divide, load_dataset
+from edge_ai.engine.evaluate.dataset import Dataset, divide, load_dataset
+from edge_ai.engine.evaluate.onnx_ranges import input_ranges
 from edge_ai.engine.evaluate.parity import dataset_feeds
-from edge_ai.engine.evaluate.representative import make_up_feeds
+from edge_ai.engine.evaluate.representative import MadeUp, make_up_feeds
+from edge_ai.engine.runtime.base import Tensor
+from edge_ai.engine.runtime.onnx import OnnxSession, open_session
 from edge_ai.engine.sniff import read_dataset_header
+from edge_ai.engine.spec import Format
 
 from . import graphs
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def session(path: Path) -> OnnxSession:
+    return open_session(path, Format.ONNX, threads=1)
+
+
+def made_up_for(model: onnx.ModelProto, *, count: int, seed: int) -> MadeUp:
+    inputs = session_of(model).inputs
+    return make_up_feeds(inputs, count=count, seed=seed, ranges=input_ranges(model))
+
+
+def session_of(model: onnx.ModelProto) -> OnnxSession:
+    return open_session(model.SerializeToString(), Format.ONNX, threads=1)
 
 
 def test_arrays_and_labels_are_read(tmp_path: Path) -> None:
@@ -44,7 +57,7 @@ def test_damaged_contents_are_refused(tmp_path: Path) -> None:
 def test_types_are_cast_to_what_the_model_takes(tmp_path: Path) -> None:
     path = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
     given = Dataset(inputs={"x": graphs.samples(3, 2, 6, 6).astype(np.float64)}, labels=None)
-    matched = given.matched(session(path).get_inputs())
+    matched = given.matched(session(path).inputs)
     assert matched.inputs["x"].dtype == np.float32
 
 
@@ -52,16 +65,29 @@ def test_a_mismatch_names_both_sides(tmp_path: Path) -> None:
     path = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
     given = Dataset(inputs={"image": graphs.samples(3, 2, 6, 6)}, labels=None)
     with pytest.raises(UserInputError) as caught:
-        given.matched(session(path).get_inputs())
+        given.matched(session(path).inputs)
     assert caught.value.code == "dataset_mismatch"
     assert "x float32" in caught.value.message and "image float32" in caught.value.message
 
 
 def test_inputs_are_described_with_their_free_axes(tmp_path: Path) -> None:
     path = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
-    assert describe_inputs(session(path).get_inputs()) == [
+    assert [item.to_json() for item in session(path).inputs] == [
         {"name": "x", "dtype": "float32", "shape": ["batch", 2, 6, 6]}
     ]
+
+
+def test_an_array_is_found_under_the_name_that_a_converter_made_of_the_inputs(tmp_path: Path) -> None:
+    wanted = [Tensor(name="serving_default_in-put:0", dtype="float32", shape=(None, 3))]
+    x = np.ones((4, 3), np.float32)
+    assert Dataset(inputs={"in_put": x}, labels=None).matched(wanted).inputs.keys() == {"serving_default_in-put:0"}
+
+
+def test_real_samples_are_quantized_for_an_input_of_integers_that_stand_for_them() -> None:
+    wanted = [Tensor(name="x", dtype="int8", shape=(1, 3), scale=0.5, zero_point=-8)]
+    given = Dataset(inputs={"x": np.array([[0.0, 1.0, 1000.0]], np.float32)}, labels=None)
+    matched = given.matched(wanted).inputs["x"]
+    assert matched.dtype == np.int8 and matched.tolist() == [[-8, -6, 127]]
 
 
 def numbered(count: int) -> Dataset:
@@ -100,9 +126,9 @@ def test_a_fixed_batch_takes_samples_together_and_leaves_out_what_does_not_fill_
     path = graphs.save(graphs.conv_net(batch=4), tmp_path / "m.onnx")
     opened = session(path)
     dataset = Dataset(inputs={"x": graphs.samples(10, 2, 6, 6)}, labels=None)
-    feeds = list(dataset_feeds(opened.get_inputs(), dataset))
+    feeds = list(dataset_feeds(opened.inputs, dataset))
     assert [feed["x"].shape for feed in feeds] == [(4, 2, 6, 6)] * 2
-    assert opened.run(None, feeds[0])[0].shape == (4, 5)
+    assert opened.run(feeds[0])[0].shape == (4, 5)
 
 
 def test_made_up_indices_stay_within_their_table() -> None:
@@ -112,7 +138,7 @@ def test_made_up_indices_stay_within_their_table() -> None:
         [graphs.value("y", ["batch", "length", 3])],
         [graphs.weight("table", 17, 3)],
     )
-    made_up = make_up_feeds(model, count=20, seed=0)
+    made_up = made_up_for(model, count=20, seed=0)
     ids = np.concatenate([feed["ids"].ravel() for feed in made_up.feeds])
     assert made_up.data == "representative"
     assert ids.min() == 0 and ids.max() == 16
@@ -132,7 +158,7 @@ def test_made_up_floats_use_the_range_of_a_quantized_input() -> None:
             numpy_helper.from_array(np.array(100, np.uint8), "z"),
         ],
     )
-    made_up = make_up_feeds(model, count=8, seed=0)
+    made_up = made_up_for(model, count=8, seed=0)
     values = np.concatenate([feed["x"].ravel() for feed in made_up.feeds])
     assert made_up.data == "representative"
     # uint8 with zero point 100 and scale 0.5 holds -50 to 77.5.
@@ -140,7 +166,7 @@ def test_made_up_floats_use_the_range_of_a_quantized_input() -> None:
 
 
 def test_floats_of_unknown_range_are_called_random() -> None:
-    first, second = (make_up_feeds(graphs.conv_net(), count=2, seed=7) for _ in range(2))
+    first, second = (made_up_for(graphs.conv_net(), count=2, seed=7) for _ in range(2))
     assert first.data == "random"
     assert first.feeds[0]["x"].shape == (1, 2, 6, 6)
     assert np.array_equal(first.feeds[1]["x"], second.feeds[1]["x"])

@@ -16,7 +16,9 @@ from edge_ai.engine.evaluate.parity import (
     compare_variant,
     run_reference,
 )
-from edge_ai.engine.spec import Precision
+from edge_ai.engine.runtime import open_model
+from edge_ai.engine.runtime.base import Session
+from edge_ai.engine.spec import Format, Precision
 
 from . import graphs
 
@@ -84,6 +86,10 @@ def test_another_shape_is_no_parity() -> None:
     assert not compare_output("y", [(np.zeros((1, 2)), np.zeros((1, 3)))]).same_shape
 
 
+def opened(path: Path) -> Session:
+    return open_model(path, Format.ONNX, threads=1)
+
+
 def test_a_known_change_of_a_weight_gives_the_sqnr_that_it_must(tmp_path: Path) -> None:
     source = graphs.dense_net()
     variant = graphs.dense_net()
@@ -91,8 +97,8 @@ def test_a_known_change_of_a_weight_gives_the_sqnr_that_it_must(tmp_path: Path) 
     last.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(last) * np.float32(1.1), last.name))
     paths = [graphs.save(source, tmp_path / "a.onnx"), graphs.save(variant, tmp_path / "b.onnx")]
     feeds = [{"x": graphs.samples(1, 32, seed=seed)} for seed in range(10)]
-    reference = run_reference(paths[0], feeds, data="dataset", batch=1, labels=None, softmax_outputs={})
-    found = compare_variant(reference, paths[1])
+    reference = run_reference(opened(paths[0]), feeds, data="dataset", batch=1, labels=None, softmax_outputs={})
+    found = compare_variant(reference, opened(paths[1]))
     # The last layer is linear and all of it is a tenth larger: 20 dB, and the largest score stays where it is.
     assert found.sqnr_db == pytest.approx(20.0, abs=1e-3)
     assert (found.samples, found.data, found.top1_agreement) == (10, "dataset", 1.0)
@@ -105,10 +111,10 @@ def test_labels_give_the_metric_of_both(tmp_path: Path) -> None:
     last.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(last), last.name))
     paths = [graphs.save(source, tmp_path / "a.onnx"), graphs.save(variant, tmp_path / "b.onnx")]
     feeds = [{"x": graphs.samples(1, 32, seed=seed)} for seed in range(20)]
-    plain = run_reference(paths[0], feeds, data="dataset", batch=1, labels=None, softmax_outputs={})
+    plain = run_reference(opened(paths[0]), feeds, data="dataset", batch=1, labels=None, softmax_outputs={})
     labels = np.array([int(answer[0].argmax()) for answer in plain.answers])
-    reference = run_reference(paths[0], feeds, data="dataset", batch=1, labels=labels, softmax_outputs={})
-    metric = compare_variant(reference, paths[1]).metric
+    reference = run_reference(opened(paths[0]), feeds, data="dataset", batch=1, labels=labels, softmax_outputs={})
+    metric = compare_variant(reference, opened(paths[1])).metric
     # The variant answers the negative: the right class is now the least likely one.
     assert metric is not None
     assert (metric.name, metric.reference, metric.variant, metric.drop, metric.samples) == ("top1", 1.0, 0.0, 1.0, 20)
@@ -117,8 +123,8 @@ def test_labels_give_the_metric_of_both(tmp_path: Path) -> None:
 def test_answers_that_never_change_prove_little(tmp_path: Path) -> None:
     path = graphs.save(graphs.dense_net(), tmp_path / "a.onnx")
     feeds = [{"x": np.zeros((1, 32), np.float32)}] * 3
-    reference = run_reference(path, feeds, data="random", batch=1, labels=None, softmax_outputs={})
-    found = compare_variant(reference, path)
+    reference = run_reference(opened(path), feeds, data="random", batch=1, labels=None, softmax_outputs={})
+    found = compare_variant(reference, opened(path))
     assert not found.informative
     assert "uninformative_input" in {caution.code for caution in judge(found, Precision.FP16, accuracy_budget=0.02)}
 

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from edge_ai.engine.evaluate.dataset import Dataset
+    from edge_ai.engine.runtime.base import Session
 
 _ORDER_SEED: Final = 0
 _Z_95: Final = 1.959963984540054
@@ -119,7 +118,7 @@ def evaluate_classification(outputs: npt.NDArray[Any], labels: Labels) -> Accura
 
 
 def evaluate_session(
-    session: onnxruntime.InferenceSession,
+    session: Session,
     dataset: Dataset,
     *,
     max_samples: int | None = None,
@@ -149,22 +148,20 @@ def evaluate_session(
     labels = class_labels(dataset.labels)
     if labels is None:
         return None
-    inputs = session.get_inputs()
-    names = [output.name for output in session.get_outputs()]
-    batch = required_batch(inputs, dataset.inputs)
+    batch = required_batch(session.inputs, dataset.inputs)
     order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))[:max_samples]
     end_s = math.inf if max_seconds is None else time.monotonic() + max_seconds
     answers: list[npt.NDArray[Any]] = []
+    chosen: int | None = None
     for begin in range(0, len(order), batch):
         places = [int(place) for place in order[begin : begin + batch]]
         padded = places + places[:1] * (batch - len(places))
-        outputs = session.run(names, feed_sample(inputs, dataset.inputs, padded))
-        if not answers:
+        outputs = session.run(feed_sample(session.inputs, dataset.inputs, padded))
+        if chosen is None:
             chosen = classifying_output(outputs, samples=batch, highest_label=int(labels.max()))
-            if chosen is None:
-                return None
-            names, outputs = [names[chosen]], [outputs[chosen]]
-        answers.append(outputs[0][: len(places)])
+        if chosen is None:
+            return None
+        answers.append(outputs[chosen][: len(places)])
         if time.monotonic() >= end_s:
             break
     scores = np.concatenate(answers)

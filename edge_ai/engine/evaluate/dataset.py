@@ -7,44 +7,21 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.evaluate.task import Input
-from edge_ai.engine.fit import check_dataset
+from edge_ai.engine.evaluate.pairing import to_input
+from edge_ai.engine.fit import array_names, check_dataset
+from edge_ai.engine.runtime.base import Tensor
 from edge_ai.engine.sniff import LABELS, ArraySpec, DatasetHeader, read_dataset_header
 
 Array = npt.NDArray[Any]
 
 #: To calibrate with; beyond it more samples hardly move the ranges.
 ENOUGH_SAMPLES = 100
-#: What onnxruntime calls a type, and what NumPy does.
-RUNTIME_DTYPES: Mapping[str, str] = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(int8)": "int8",
-    "tensor(int16)": "int16",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(uint8)": "uint8",
-    "tensor(uint16)": "uint16",
-    "tensor(uint32)": "uint32",
-    "tensor(uint64)": "uint64",
-    "tensor(bool)": "bool",
-    "tensor(string)": "string",
-}
-
-
-class TypedInput(Input, Protocol):
-    """An input as onnxruntime describes it."""
-
-    @property
-    def type(self) -> str:
-        """Its type, such as ``tensor(float)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,21 +51,23 @@ class Dataset:
         )
         return DatasetHeader(arrays=arrays, samples=self.samples, has_labels=self.labels is not None)
 
-    def matched(self, inputs: Sequence[TypedInput]) -> Dataset:
-        """Return the arrays that a model takes, in the types that it takes.
+    def matched(self, inputs: Sequence[Tensor]) -> Dataset:
+        """Return the arrays that a model takes, under its names and in its types.
+
+        Real numbers are quantized for an input of integers that stand for them.
 
         Raises
         ------
         UserInputError
             ``dataset_mismatch`` naming what is expected and what is given.
         """
-        described = describe_inputs(inputs)
+        described = [item.to_json() for item in inputs]
         check_dataset({"inputs": described}, self.header())
-        arrays = {}
-        for item in described:
-            array = self.inputs[item["name"]]
-            dtype = str(item["dtype"])
-            arrays[item["name"]] = array.astype(str) if dtype == "string" else array.astype(dtype, copy=False)
+        names = array_names(described, list(self.inputs))
+        arrays: dict[str, Array] = {}
+        for item in inputs:
+            array = self.inputs[names[item.name]]
+            arrays[item.name] = array.astype(str) if item.dtype == "string" else to_input(array, item)
         return Dataset(inputs=arrays, labels=self.labels)
 
     def subset(self, places: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Dataset:
@@ -132,20 +111,6 @@ def load_dataset(path: Path) -> Dataset:
         ) from error
     labels = arrays.pop(LABELS, None)
     return Dataset(inputs=arrays, labels=labels)
-
-
-def describe_inputs(inputs: Sequence[TypedInput]) -> list[dict[str, Any]]:
-    """Describe a session's inputs as an analysis does; a free dimension is its name, or ``None`` where it has none."""
-    return [
-        {
-            "name": item.name,
-            "dtype": RUNTIME_DTYPES.get(item.type, item.type),
-            "shape": [
-                axis if isinstance(axis, str) or (isinstance(axis, int) and axis > 0) else None for axis in item.shape
-            ],
-        }
-        for item in inputs
-    ]
 
 
 def divide(dataset: Dataset, *, calibration_samples: int, judgement_samples: int, seed: int) -> Division:

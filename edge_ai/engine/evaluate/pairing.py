@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,18 +53,41 @@ def pair(source: Sequence[Tensor], variant: Sequence[Tensor]) -> dict[str, str]:
     return found
 
 
-def translate(feed: Feed, names: Mapping[str, str], inputs: Sequence[Tensor]) -> dict[str, Array]:
-    """Return a source's feed as its variant takes it: under the variant's names, in its types, as integers where it does.
+def translate(
+    feed: Feed, names: Mapping[str, str], source: Sequence[Tensor], variant: Sequence[Tensor]
+) -> dict[str, Array]:
+    """Return a source's feed as its variant takes it: under the variant's names and in its types.
+
+    Integers that stand for real numbers become those numbers where the variant takes reals, and the other way round.
 
     Parameters
     ----------
     names
         What :func:`pair` found for the inputs.
-    inputs
-        The variant's.
+    source, variant
+        The inputs of both.
     """
-    known = {tensor.name: tensor for tensor in inputs}
-    return {names[name]: to_input(value, known[names[name]]) for name, value in feed.items() if name in names}
+    ours = {tensor.name: tensor for tensor in source}
+    theirs = {tensor.name: tensor for tensor in variant}
+    translated: dict[str, Array] = {}
+    for name, value in feed.items():
+        if name in names:
+            target = theirs[names[name]]
+            known = to_real(value, ours[name]) if target.quantized or target.dtype.startswith("float") else value
+            translated[target.name] = to_input(known, target)
+    return translated
+
+
+def to_answer(value: Any, source: Tensor, variant: Tensor) -> Any:
+    """Return a variant's answer as its source's real numbers.
+
+    Integers of a variant that does not say what they stand for stand for what the source's do.
+    """
+    if variant.quantized:
+        return to_real(value, variant)
+    if source.quantized and variant.dtype == source.dtype:
+        return to_real(value, source)
+    return value
 
 
 def to_input(value: Array, tensor: Tensor) -> Array:
@@ -77,7 +101,7 @@ def to_input(value: Array, tensor: Tensor) -> Array:
     return np.ascontiguousarray(value.astype(tensor.dtype, copy=False)) if value.ndim else value.astype(tensor.dtype)
 
 
-def to_real(value: Array, tensor: Tensor) -> Array:
+def to_real(value: Any, tensor: Tensor) -> Any:
     """Return the real numbers that an integer output stands for; anything else is itself."""
     if not tensor.quantized or value.dtype.kind not in "iu":
         return value

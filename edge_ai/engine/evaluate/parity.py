@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,17 +13,22 @@ import numpy.typing as npt
 from edge_ai.engine.evaluate.accuracy import Labels, class_labels, classifying_output, evaluate_classification
 from edge_ai.engine.evaluate.dataset import Dataset
 from edge_ai.engine.evaluate.distance import OutputParity, compare_output
+from edge_ai.engine.evaluate.pairing import pair, to_answer, to_real, translate
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
-from edge_ai.engine.measure.session import explained, open_session
-from edge_ai.engine.spec import Format
+from edge_ai.engine.measure.session import explained
+from edge_ai.engine.runtime.base import Feed, Session, Tensor
 
 Array = npt.NDArray[Any]
-Feed = dict[str, Array]
 
 MAX_SAMPLES: Final = 256
 MAX_LABELLED_SAMPLES: Final = 1000
 MAX_REFERENCE_BYTES: Final = 256 << 20
 MAX_REFERENCE_SECONDS: Final = 60.0
+MAX_VARIANT_SECONDS: Final = 120.0
+"""A variant that is much slower than its source is compared on fewer samples."""
+
+NOT_CHECKED: Final = "not_checked"
+"""What the comparison was made on when it was not made: the variant cannot run on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +132,8 @@ class Parity:
 class Reference:
     """What the source answers, kept to hold variants against. Not responsible for whether an answer is right."""
 
-    output_names: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     class_outputs: frozenset[str]
     softmax_outputs: Mapping[str, int]
     data: str
@@ -154,7 +159,7 @@ class Reference:
         return len(self.feeds) * self.batch if self.labels is None else len(self.labels)
 
 
-def dataset_feeds(inputs: Sequence[Any], dataset: Dataset, *, limit: int | None = None) -> Iterable[Feed]:
+def dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, *, limit: int | None = None) -> Iterable[Feed]:
     """Yield the samples of a data set one by one, or in batches where the model takes nothing else.
 
     One by one, since a dynamically quantized model chooses one scale for a whole batch. A last batch that is not full is
@@ -167,7 +172,7 @@ def dataset_feeds(inputs: Sequence[Any], dataset: Dataset, *, limit: int | None 
 
 
 def run_reference(
-    path: Path,
+    session: Session,
     feeds: Iterable[Feed],
     *,
     data: str,
@@ -179,6 +184,8 @@ def run_reference(
 
     Parameters
     ----------
+    session
+        The source, loaded.
     feeds
         Run in order until they, or the time or memory for the answers, end.
     data
@@ -190,10 +197,10 @@ def run_reference(
     softmax_outputs
         Outputs that a Softmax makes, with its axis.
     """
-    session = open_session(path, Format.ONNX, threads=0)
-    outputs = session.get_outputs()
+    outputs = tuple(session.outputs)
     reference = Reference(
-        output_names=tuple(output.name for output in outputs),
+        inputs=tuple(session.inputs),
+        outputs=outputs,
         class_outputs=frozenset(o.name for o in outputs if _looks_like_classes(o.shape) or o.name in softmax_outputs),
         softmax_outputs=softmax_outputs,
         data=data,
@@ -201,9 +208,9 @@ def run_reference(
     )
     end_s = time.monotonic() + MAX_REFERENCE_SECONDS
     held_bytes = 0
-    with explained("run", {"model_path": str(path), "input": "dataset" if data == "dataset" else "made up"}):
+    with explained("run", {"model_path": "", "input": "dataset" if data == "dataset" else "made up"}):
         for feed in feeds:
-            answer = session.run(None, feed)
+            answer = [to_real(value, tensor) for value, tensor in zip(session.run(feed), outputs, strict=True)]
             reference.feeds.append(feed)
             reference.answers.append(answer)
             held_bytes += sum(value.nbytes for value in answer if isinstance(value, np.ndarray))
@@ -219,36 +226,35 @@ def run_reference(
     return reference
 
 
-def compare_variant(reference: Reference, path: Path) -> Parity:
+def compare_variant(reference: Reference, session: Session) -> Parity:
     """Run a variant on the same samples and compare.
 
     Raises
     ------
     EngineError
-        When it does not load or run.
+        When it does not run, or lacks an input or output of the source.
     """
-    session = open_session(path, Format.ONNX, threads=0)
-    with explained("run", {"model_path": str(path), "input": reference.data}):
-        answers = [session.run(list(reference.output_names), feed) for feed in reference.feeds]
+    answers, notes = _answer(reference, session)
     outputs = []
     skipped = []
-    for place, name in enumerate(reference.output_names):
-        pairs = [(x[place], y[place]) for x, y in zip(reference.answers, answers, strict=True)]
+    for place, tensor in enumerate(reference.outputs):
+        pairs = [(x[place], y[place]) for x, y in zip(reference.answers, answers, strict=False)]
         if all(isinstance(x, np.ndarray) and x.dtype.kind in "fiub" for x, _ in pairs):
             outputs.append(
                 compare_output(
-                    name,
+                    tensor.name,
                     pairs,
-                    classes=name in reference.class_outputs,
-                    softmax_axis=reference.softmax_outputs.get(name),
+                    classes=tensor.name in reference.class_outputs,
+                    softmax_axis=reference.softmax_outputs.get(tensor.name),
                 )
             )
         else:
-            skipped.append(name)
-    notes = reference.notes + ((f"Not compared, as not numeric: {', '.join(skipped)}.",) if skipped else ())
+            skipped.append(tensor.name)
+    if skipped:
+        notes = (*notes, f"Not compared, as not numeric: {', '.join(skipped)}.")
     return Parity(
         outputs=tuple(outputs),
-        samples=len(reference.feeds) * reference.batch,
+        samples=len(answers) * reference.batch,
         data=reference.data,
         metric=_metric(reference, answers),
         notes=notes,
@@ -256,9 +262,47 @@ def compare_variant(reference: Reference, path: Path) -> Parity:
     )
 
 
-def _looks_like_classes(shape: Sequence[object]) -> bool:
+def unchecked(reason: str) -> Parity:
+    """Return the parity of a variant that cannot run here; it proves nothing, and says so."""
+    return Parity(outputs=(), samples=0, data=NOT_CHECKED, notes=(reason,))
+
+
+def _answer(reference: Reference, session: Session) -> tuple[list[list[Any]], tuple[str, ...]]:
+    """Return what a variant answers, in the order, the shapes and the real numbers of the source's outputs."""
+    into = pair(reference.inputs, session.inputs)
+    back = pair(reference.outputs, session.outputs)
+    place = {tensor.name: number for number, tensor in enumerate(session.outputs)}
+    chosen = [(tensor, place[back[tensor.name]]) for tensor in reference.outputs]
+    answers: list[list[Any]] = []
+    end_s = time.monotonic() + MAX_VARIANT_SECONDS
+    with explained("run", {"model_path": "", "input": reference.data}):
+        for feed, known in zip(reference.feeds, reference.answers, strict=True):
+            raw = session.run(translate(feed, into, reference.inputs, session.inputs))
+            answers.append(
+                [
+                    _reshaped(to_answer(raw[number], tensor, session.outputs[number]), like)
+                    for (tensor, number), like in zip(chosen, known, strict=True)
+                ]
+            )
+            if time.monotonic() > end_s:
+                break
+    if len(answers) < len(reference.feeds):
+        note = f"Only {len(answers) * reference.batch} samples were compared: the variant is too slow for more."
+        return answers, (*reference.notes, note)
+    return answers, reference.notes
+
+
+def _reshaped(value: Any, like: Any) -> Any:
+    """Return the variant's array in the source's shape where they differ in axes of one only, as converters make them."""
+    if not isinstance(like, np.ndarray) or not isinstance(value, np.ndarray) or value.shape == like.shape:
+        return value
+    same = [axis for axis in value.shape if axis != 1] == [axis for axis in like.shape if axis != 1]
+    return value.reshape(like.shape) if same else value
+
+
+def _looks_like_classes(shape: Sequence[object] | None) -> bool:
     """One row of at least two scores a sample, their number fixed: ``[batch, classes]``."""
-    return len(shape) == 2 and isinstance(shape[-1], int) and shape[-1] > 1
+    return shape is not None and len(shape) == 2 and isinstance(shape[-1], int) and shape[-1] > 1
 
 
 def _metric(reference: Reference, answers: Sequence[Sequence[Any]]) -> MetricChange | None:
@@ -266,10 +310,11 @@ def _metric(reference: Reference, answers: Sequence[Sequence[Any]]) -> MetricCha
     labels = reference.labels
     if labels is None or not len(labels) or not reference.answers:
         return None
+    labels = labels[: len(answers) * reference.batch]
     place = classifying_output(reference.answers[0], samples=reference.batch, highest_label=int(labels.max()))
     if place is None:
         return None
-    scores = [_scores(rows, place) for rows in (reference.answers, answers)]
+    scores = [_scores(rows, place) for rows in (reference.answers[: len(answers)], answers)]
     if any(len(score) != len(labels) for score in scores):
         return None
     before, after = (evaluate_classification(score, labels) for score in scores)

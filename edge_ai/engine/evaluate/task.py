@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-
-class Input(Protocol):
-    """An input as onnxruntime describes it; a free dimension is None or its name."""
-
-    @property
-    def name(self) -> str:
-        """What it is fed under."""
-
-    @property
-    def shape(self) -> Sequence[int | str | None]:
-        """Its dimensions."""
+from edge_ai.engine.runtime.base import Tensor
 
 
-def required_batch(inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+def required_batch(inputs: Sequence[Tensor], arrays: Mapping[str, npt.NDArray[Any]]) -> int:
     """Return how many samples the model's shapes demand at once: 1 unless an input was exported with a larger batch."""
     for item in inputs:
-        batched = len(item.shape) > 0 and arrays[item.name].ndim == len(item.shape)
-        size = item.shape[0] if batched else None
+        shape = item.shape or ()
+        batched = len(shape) > 0 and arrays[item.name].ndim == len(shape)
+        size = shape[0] if batched else None
         if isinstance(size, int) and size > 1:
             return size
     return 1
 
 
 def feed_sample(
-    inputs: Sequence[Input], arrays: Mapping[str, npt.NDArray[Any]], places: Sequence[int]
+    inputs: Sequence[Tensor], arrays: Mapping[str, npt.NDArray[Any]], places: Sequence[int]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the inputs of one inference.
 
@@ -53,7 +44,9 @@ def feed_sample(
     """
     feed: dict[str, npt.NDArray[Any]] = {}
     for item in inputs:
-        array, rank = arrays[item.name], len(item.shape)
+        array = arrays[item.name]
+        # Of any rank: what the data set has is right.
+        rank = array.ndim if item.shape is None else len(item.shape)
         if array.ndim - 1 != rank:
             feed[item.name] = np.ascontiguousarray(array[list(places)])
         elif rank == 0:

@@ -79,8 +79,8 @@ class Session(Protocol):
     def outputs(self) -> Sequence[Tensor]:
         """What it answers, in the model's order."""
 
-    def run(self, feed: Feed) -> list[Array]:
+    def run(self, feed: Feed) -> list[Any]:
         """Answer one feed: an array for each of :attr:`inputs` in, one for each of :attr:`outputs` out, in their order.
 
-        A free dimension takes the size that the feed has.
+        A free dimension takes the size that the feed has. An answer is an array, but for ONNX's sequences and maps.
         """
