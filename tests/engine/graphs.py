@@ -71,14 +71,14 @@ def conv_net(*, opset: int = 17, batch: int | str = "batch") -> onnx.ModelProto:
     return model_of(nodes, [value("x", [batch, 2, 6, 6])], [value("y", [batch, 5])], weights, opset=opset)
 
 
-def dense_net(*, transposed: bool = False) -> onnx.ModelProto:
-    """Return two dense layers, 32 → 64 → 8, with a ReLU between them."""
+def dense_net(*, hidden: int = 64) -> onnx.ModelProto:
+    """Return two dense layers, 32 → ``hidden`` → 8, with a ReLU between them."""
     nodes = [
         helper.make_node("MatMul", ["x", "w1"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("MatMul", ["r", "w2"], ["y"]),
     ]
-    weights = [weight("w1", 32, 64, seed=1, scale=0.2), weight("w2", 64, 8, seed=2, scale=0.2)]
+    weights = [weight("w1", 32, hidden, seed=1, scale=0.2), weight("w2", hidden, 8, seed=2, scale=0.2)]
     return model_of(nodes, [value("x", ["batch", 32])], [value("y", ["batch", 8])], weights)
 
 
