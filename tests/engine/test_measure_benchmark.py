@@ -187,5 +187,7 @@ def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_format_without_a_runtime_here_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="tflite"):
-        benchmark(tmp_path, sample.TFLITE_MODEL, format=Format.TFLITE)
+    with pytest.raises(UnsupportedError, match="coreml") as caught:
+        benchmark(tmp_path, format=Format.COREML)
+    assert caught.value.code == "unsupported_conversion"
+    assert "ONNX" in caught.value.fix

@@ -17,17 +17,20 @@ import numpy.typing as npt
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.evaluate.accuracy import Accuracy, evaluate_session
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
+from edge_ai.engine.formats.base import handler_of
 from edge_ai.engine.measure.child import run_task
 from edge_ai.engine.measure.compare import BETWEEN_NOISY_RUNS_SD, BETWEEN_RUNS_SD, compare
 from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, Prepared, prepare_inputs
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
-from edge_ai.engine.measure.session import explained, open_session
+from edge_ai.engine.measure.operators import NO_PROFILE
+from edge_ai.engine.measure.session import explained
 from edge_ai.engine.measure.statistics import chart_points, summarize_latency
 from edge_ai.engine.progress import OutputFile, Progress
+from edge_ai.engine.routes import RUNS_HERE, RUNTIME_OF
+from edge_ai.engine.runtime import open_model
 from edge_ai.engine.spec import BenchmarkSpec, Format
 
-RUNNABLE: Final = (Format.ONNX, Format.ORT)
 SAMPLES_FILE: Final = "samples.npz"
 INPUTS_FILE: Final = "inputs.npz"
 PROFILE_PREFIX: Final = "operators"
@@ -45,9 +48,10 @@ _LATENCY_FROM, _THROUGHPUT_FROM, _PROFILE_FROM, _ACCURACY_FROM = 8.0, 75.0, 82.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What all runner processes of one benchmark share."""
+    """What all runner processes of one benchmark share; ``model`` is what the runtime opens, relative to ``workdir``."""
 
     spec: BenchmarkSpec
+    model: str
     workdir: Path
     threads: int
     processors: int
@@ -57,7 +61,7 @@ class _Plan:
         """Return the task for a runner."""
         return {
             "task": name,
-            "model_path": self.spec.model_path,
+            "model_path": self.model,
             "format": str(self.spec.format),
             "threads": self.threads,
             "cpus": list(self.spec.cpus) if self.spec.cpus else None,
@@ -93,17 +97,16 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         takes its process down, ``resource_limit`` when memory or time runs out.
     """
     plan, dataset = _prepare(spec, workdir, progress)
-    baseline = _run(plan, plan.task("baseline"), lambda phase, seconds: None, seconds=0)
     latency = _measure_latency(plan, progress)
+    memory = _describe_memory(plan, latency)
     with np.load(workdir / SAMPLES_FILE, allow_pickle=False) as stored:
         latency_ns: npt.NDArray[np.int64] = stored["latency_ns"]
     throughput = _measure_throughput(plan, progress)
-    profile = _profile_operators(plan, progress) if spec.profile_operators else None
+    operators = _profile_operators(plan, progress)
     accuracy = _measure_accuracy(plan, dataset, progress)
     (workdir / INPUTS_FILE).unlink()
 
     noise = judge_noise(NoiseSignals(**latency["noise"]))
-    memory_mb = {"baseline": baseline["used_mb"], "loaded": latency["loaded_mb"], "peak": latency["peak_mb"]}
     result: dict[str, object] = {
         "kind": "measured",
         "latency_ms": summarize_latency(latency_ns).to_json(),
@@ -114,13 +117,12 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         "load_detail": _load_detail(dropped=bool(latency["page_cache_dropped"])),
         "import_ms": latency["import_ms"],
         "first_inference_ms": latency["first_inference_ms"],
-        "memory_mb": memory_mb,
+        **memory,
         "cpu_percent": latency["cpu_percent"],
         "energy_mj": latency["energy_mj"],
         "energy_reason": latency["energy_reason"],
         **accuracy,
-        "operators": profile["operators"] if profile else None,
-        "operators_runs": profile["runs"] if profile else None,
+        **operators,
         "warmup": latency["warmup"],
         "environment": _describe_environment(plan, latency),
         "noise": noise.to_json(),
@@ -135,15 +137,16 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
 
 def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[_Plan, Dataset | None]:
     """Check what can be checked before anything is measured, and write the inputs to a file."""
-    if spec.format not in RUNNABLE:
+    if spec.format not in RUNS_HERE:
         raise UnsupportedError(
-            f"A model in the format {spec.format} cannot be run here yet.",
+            f"A model in the format {spec.format} cannot be run on this machine.",
             code="unsupported_conversion",
-            fix="Convert it to ONNX and measure that.",
-            details={"nearest": {"target_format": str(Format.ONNX)}},
+            fix="Measure the model that it was made from, in ONNX, TensorFlow Lite, Keras, SavedModel or OpenVINO.",
+            details={"nearest": {"format": str(Format.ONNX)}},
         )
     progress.stage("prepare", 1, "Preparing the inputs")
-    inputs = open_session(workdir / spec.model_path, spec.format, threads=1, optimize=False).get_inputs()
+    model = handler_of(spec.format).unpack(workdir / spec.model_path, workdir)
+    inputs = open_model(model, spec.format, threads=1, optimize=False).inputs
     dataset = None
     if spec.dataset_path is not None:
         dataset = load_dataset(workdir / spec.dataset_path).matched(inputs)
@@ -151,6 +154,7 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[_P
     processors = len(spec.cpus) if spec.cpus else len(os.sched_getaffinity(0))
     plan = _Plan(
         spec=spec,
+        model=os.path.relpath(model, workdir),
         workdir=workdir,
         threads=spec.threads or processors,
         processors=processors,
@@ -230,9 +234,30 @@ def _measure_throughput(plan: _Plan, progress: Progress) -> dict[str, object]:
     return found[int(np.argmax(rates))]
 
 
-def _profile_operators(plan: _Plan, progress: Progress) -> dict[str, Any]:
+def _profile_operators(plan: _Plan, progress: Progress) -> dict[str, object]:
+    """Measure the operators one by one; null with the reason where that is not wanted or not possible."""
+    reason = NO_PROFILE.get(plan.spec.format) if plan.spec.profile_operators else "the profile was not asked for"
+    if reason is not None:
+        return {"operators": None, "operators_runs": None, "operators_reason": reason}
     on_tick = _at(progress, "operators", _PROFILE_FROM, "Measuring the operators one by one")
-    return _run(plan, plan.task("profile", profile_prefix=PROFILE_PREFIX), on_tick, seconds=1.0)
+    profile = _run(plan, plan.task("profile", profile_prefix=PROFILE_PREFIX), on_tick, seconds=1.0)
+    return {"operators": profile["operators"], "operators_runs": profile["runs"], "operators_reason": None}
+
+
+def _describe_memory(plan: _Plan, latency: Mapping[str, Any]) -> dict[str, object]:
+    """Return the memory with and without the model, and how "without" was found."""
+    if RUNTIME_OF[plan.spec.format] == "onnxruntime":
+        baseline = _run(plan, plan.task("baseline"), lambda phase, seconds: None, seconds=0)["used_mb"]
+        detail = "baseline: the runtime with a model that does nothing, in a process of its own."
+    else:
+        baseline = latency["imported_mb"]
+        detail = (
+            "baseline: the runtime imported and the inputs read, before the model was loaded; no model ran in it yet."
+        )
+    return {
+        "memory_mb": {"baseline": baseline, "loaded": latency["loaded_mb"], "peak": latency["peak_mb"]},
+        "memory_detail": detail,
+    }
 
 
 def _measure_accuracy(plan: _Plan, dataset: Dataset | None, progress: Progress) -> dict[str, object]:
@@ -245,7 +270,7 @@ def _measure_accuracy(plan: _Plan, dataset: Dataset | None, progress: Progress) 
     if dataset is None or reason is not None:
         return _accuracy_fields(None, reason)
     progress.stage("accuracy", round(_ACCURACY_FROM), "Judging the answers against the labels")
-    session = open_session(plan.workdir / plan.spec.model_path, plan.spec.format, threads=plan.processors)
+    session = open_model(plan.workdir / plan.model, plan.spec.format, threads=plan.processors)
     with explained("run", plan.task("accuracy")):
         accuracy = evaluate_session(session, dataset, max_seconds=_MAX_ACCURACY_SECONDS)
     return _accuracy_fields(accuracy, "no output of the model looks like classes for these labels")
@@ -283,8 +308,8 @@ def _changes(progress: Progress) -> Callable[[str, int, str], None]:
 def _describe_environment(plan: _Plan, latency: Mapping[str, Any]) -> dict[str, object]:
     cpus = plan.spec.cpus or tuple(sorted(os.sched_getaffinity(0)))
     return describe_machine(cpus) | {
-        "runtime": "onnxruntime",
-        "onnxruntime": latency["runtime_version"],
+        "runtime": latency["runtime"],
+        latency["runtime"]: latency["runtime_version"],
         "provider": latency["provider"],
         "threads": plan.threads,
         "cpus": list(cpus),

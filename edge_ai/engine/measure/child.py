@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,14 @@ import edge_ai
 from edge_ai.engine.errors import EngineError, InternalError, ResourceError, UnsupportedError, UserInputError
 
 _TICK_S: Final = 0.5
+_END_S: Final = 10.0
 _MAX_MESSAGE: Final = 600
+_NAMES: Final = {
+    "tflite": "LiteRT",
+    "keras": "TensorFlow",
+    "saved_model": "TensorFlow",
+    "openvino": "OpenVINO",
+}
 _MEMORY_WORDS: Final = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory", "cannot allocate memory")
 
 
@@ -56,7 +64,10 @@ def run_task(
         env={**os.environ, "PYTHONPATH": str(_import_root())},
     )
     try:
-        last = _follow(process, json.dumps(dict(task)).encode(), time.monotonic() + timeout_s, on_tick)
+        last = _follow(process, json.dumps(dict(task)).encode() + b"\n", time.monotonic() + timeout_s, on_tick)
+        # It has closed its output, so it is about to end; killed now, it would seem to have been killed for memory.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
     finally:
         if process.poll() is None:
             process.kill()
@@ -66,10 +77,36 @@ def run_task(
     if last is not None and last.get("type") == "result":
         result: dict[str, Any] = last["result"]
         return result
+    if last is not None and last.get("type") == "refused":
+        raise from_json(last)
     if last is not None and last.get("type") == "error":
         known = {**task, "model_path": str(workdir / task["model_path"])}
         raise explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), known)
     raise explain_exit(status)
+
+
+def to_json(error: EngineError) -> dict[str, object]:
+    """Return what a process tells of an error; see `from_json`."""
+    return {
+        "class": type(error).__name__,
+        "message": error.message,
+        "code": error.code,
+        "fix": error.fix,
+        "details": error.details,
+        "field": error.field,
+    }
+
+
+def from_json(told: Mapping[str, Any]) -> EngineError:
+    """Return the error that another process told of."""
+    kinds = {kind.__name__: kind for kind in (UserInputError, UnsupportedError, ResourceError, InternalError)}
+    return kinds.get(str(told["class"]), EngineError)(
+        str(told["message"]),
+        code=str(told["code"]),
+        fix=str(told["fix"]),
+        details=told["details"],
+        field=told["field"],
+    )
 
 
 def explain_failure(where: str, exception: str, message: str, task: Mapping[str, Any]) -> EngineError:
@@ -84,6 +121,7 @@ def explain_failure(where: str, exception: str, message: str, task: Mapping[str,
     task
         As given to the runner, with the whole path of the model.
     """
+    runtime = _NAMES.get(str(task.get("format")), "onnxruntime")
     told = _without_paths(message.strip(), Path(task["model_path"]))[:_MAX_MESSAGE]
     details = {"step": where, "exception": exception, "runtime_message": told}
     if exception == "MemoryError" or any(word in message.lower() for word in _MEMORY_WORDS):
@@ -98,9 +136,9 @@ def explain_failure(where: str, exception: str, message: str, task: Mapping[str,
         )
     if exception == "NotImplemented":
         return UnsupportedError(
-            f"onnxruntime has no implementation for a part of this model: {told}",
+            f"{runtime} has no implementation for a part of this model: {told}",
             code="unsupported_operator",
-            fix="Export the model with operators that onnxruntime's CPU provider has, or choose another precision.",
+            fix=f"Export the model with operators that {runtime} has on a CPU, or choose another precision.",
             details=details,
         )
     if where == "load" and "external data" in message.lower():
@@ -112,9 +150,9 @@ def explain_failure(where: str, exception: str, message: str, task: Mapping[str,
         )
     if where == "load":
         return UserInputError(
-            f"onnxruntime could not load the model: {told}",
+            f"{runtime} could not load the model: {told}",
             code="model_unreadable",
-            fix="Export the model again and check it with onnx.checker before uploading it.",
+            fix="Export the model again and run it once with the library that it was exported with before uploading it.",
             details=details,
         )
     if where == "run" and task.get("input") == "dataset":

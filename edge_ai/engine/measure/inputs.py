@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.dataset import RUNTIME_DTYPES, Dataset, TypedInput
+from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.evaluate.dataset import Dataset
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
+from edge_ai.engine.runtime.base import Tensor
 
 SEED: Final = 0
 """Of made-up inputs."""
@@ -25,6 +26,10 @@ MAX_FEEDS_BYTES: Final = 64 << 20
 _MADE_UP_FEEDS: Final = 8
 _MADE_UP_IMAGE_SIZE: Final = 224
 _MADE_UP_LENGTH: Final = 128
+_CAN_BE_MADE_UP: Final = frozenset(
+    {"float16", "float32", "float64", "bool", "string"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
 
 Feed = dict[str, npt.NDArray[Any]]
 
@@ -43,7 +48,7 @@ class Prepared:
     kind: str
 
 
-def prepare_inputs(inputs: Sequence[TypedInput], dataset: Dataset | None, *, batch_size: int, path: Path) -> Prepared:
+def prepare_inputs(inputs: Sequence[Tensor], dataset: Dataset | None, *, batch_size: int, path: Path) -> Prepared:
     """Write the inputs to a file and describe them.
 
     Parameters
@@ -76,7 +81,7 @@ def prepare_inputs(inputs: Sequence[TypedInput], dataset: Dataset | None, *, bat
     return Prepared(names=names, count=len(feeds), batch_size=batch_size, kind=kind)
 
 
-def require_batch(inputs: Sequence[TypedInput], batch_size: int) -> None:
+def require_batch(inputs: Sequence[Tensor], batch_size: int) -> None:
     """Refuse a batch that the model's declared shapes rule out."""
     if batch_size == 1:
         return
@@ -92,7 +97,7 @@ def require_batch(inputs: Sequence[TypedInput], batch_size: int) -> None:
             )
 
 
-def _dataset_feeds(inputs: Sequence[TypedInput], dataset: Dataset, batch_size: int) -> list[Feed]:
+def _dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, batch_size: int) -> list[Feed]:
     """Take samples in order, the first ones again when there are fewer than one batch."""
     feeds: list[Feed] = []
     size_bytes = 0
@@ -107,8 +112,11 @@ def _dataset_feeds(inputs: Sequence[TypedInput], dataset: Dataset, batch_size: i
     return feeds
 
 
-def _made_up_feeds(inputs: Sequence[TypedInput], batch_size: int) -> list[Feed]:
-    """Make inputs up: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask."""
+def _made_up_feeds(inputs: Sequence[Tensor], batch_size: int) -> list[Feed]:
+    """Make inputs up: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask.
+
+    Integers that stand for real numbers take all their values.
+    """
     random = np.random.default_rng(SEED)
     feeds: list[Feed] = []
     size_bytes = 0
@@ -119,23 +127,32 @@ def _made_up_feeds(inputs: Sequence[TypedInput], batch_size: int) -> list[Feed]:
     return feeds
 
 
-def _made_up(item: TypedInput, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
-    name = RUNTIME_DTYPES.get(item.type)
-    if name is None:
+def _made_up(item: Tensor, batch_size: int, random: np.random.Generator) -> npt.NDArray[Any]:
+    if item.dtype not in _CAN_BE_MADE_UP:
         raise UnsupportedError(
-            f"The model's input {item.name!r} is a {item.type}, which cannot be fed here.",
+            f"The model's input {item.name!r} is a {item.dtype}, which cannot be fed here.",
             code="unsupported_operator",
             fix="Export the model with plain tensors as its inputs.",
-            details={"input": item.name, "type": item.type},
+            details={"input": item.name, "type": item.dtype},
+        )
+    if item.shape is None:
+        raise UserInputError(
+            f"The model's input {item.name!r} does not say how many dimensions it has.",
+            code="dataset_required",
+            fix="Give a data set with real samples.",
+            details={"input": item.name},
+            field="dataset",
         )
     # A free dimension past the first is an image's height or width, or a length.
     free = _MADE_UP_IMAGE_SIZE if len(item.shape) == 4 else _MADE_UP_LENGTH
     shape = tuple(
-        size if isinstance(size, int) and size > 0 else (batch_size if axis == 0 else free)
-        for axis, size in enumerate(item.shape)
+        size if isinstance(size, int) else (batch_size if axis == 0 else free) for axis, size in enumerate(item.shape)
     )
-    if name == "string":
+    if item.dtype == "string":
         return np.full(shape, "text")
-    if name.startswith("float"):
-        return random.random(shape).astype(name)
-    return random.integers(0, 2, shape).astype(name)
+    if item.quantized:
+        limits = np.iinfo(item.dtype)
+        return random.integers(limits.min, limits.max + 1, shape).astype(item.dtype)
+    if item.dtype.startswith("float"):
+        return random.random(shape).astype(item.dtype)
+    return random.integers(0, 2, shape).astype(item.dtype)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypedDict
 MAX_OPERATORS: Final = 400
 _KERNEL_SUFFIX: Final = "_kernel_time"
 
-_Node = tuple[str, str, str]
+Node = tuple[str, str, str]
 """Name, type and index: names may be empty or repeated, and the indexes of a subgraph start at zero again."""
 
 
@@ -74,13 +74,13 @@ def sum_operators(events: Iterable[Mapping[str, Any]], *, skip_runs: int = 0) ->
         for event in events
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith(_KERNEL_SUFFIX)
     ]
-    totals_us: dict[_Node, int] = {}
-    counts: dict[_Node, int] = {}
+    totals_us: dict[Node, float] = {}
+    counts: dict[Node, int] = {}
     for event, own_us in _own_times(event for event in kernels if event.start_us >= begin_us):
         key = (event.name, event.type, event.node_index)
         totals_us[key] = totals_us.get(key, 0) + own_us
         counts[key] = counts.get(key, 0) + 1
-    return _shared_out(totals_us, counts)
+    return share_out(totals_us, counts)
 
 
 def _own_times(events: Iterable[_Event]) -> list[tuple[_Event, int]]:
@@ -104,7 +104,8 @@ def _encloses(outer: _Event, inner: _Event) -> bool:
     return outer.thread == inner.thread and outer.start_us <= inner.start_us < end_us and inner_end_us <= end_us
 
 
-def _shared_out(totals_us: Mapping[_Node, int], counts: Mapping[_Node, int]) -> list[OperatorTime]:
+def share_out(totals_us: Mapping[Node, float], counts: Mapping[Node, int]) -> list[OperatorTime]:
+    """Return the rows for the total time of each operator, in microseconds, and how often it ran; see `read_profile`."""
     whole_us = sum(totals_us.values()) or 1
     rows = [
         OperatorTime(

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import onnxruntime
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_ai.engine.measure.child import explain_failure
 from edge_ai.engine.spec import Format
 
+if TYPE_CHECKING:
+    import onnxruntime
+
+RUNTIME_PACKAGES: Final = frozenset({"onnxruntime", "ai_edge_litert", "tensorflow", "keras", "tf_keras", "openvino"})
+
 
 @contextmanager
 def explained(where: str, task: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what onnxruntime raises into an `EngineError`, as for a runner process.
+    """Turn what a runtime raises into an `EngineError`, as for a runner process.
 
-    Its exceptions have no base class of their own: they are told by the module that defines them.
+    The runtimes' exceptions have no base class in common: they are told by the package that defines them.
     """
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith("onnxruntime.") and not isinstance(error, (MemoryError, RuntimeError)):
+        package = type(error).__module__.partition(".")[0]
+        if package not in RUNTIME_PACKAGES and not isinstance(error, (MemoryError, RuntimeError)):
             raise
         raise explain_failure(where, type(error).__name__, str(error), task) from error
 
@@ -41,6 +45,9 @@ def open_session(path: Path, format: Format, *, threads: int, optimize: bool = T
     optimize
         False to load quickly, for a look at the inputs.
     """
+    # Whoever only explains what another runtime said needs not load this one.
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,0 +1,88 @@
+"""Time by operator, measured in a session of its own: the task ``profile`` of a measured process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from edge_ai.engine.measure.loaded import NS_PER_S, Feed, Say, Task, load_feeds, round_and_round, step
+from edge_ai.engine.measure.profile import OperatorTime, read_profile, share_out
+from edge_ai.engine.spec import Format
+
+_RUNS: Final = 50
+_NS: Final = 1 * NS_PER_S
+
+NO_PROFILE: Final[Mapping[Format, str]] = {
+    Format.TFLITE: "LiteRT's Python interface tells no times by operator.",
+    Format.KERAS: "TensorFlow runs the network as one function here, without times by operator.",
+    Format.SAVED_MODEL: "TensorFlow runs the network as one function here, without times by operator.",
+}
+"""Why the operators of other formats are not measured one by one."""
+
+
+def measure_operators(task: Task, say: Say) -> dict[str, object]:
+    """Profile a few runs; what the runtime writes is deleted after it has been read."""
+    measure = _of_openvino if task["format"] == Format.OPENVINO else _of_onnx
+    operators, count = measure(task, load_feeds(task), say)
+    return {"operators": operators, "runs": count}
+
+
+def _of_onnx(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime], int]:
+    from edge_ai.engine.runtime.onnx import open_session
+
+    say("load")
+    with step("load"):
+        session = open_session(
+            Path(task["model_path"]),
+            Format(task["format"]),
+            threads=task["threads"],
+            profile_prefix=task["profile_prefix"],
+        )
+    count = _run_for_a_while(round_and_round(session, feeds), say)
+    path = Path(session.raw.end_profiling())
+    try:
+        return read_profile(path, skip_runs=1), count
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime], int]:
+    """Add up the counters that OpenVINO keeps of each inference when asked to; `open_session` does not ask."""
+    import openvino
+
+    say("load")
+    with step("load"):
+        settings = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": task["threads"]}
+        request = openvino.Core().compile_model(task["model_path"], "CPU", settings).create_infer_request()
+    totals_us: dict[tuple[str, str, str], float] = {}
+    counts: dict[tuple[str, str, str], int] = {}
+    places = iter(range(_RUNS + 1))
+
+    def run() -> None:
+        place = next(places)
+        # By place: the file's own names of tensors may be several, or none.
+        request.infer(dict(enumerate(feeds[place % len(feeds)].values())))
+        if place == 0:
+            return
+        for node in request.profiling_info:
+            if node.status == openvino.ProfilingInfo.Status.EXECUTED:
+                key = (node.node_name, node.node_type, "")
+                totals_us[key] = totals_us.get(key, 0.0) + node.real_time.total_seconds() * 1e6
+                counts[key] = counts.get(key, 0) + 1
+
+    count = _run_for_a_while(run, say)
+    return share_out(totals_us, counts), count
+
+
+def _run_for_a_while(run: Callable[[], Any], say: Say) -> int:
+    """Run once to warm up, then as often as time allows; returns how often that was."""
+    with step("run"):
+        run()
+        say("measure")
+        count, end_ns = 0, time.perf_counter_ns() + _NS
+        while count < _RUNS and (count == 0 or time.perf_counter_ns() < end_ns):
+            run()
+            count += 1
+    return count
