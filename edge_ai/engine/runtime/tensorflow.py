@@ -1,0 +1,282 @@
+"""Keras files and SavedModels in TensorFlow.
+
+Nothing is computed while this module is imported: a process that has imported it may fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from edge_ai.engine.errors import EngineError, ResourceError, UnsupportedError, UserInputError
+from edge_ai.engine.formats.keras_config import check_keras_file, is_hdf5
+from edge_ai.engine.formats.saved_model_graph import SavedGraph, find_folder, read_graph
+from edge_ai.engine.runtime.base import Array, Feed, Shape, Tensor
+from edge_ai.engine.spec import Format
+
+MAX_MESSAGE: Final = 300
+#: What TensorFlow and Keras raise at a model that they cannot take.
+FAILURES: Final = (
+    tf.errors.OpError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class TensorflowSession:
+    """A TensorFlow function with a fixed signature; see :class:`~edge_ai.engine.runtime.base.Session`.
+
+    Parameters
+    ----------
+    call
+        Takes tensors by the names of ``inputs`` and answers tensors by the names of ``outputs``.
+    owner
+        What holds the variables, which must live as long as the function.
+    """
+
+    runtime: Final = "tensorflow"
+    concurrent: Final = True
+
+    def __init__(
+        self,
+        call: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        owner: object,
+    ) -> None:
+        self.runtime_version: str = tf.__version__
+        self.provider = "CPU"
+        self.inputs = inputs
+        self.outputs = outputs
+        self._call = call
+        self._owner = owner
+
+    def run(self, feed: Feed) -> list[Array]:
+        """Answer one feed."""
+        with explained("run"):
+            answers = self._call({item.name: tf.constant(feed[item.name], dtype=item.dtype) for item in self.inputs})
+            return [_array(answers[item.name]) for item in self.outputs]
+
+
+def open_session(path: Path, format: Format, *, threads: int, optimize: bool = True) -> TensorflowSession:
+    """Load a Keras file or an unpacked SavedModel; see :func:`edge_ai.engine.runtime.open_model`.
+
+    Raises
+    ------
+    EngineError
+        ``model_unsafe`` before anything is loaded, ``model_unreadable``, ``unsupported_operator``, ``resource_limit``.
+    """
+    use_threads(threads)
+    if format == Format.SAVED_MODEL:
+        return _open_saved_model(path)
+    return _open_keras(path)
+
+
+def use_threads(threads: int) -> None:
+    """Let operators use so many threads, 0 for as many as TensorFlow likes; too late after the first computation."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def load_saved_model(path: Path) -> tuple[SavedGraph, Any, Any]:
+    """Load an unpacked SavedModel that is safe.
+
+    Returns
+    -------
+    tuple
+        Its graph, the loaded object, which must be kept, and the function of its signature.
+    """
+    folder = find_folder(path)
+    graph = read_graph(folder)
+    with explained("load"):
+        loaded = tf.saved_model.load(str(folder))
+        return graph, loaded, loaded.signatures[graph.signature]
+
+
+def load_keras(path: Path) -> Any:
+    """Load a Keras file that is safe: in Keras 3, else in Keras 2 as ``tf_keras`` has it.
+
+    Returns
+    -------
+    keras.Model or tf_keras.Model
+    """
+    check_keras_file(path)
+    with contextlib.ExitStack() as stack:
+        wanted = (".h5", ".hdf5") if is_hdf5(path) else (".keras",)
+        if path.suffix not in wanted:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            link = Path(folder) / f"model{wanted[0]}"
+            link.symlink_to(path.resolve())
+            path = link
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except FAILURES as first:
+            return _load_keras2(path, first)
+
+
+def _load_keras2(path: Path, first: Exception) -> Any:
+    """Load with Keras 2 what Keras 3 refused; where both refuse, Keras 3 says why."""
+    if isinstance(first, tf.errors.ResourceExhaustedError):
+        raise explain("load", first) from first
+    import tf_keras  # slow to import, and few files need it
+
+    try:
+        return tf_keras.models.load_model(str(path), compile=False, safe_mode=True)
+    except FAILURES:
+        raise explain("load", first) from first
+
+
+def keras_inputs(model: Any) -> list[Tensor]:
+    """Return what a Keras model takes, under the names of its input layers."""
+    names = getattr(model, "input_names", None) or [item.name for item in model.inputs]
+    return [
+        Tensor(name=name, dtype=tf.as_dtype(item.dtype).name, shape=_shape(item.shape))
+        for name, item in zip(names, model.inputs, strict=True)
+    ]
+
+
+def keras_function(model: Any, specs: Sequence[Any]) -> Any:
+    """Return the concrete function of a Keras model's inference.
+
+    Parameters
+    ----------
+    specs
+        A ``tf.TensorSpec`` for each of :func:`keras_inputs`.
+
+    Returns
+    -------
+    ConcreteFunction
+        It takes tensors in order and answers a dict of tensors by the names of the layers that made them.
+    """
+    names = _output_names(model)
+    inputs = getattr(model, "_inputs_struct", None)
+
+    def infer(*given: Any) -> dict[str, Any]:
+        fed: Any = list(given)
+        if inputs is not None:
+            fed = tf.nest.pack_sequence_as(inputs, fed)
+        elif len(fed) == 1:
+            fed = fed[0]
+        answers = tf.nest.flatten(model(fed, training=False))
+        return dict(zip(names, answers, strict=True))
+
+    return tf.function(infer, input_signature=list(specs), autograph=False).get_concrete_function()
+
+
+@contextlib.contextmanager
+def explained(step: str) -> Iterator[None]:
+    """Turn what TensorFlow and Keras raise into an `EngineError`; ``step`` is "load", "convert" or "run"."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except (*FAILURES, MemoryError) as error:
+        raise explain(step, error) from error
+
+
+def explain(step: str, error: BaseException) -> EngineError:
+    """Return the `EngineError` for what TensorFlow or Keras raised."""
+    told = re.sub(r"(/[\w.+-]+){2,}/?", "…", " ".join(str(error).split()))[:MAX_MESSAGE]
+    details = {"step": step, "exception": type(error).__name__, "runtime_message": told}
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return ResourceError(
+            "TensorFlow needed more memory for this model than one job may use.",
+            code="resource_limit",
+            fix="Try a smaller model or a smaller batch.",
+            details=details,
+        )
+    missing = re.search(r"Op type not registered '([^']+)'", str(error))
+    if missing:
+        return UnsupportedError(
+            f"TensorFlow here has no operator {missing[1]!r}, which the model uses.",
+            code="unsupported_operator",
+            fix="Export the model with TensorFlow's own operators.",
+            details=details | {"operators": [missing[1]]},
+        )
+    custom = re.search(r"(?:Unknown (?:layer|object)|Could not locate class):? '?([\w>]+)'?", str(error))
+    if custom:
+        return UserInputError(
+            f"The model has the custom class {custom[1]!r}, whose code is not in the file and would not be run.",
+            code="model_unsafe",
+            fix="Use Keras' own layers only, or export the network with model.export and upload that folder.",
+            details=details | {"classes": [custom[1]]},
+            field="file",
+        )
+    if step == "run":
+        return UserInputError(
+            f"The model was loaded but could not answer an input: {told}",
+            code="dataset_mismatch",
+            fix="Check that every sample has the shape, the type and the range of values that the model was made for.",
+            details=details,
+        )
+    return UserInputError(
+        f"TensorFlow could not load the model: {told}",
+        code="model_unreadable",
+        fix="Save the model again with a current version of TensorFlow, and upload the whole file.",
+        details=details,
+        field="file",
+    )
+
+
+def _open_saved_model(path: Path) -> TensorflowSession:
+    graph, loaded, function = load_saved_model(path)
+    return TensorflowSession(lambda given: function(**given), graph.inputs, graph.outputs, (loaded, function))
+
+
+def _open_keras(path: Path) -> TensorflowSession:
+    model = load_keras(path)
+    with explained("load"):
+        inputs = keras_inputs(model)
+        function = keras_function(model, [tf.TensorSpec(item.shape, item.dtype) for item in inputs])
+        outputs = [
+            Tensor(name=name, dtype=answer.dtype.name, shape=_shape(answer.shape))
+            for name, answer in function.structured_outputs.items()
+        ]
+
+    def call(given: Mapping[str, Any]) -> Any:
+        return function(*(given[item.name] for item in inputs))
+
+    return TensorflowSession(call, inputs, outputs, (model, function))
+
+
+def _output_names(model: Any) -> list[str]:
+    """Return for each output the name of the layer that makes it, numbered where one makes several."""
+    names = getattr(model, "output_names", None)
+    if not names:
+        names = [getattr(getattr(item, "_keras_history", None), "operation", model).name for item in model.outputs]
+    return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
+
+
+def _shape(shape: Any) -> Shape | None:
+    known = tf.TensorShape(shape)
+    return None if known.rank is None else tuple(known.as_list())
+
+
+def _array(answer: Any) -> Array:
+    array = np.asarray(answer.numpy())
+    if array.dtype != object and array.dtype.kind != "S":
+        return array
+    texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
+    return np.array(texts, dtype=object).reshape(array.shape)
