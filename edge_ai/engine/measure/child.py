@@ -55,34 +55,50 @@ def run_task(
     EngineError
         With the code that tells the user what happened.
     """
+    process = start_runner(workdir)
+    try:
+        last = _follow(process, json.dumps(dict(task)).encode() + b"\n", time.monotonic() + timeout_s, on_tick)
+        if last is not None and last.get("type") == "result":
+            result: dict[str, Any] = last["result"]
+            return result
+        raise end_of(process, last, task, workdir)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def start_runner(workdir: Path) -> subprocess.Popen[bytes]:
+    """Start a process that reads a task from its stdin and answers on its stdout, with pipes to both."""
     # -P: the work folder holds a stranger's files, and must not be where modules are looked up.
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", "edge_ai.engine.measure.runner"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=workdir,
         env={**os.environ, "PYTHONPATH": str(_import_root())},
     )
-    try:
-        last = _follow(process, json.dumps(dict(task)).encode() + b"\n", time.monotonic() + timeout_s, on_tick)
-        # It has closed its output, so it is about to end; killed now, it would seem to have been killed for memory.
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        status = process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if last is not None and last.get("type") == "result":
-        result: dict[str, Any] = last["result"]
-        return result
+
+
+def end_of(
+    process: subprocess.Popen[bytes], last: Mapping[str, Any] | None, task: Mapping[str, Any], workdir: Path
+) -> EngineError:
+    """Return the error of a process that has closed its output without a result; ``last`` is what it said last."""
+    known = {**task, "model_path": str(workdir / task["model_path"])}
     if last is not None and last.get("type") == "refused":
-        raise from_json(last)
+        error = from_json(last)
+        if error.code == "dataset_mismatch" and task.get("input") != "dataset":
+            told = error.details or {}
+            return explain_failure("run", str(told.get("exception")), str(told.get("runtime_message") or error), known)
+        return error
     if last is not None and last.get("type") == "error":
-        known = {**task, "model_path": str(workdir / task["model_path"])}
-        raise explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), known)
-    raise explain_exit(status)
+        return explain_failure(str(last["where"]), str(last["exception"]), str(last["message"]), known)
+    # It is about to end; killed now, it would seem to have been killed for memory.
+    with suppress(subprocess.TimeoutExpired):
+        return explain_exit(process.wait(_END_S))
+    return explain_exit(1)
 
 
 def to_json(error: EngineError) -> dict[str, object]:

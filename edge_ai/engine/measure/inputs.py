@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,11 +74,21 @@ def prepare_inputs(inputs: Sequence[Tensor], dataset: Dataset | None, *, batch_s
         batch_size = max(batch_size, required_batch(inputs, dataset.inputs))
         feeds = _dataset_feeds(inputs, dataset, batch_size)
     names = tuple(item.name for item in inputs)
-    arrays = {f"{number}_{place}": feed[name] for number, feed in enumerate(feeds) for place, name in enumerate(names)}
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    store_feeds(feeds, names, path)
     kind = "random" if dataset is None else "dataset"
     return Prepared(names=names, count=len(feeds), batch_size=batch_size, kind=kind)
+
+
+def store_feeds(feeds: Sequence[Mapping[str, npt.NDArray[Any]]], names: Sequence[str], path: Path) -> None:
+    """Write feeds to an ``.npz`` as `Prepared` describes it; names may hold anything, so they are not in the file."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for number, feed in enumerate(feeds):
+        for place, name in enumerate(names):
+            # Texts held as objects would have to be pickled.
+            array = feed[name]
+            arrays[f"{number}_{place}"] = array.astype(str) if array.dtype == object else array
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def require_batch(inputs: Sequence[Tensor], batch_size: int) -> None:

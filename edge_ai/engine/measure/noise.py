@@ -63,6 +63,9 @@ class NoiseVerdict:
         return {"verdict": self.verdict, "cv": self.cv, "detail": self.detail}
 
 
+NOTHING_SPENT: Final = Counters(wall_s=0.0, own_s=0.0, run_delay_s=0.0, busy_s=0.0, steal_s=0.0)
+
+
 def read_counters(cpus: Sequence[int], *, proc: Path = Path("/proc")) -> Counters:
     """Read the counters of this process and of the given processors."""
     own = os.times()
@@ -73,6 +76,21 @@ def read_counters(cpus: Sequence[int], *, proc: Path = Path("/proc")) -> Counter
         run_delay_s=_run_delay_seconds(proc / "self" / "task"),
         busy_s=busy_s,
         steal_s=steal_s,
+    )
+
+
+def add_between(spent: Counters, before: Counters, after: Counters) -> Counters:
+    """Return what was spent so far with the time between two readings added; `signals_between` reads it with zeros."""
+
+    def added(so_far: float | None, begin: float | None, end: float | None) -> float | None:
+        return None if so_far is None or begin is None or end is None else so_far + end - begin
+
+    return Counters(
+        wall_s=spent.wall_s + after.wall_s - before.wall_s,
+        own_s=spent.own_s + after.own_s - before.own_s,
+        run_delay_s=added(spent.run_delay_s, before.run_delay_s, after.run_delay_s),
+        busy_s=added(spent.busy_s, before.busy_s, after.busy_s),
+        steal_s=added(spent.steal_s, before.steal_s, after.steal_s),
     )
 
 

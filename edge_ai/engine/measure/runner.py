@@ -1,4 +1,4 @@
-"""The process that is measured: `python -m edge_ai.engine.measure.runner`, a task on stdin, JSON lines on stdout.
+"""The process that is measured: `python -m edge_ai.engine.measure.runner`, JSON lines on stdin and stdout, a task first.
 
 It pins itself, imports NumPy and one runtime and nothing else that is heavy, does one task and ends:
 
@@ -9,7 +9,9 @@ It pins itself, imports NumPy and one runtime and nothing else that is heavy, do
 ``throughput``
     inferences a second with several streams at once;
 ``profile``
-    time by operator.
+    time by operator;
+``blocks``
+    blocks of inferences on command, see `edge_ai.engine.measure.blocks`.
 
 What went wrong is the last line: `{"type": "error", "where", "exception", "message"}`, which the parent explains, or
 `{"type": "refused", ...}`, an `EngineError` that the runtime's module made of it.
@@ -32,6 +34,7 @@ from typing import Final
 import numpy as np
 
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.measure.blocks import serve_blocks
 from edge_ai.engine.measure.child import to_json
 from edge_ai.engine.measure.energy import EnergyReading, energy_between_mj, read_energy
 from edge_ai.engine.measure.loaded import (
@@ -82,7 +85,10 @@ def main() -> int:
         if task["cpus"]:
             with step("pin"):
                 os.sched_setaffinity(0, task["cpus"])
-        result = TASKS[task["task"]](task, lambda phase: answer(type="phase", phase=phase))
+        if task["task"] == "blocks":
+            result = serve_blocks(task, answer)
+        else:
+            result = TASKS[task["task"]](task, lambda phase: answer(type="phase", phase=phase))
     except StepError as error:
         answer(type="error", where=error.where, exception=error.exception, message=str(error))
         return 1
