@@ -69,10 +69,10 @@ def prepare_inputs(inputs: Sequence[Tensor], dataset: Dataset | None, *, batch_s
     """
     require_batch(inputs, batch_size)
     if dataset is None:
-        feeds = _made_up_feeds(inputs, batch_size)
+        feeds = made_up_feeds(inputs, batch_size)
     else:
         batch_size = max(batch_size, required_batch(inputs, dataset.inputs))
-        feeds = _dataset_feeds(inputs, dataset, batch_size)
+        feeds = dataset_feeds(inputs, dataset, batch_size)
     names = tuple(item.name for item in inputs)
     store_feeds(feeds, names, path)
     kind = "random" if dataset is None else "dataset"
@@ -107,8 +107,8 @@ def require_batch(inputs: Sequence[Tensor], batch_size: int) -> None:
             )
 
 
-def _dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, batch_size: int) -> list[Feed]:
-    """Take samples in order, the first ones again when there are fewer than one batch."""
+def dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, batch_size: int) -> list[Feed]:
+    """Return feeds of samples in order, the first ones again when there are fewer than one batch."""
     feeds: list[Feed] = []
     size_bytes = 0
     batches = max(1, dataset.samples // batch_size)
@@ -122,8 +122,8 @@ def _dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, batch_size: int) 
     return feeds
 
 
-def _made_up_feeds(inputs: Sequence[Tensor], batch_size: int) -> list[Feed]:
-    """Make inputs up: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask.
+def made_up_feeds(inputs: Sequence[Tensor], batch_size: int) -> list[Feed]:
+    """Return made-up inputs: floats uniform in [0, 1), integers 0 or 1, which are within the range of any table or mask.
 
     Integers that stand for real numbers take all their values.
     """
