@@ -170,6 +170,7 @@ def keras_function(model: Any, specs: Sequence[Any]) -> Any:
     ConcreteFunction
         It takes tensors in order and answers a dict of tensors by the names of the layers that made them.
     """
+    _without_dropout(model)
     names = _output_names(model)
     inputs = getattr(model, "_inputs_struct", None)
 
@@ -259,6 +260,13 @@ def _open_keras(path: Path) -> TensorflowSession:
         return function(*(given[item.name] for item in inputs))
 
     return TensorflowSession(call, inputs, outputs, (model, function))
+
+
+def _without_dropout(model: Any) -> None:
+    """Let recurrent layers draw no random numbers: they draw them in inference, too, and throw them away."""
+    for layer in getattr(model, "_flatten_layers", lambda: ())():
+        if hasattr(layer, "get_dropout_mask"):
+            layer.dropout = layer.recurrent_dropout = 0.0
 
 
 def _output_names(model: Any) -> list[str]:

@@ -1,0 +1,268 @@
+"""A SavedModel as one function without variables and with fixed sizes, which converters take best."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.eager import wrap_function
+from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.grappler import tf_optimizer
+from tensorflow.python.training.saver import export_meta_graph
+
+from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.formats.saved_model_graph import SavedGraph
+from edge_ai.engine.runtime.base import Feed, Shape, Tensor
+from edge_ai.engine.runtime.tensorflow import FAILURES, explained, load_saved_model
+
+#: Folds what depends on sizes only: without it a recurrent layer's lists have no fixed shape.
+OPTIMIZERS: Final = ("constfold", "shape", "dependency", "pruning", "constfold")
+#: Which input of an operator on lists is the shape of the list's elements.
+ELEMENT_SHAPES: Final = {
+    "EmptyTensorList": 0,
+    "TensorListReserve": 0,
+    "TensorListFromTensor": 1,
+    "TensorListStack": 1,
+    "TensorListGetItem": 2,
+    "TensorListGather": 2,
+}
+#: Tables and texts, which live in TensorFlow only.
+TABLES: Final = re.compile(
+    r"\w*(LookupTable|HashTable)\w*|String\w+|\w*Sparse\w*|Regex\w+|Unicode\w+|Parse\w*Example\w*"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """A function that holds its weights.
+
+    Parameters
+    ----------
+    graph_def
+        The graph; ``None`` where variables could not be turned into constants.
+    inputs, outputs
+        Under the names of the SavedModel's signature.
+    arguments
+        What ``function`` calls each input.
+    answers
+        The tensors of ``graph_def`` that are the outputs, such as ``Identity:0``.
+    called
+        The ``ConcreteFunction`` that it was made from, with its variables.
+    owner
+        The loaded model, which holds the variables.
+    """
+
+    graph_def: Any
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    arguments: tuple[str, ...]
+    answers: tuple[str, ...]
+    called: Any
+    owner: Any
+
+    @cached_property
+    def function(self) -> Any:
+        """A ``ConcreteFunction`` that takes tensors in the order of ``inputs`` and answers a dict by ``outputs``."""
+        if self.graph_def is None:
+            return self.called
+        flat = wrap_function.function_from_graph_def(
+            self.graph_def, [f"{name}:0" for name in self.arguments], list(self.answers)
+        )
+        names = [item.name for item in self.outputs]
+
+        def call(*given: Any) -> Mapping[str, Any]:
+            return dict(zip(names, tf.nest.flatten(flat(*given)), strict=True))
+
+        return _traced(call, _specs(self.inputs, self.arguments))
+
+    @cached_property
+    def operators(self) -> frozenset[str]:
+        """The kinds of operators in it."""
+        graph_def = self.called.graph.as_graph_def() if self.graph_def is None else self.graph_def
+        bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+        return frozenset(node.op for nodes in bodies for node in nodes)
+
+
+def freeze(path: Path, sizes: Sequence[Shape | None] | None = None) -> Frozen:
+    """Load an unpacked SavedModel and turn its variables into constants.
+
+    Parameters
+    ----------
+    sizes
+        For each input, in the order of the names, its shape; ``None`` leaves them as they are.
+
+    Raises
+    ------
+    EngineError
+        ``model_unsafe``, ``model_unreadable``, ``unsupported_operator``, ``resource_limit``.
+    """
+    graph, loaded, function = load_saved_model(path)
+    shapes = [item.shape for item in graph.inputs] if sizes is None else list(sizes)
+    names = [item.name for item in graph.inputs]
+    inputs = tuple(
+        Tensor(name=item.name, dtype=item.dtype, shape=None if shape is None else tuple(shape))
+        for item, shape in zip(graph.inputs, shapes, strict=True)
+    )
+    arguments = argument_names(names)
+    with explained("load"):
+        called = _traced(lambda *given: function(**dict(zip(names, given, strict=True))), _specs(inputs, arguments))
+    try:
+        graph_def = _without_variables(called)
+    except FAILURES:
+        # Converters can still try with the variables in place.
+        graph_def = None
+    return Frozen(
+        graph_def=graph_def,
+        inputs=inputs,
+        outputs=tuple(graph.outputs),
+        arguments=tuple(arguments),
+        answers=tuple(item.name for item in called.outputs),
+        called=called,
+        owner=loaded,
+    )
+
+
+def fixed_sizes(graph_inputs: Sequence[Tensor], sample: Feed | None) -> list[Shape]:
+    """Return the inputs' shapes with a batch of one, and other free sizes as a sample has them.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_conversion`` where a size is known from nowhere.
+    """
+    return [_fixed(item, sample) for item in graph_inputs]
+
+
+def argument_names(names: Sequence[str]) -> list[str]:
+    """Return names that TensorFlow lets arguments have, for inputs whose names it does not."""
+    plain = [re.sub(r"\W", "_", name) for name in names]
+    plain = [name if re.match(r"[A-Za-z]", name) else f"input_{name}" for name in plain]
+    return [name if plain.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(plain)]
+
+
+def refuse_tables(graph: SavedGraph, target: str) -> None:
+    """Refuse texts, and tables to look them up in, for a target that has neither.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_operator`` naming the operators.
+    """
+    nodes = [*graph.main.body, *(n for scope in graph.scopes(graph.main.body) for n in scope.body)]
+    found = sorted({node.op for node in nodes if TABLES.fullmatch(node.op)})
+    texts = [item.name for item in (*graph.inputs, *graph.outputs) if item.dtype == "string"]
+    if not found and not texts:
+        return
+    what = [f"text in {', '.join(map(repr, texts[:4]))}"] if texts else []
+    what += [f"the operators {', '.join(found[:8])}"] if found else []
+    raise UnsupportedError(
+        f"{target} works on numbers only; the model has {' and '.join(what)}.",
+        code="unsupported_operator",
+        fix="Export the part of the network behind the text processing, or keep the model as a SavedModel.",
+        details={"operators": found[:50], "nearest": {"target_format": "saved_model", "precision": "fp32"}},
+    )
+
+
+def _fixed(item: Tensor, sample: Feed | None) -> Shape:
+    known = None if sample is None or item.name not in sample else sample[item.name].shape
+    shape: Sequence[int | str | None] | None = item.shape if item.shape is not None else known
+    if shape is None or (known is not None and len(known) != len(shape)):
+        known, shape = None, item.shape or ()
+    sizes = []
+    for place, axis in enumerate(shape):
+        size = axis if isinstance(axis, int) and item.shape is not None else None
+        size = size or (1 if place == 0 else None) or (known[place] if known is not None else None)
+        if size is None:
+            raise UnsupportedError(
+                f"Axis {place} of the input {item.name!r} is free, and no sample shows its size.",
+                code="unsupported_conversion",
+                fix="Give a data set, or export the model with fixed sizes.",
+            )
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _traced(call: Any, specs: Sequence[Any]) -> Any:
+    return tf.function(call, input_signature=list(specs), autograph=False).get_concrete_function()
+
+
+def _specs(inputs: Sequence[Tensor], arguments: Sequence[str]) -> list[Any]:
+    return [
+        tf.TensorSpec(item.shape, tf.as_dtype(item.dtype), name=name)
+        for item, name in zip(inputs, arguments, strict=True)
+    ]
+
+
+def _without_variables(called: Any) -> Any:
+    """Return the graph of a concrete function with constants for its variables."""
+    data = convert_to_constants._FunctionConverterDataInEager(
+        func=called, lower_control_flow=False, aggressive_inlining=True
+    )
+    graph_def, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
+    inputs = [item for item in called.inputs if item.dtype != tf.resource]
+    keep = [item.name for item in (*inputs, *called.outputs)]
+    graph_def = _folded(_without_assignments(graph_def), keep)
+    if all(item.shape.rank and item.shape[0] == 1 for item in inputs):
+        _fix_lists(graph_def)
+    return graph_def
+
+
+def _without_assignments(graph_def: Any) -> Any:
+    """Drop what changes variables: no answer depends on it, and there are no variables any more."""
+    gone = {node.name for node in graph_def.node if node.op.startswith("Assign") and node.op.endswith("VariableOp")}
+    if not gone:
+        return graph_def
+    for node in graph_def.node:
+        kept = [name for name in node.input if name.removeprefix("^").partition(":")[0] not in gone]
+        if len(kept) != len(node.input):
+            del node.input[:]
+            node.input.extend(kept)
+    kept_nodes = [node for node in graph_def.node if node.name not in gone]
+    copy = type(graph_def)()
+    copy.CopyFrom(graph_def)
+    del copy.node[:]
+    copy.node.extend(kept_nodes)
+    return copy
+
+
+def _fix_lists(graph_def: Any) -> None:
+    """Say that the elements of lists have a batch of one, which recurrent layers leave free even where it is known."""
+    for nodes, output in [(graph_def.node, ""), *((f.node_def, ":output:0") for f in graph_def.library.function)]:
+        known = {node.name: node for node in nodes}
+        for node in [node for node in nodes if node.op in ELEMENT_SHAPES]:
+            place = ELEMENT_SHAPES[node.op]
+            shape = known.get(node.input[place].partition(":")[0])
+            if shape is None or shape.op != "Const":
+                continue
+            sizes = tf.make_ndarray(shape.attr["value"].tensor)
+            if sizes.ndim != 1 or len(sizes) == 0 or sizes[0] != -1 or (sizes[1:] < 0).any():
+                continue
+            fixed = nodes.add(name=f"{node.name}/fixed_shape", op="Const")
+            fixed.attr["dtype"].type = shape.attr["dtype"].type
+            sizes = np.concatenate([[1], sizes[1:]]).astype(sizes.dtype)
+            fixed.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(sizes))
+            node.input[place] = f"{fixed.name}{output}"
+
+
+def _folded(graph_def: Any, keep: Sequence[str]) -> Any:
+    """Compute what does not depend on the input; functions of the library stay as they are."""
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        meta = export_meta_graph(graph_def=graph.as_graph_def(add_shapes=True), graph=graph)
+    wanted = meta_graph_pb2.CollectionDef()
+    wanted.node_list.value.extend(keep)
+    meta.collection_def["train_op"].CopyFrom(wanted)
+    config = config_pb2.ConfigProto()
+    rewrite = config.graph_options.rewrite_options
+    rewrite.min_graph_nodes = -1
+    rewrite.optimizers.extend(OPTIMIZERS)
+    folded = tf_optimizer.OptimizeGraph(config, meta)
+    folded.library.CopyFrom(graph_def.library)
+    return folded
