@@ -207,7 +207,8 @@ def _measure_throughput(plan: _Plan, progress: Progress) -> dict[str, object]:
 
     With the number of threads asked for, as many streams of that many threads as fill the processors are tried, and one
     stream alone; without, one stream with all threads and one stream a processor. The best counts. The streams are
-    Python threads: for networks of some ten microseconds they get in each other's way, and one alone may be best.
+    Python threads: for networks of some ten microseconds they get in each other's way, and one alone may be best. Each
+    number of threads has a process of its own, since some runtimes can only be told once.
     """
     if plan.spec.threads is None:
         shapes = {(1, plan.processors), (plan.processors, 1)}
@@ -216,21 +217,23 @@ def _measure_throughput(plan: _Plan, progress: Progress) -> dict[str, object]:
     seconds = min(_THROUGHPUT_SECONDS, plan.spec.max_seconds)
     found: list[dict[str, object]] = []
     rates: list[float] = []
-    for number, (streams, threads) in enumerate(sorted(shapes)):
+    for number, threads in enumerate(sorted({threads for _, threads in shapes})):
+        streams = sorted(count for count, each in shapes if each == threads)
         percent = _THROUGHPUT_FROM + (_PROFILE_FROM - _THROUGHPUT_FROM) * number / len(shapes)
-        told = f"Measuring throughput: streams {streams}, threads each {threads}"
+        told = f"Measuring throughput: streams {' and '.join(map(str, streams))}, threads each {threads}"
         task = plan.task("throughput", streams=streams, seconds=seconds) | {"threads": threads}
-        measured = _run(plan, task, _at(progress, "throughput", percent, told), seconds=seconds)
-        rates.append(measured["runs_per_s"] * plan.prepared.batch_size)
-        found.append(
-            {
-                "per_s": rates[-1],
-                "streams": streams,
-                "threads": threads,
-                "seconds": measured["seconds"],
-                "runs": measured["runs"],
-            }
-        )
+        measured = _run(plan, task, _at(progress, "throughput", percent, told), seconds=seconds * len(streams))
+        for one in measured["counted"]:
+            rates.append(one["runs_per_s"] * plan.prepared.batch_size)
+            found.append(
+                {
+                    "per_s": rates[-1],
+                    "streams": one["streams"],
+                    "threads": threads,
+                    "seconds": one["seconds"],
+                    "runs": one["runs"],
+                }
+            )
     return found[int(np.argmax(rates))]
 
 

@@ -25,7 +25,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,6 +54,7 @@ from edge_ai.engine.measure.noise import read_counters, signals_between
 from edge_ai.engine.measure.operators import measure_operators
 from edge_ai.engine.measure.statistics import half_drift, robust_cv
 from edge_ai.engine.measure.steady import record, warm_up
+from edge_ai.engine.measure.throughput import measure_throughput
 from edge_ai.engine.spec import Format
 
 EMPTY_MODEL: Final = (
@@ -184,53 +184,6 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         "runtime_version": session.runtime_version,
         "provider": session.provider,
     }
-
-
-def measure_throughput(task: Task, say: Say) -> dict[str, object]:
-    """Count the inferences of several streams that never pause; they share one session where the runtime allows it."""
-    say("load")
-    feeds = load_feeds(task)
-    streams = int(task["streams"])
-    sessions = [load_model(task)]
-    while len(sessions) < streams:
-        sessions.append(sessions[0] if sessions[0].concurrent else load_model(task))
-    duration_ns = int(task["seconds"] * NS_PER_S)
-    counts, spent_ns = [0] * streams, [1] * streams
-    failures: list[Exception] = []
-    barrier = threading.Barrier(streams + 1)
-
-    def stream(number: int) -> None:
-        run = round_and_round(sessions[number], feeds, first=number)
-        try:
-            run()
-        except Exception as error:
-            failures.append(error)
-        barrier.wait()
-        if failures:
-            return
-        begin_ns = time.perf_counter_ns()
-        end_ns, now_ns, count = begin_ns + duration_ns, begin_ns, 0
-        try:
-            while now_ns < end_ns:
-                run()
-                now_ns = time.perf_counter_ns()
-                count += 1
-        except Exception as error:
-            failures.append(error)
-            return
-        counts[number], spent_ns[number] = count, now_ns - begin_ns
-
-    threads = [threading.Thread(target=stream, args=(number,), daemon=True) for number in range(streams)]
-    for thread in threads:
-        thread.start()
-    barrier.wait()
-    say("measure")
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise StepError("run", failures[0])
-    rate = sum(count / (ns / NS_PER_S) for count, ns in zip(counts, spent_ns, strict=True))
-    return {"runs": sum(counts), "runs_per_s": rate, "seconds": max(spent_ns) / NS_PER_S}
 
 
 TASKS: Final[Mapping[str, Callable[[Task, Say], dict[str, object]]]] = {
