@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_ai.engine.compress import cluster, prune
 from edge_ai.engine.compress.kmeans import nearest, palette_of
+from edge_ai.engine.compress.unfold import MARK
 from edge_ai.engine.formats.onnx import subgraphs
 from edge_ai.engine.quantize.fp16 import halve_weights
 from tests.engine.compress_graphs import answers, branches, constant_net, optimized, sqnr_db, tied_net
@@ -69,13 +70,15 @@ def unfolded(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Compute the weights of a clustered model, without onnxruntime."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.name.endswith(cluster.MARK):
+        if node.name.endswith(MARK):
             given = [known[name] for name in node.input]
             settings = {item.name: item.i for item in node.attribute}
             if node.op_type == "Cast":
                 known[node.output[0]] = given[0].astype(np.int32)
             elif node.op_type == "Gather":
                 known[node.output[0]] = given[0][given[1]]
+            elif node.op_type == "Mul":
+                known[node.output[0]] = given[0] * given[1]
             elif node.op_type == "Reshape":
                 known[node.output[0]] = given[0].reshape(given[1])
             else:

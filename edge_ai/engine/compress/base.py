@@ -69,6 +69,23 @@ class Reader:
         return None if seen is None or not 0 <= seen < len(self.axes) else self.axes[seen]
 
     @property
+    def output_axis(self) -> int | None:
+        """The weight's axis of which each place makes one output channel; ``None`` where there is none, or no one axis."""
+        if self.axes is None:
+            return None
+        rank = len(self.axes)
+        summed = _summed_axis(self.node, self.place, rank)
+        if summed is None or rank < 2:
+            return None
+        if self.node.op_type in _RECURRENT or self.node.op_type == "ConvTranspose":
+            seen = 1
+        elif self.node.op_type.endswith("Conv"):
+            seen = 0
+        else:
+            seen = rank - 1 if summed == rank - 2 else rank - 2
+        return self.axes[seen]
+
+    @property
     def multiplies(self) -> bool:
         """The weight is the matrix or the kernel of a layer."""
         return _summed_axis(self.node, self.place, 3) is not None

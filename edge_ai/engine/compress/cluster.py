@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from edge_ai.engine.compress.base import (
     FLOATS,
@@ -24,28 +23,25 @@ from edge_ai.engine.compress.base import (
 )
 from edge_ai.engine.compress.kmeans import nearest, palette_of
 from edge_ai.engine.compress.prune import MAX_LAYERS_TOLD
+from edge_ai.engine.compress.unfold import PACKED_SIZE, Array, Code, Unfolding, all_pairs, unfolding
 from edge_ai.engine.formats.onnx import subgraphs
 
-PACKED_SIZE: Final = 16
-"""Palettes of this size have indices of four bits, two of which share a byte."""
-
-MARK: Final = "::unfold"
-"""Ends the names of the nodes that unfold weights."""
-
-PAIRS: Final = "palette::pairs"
+WHOLE_SIZE: Final = 256
+"""Palettes of this size have indices of a byte."""
 
 KEEP_FOR: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Scales decide what integers mean, and take next to no room."""
+
+SMALL_SHARE: Final = 0.1
+"""The smallest weights that together hold this share of all numbers have 256 values where the others have 16."""
+
+WORTH_A_SCALE: Final = 0.95
+"""A scale for each channel is stored where it brings the mean error of channels below this share of what it was."""
 
 NOTE: Final = (
     "The palette is unfolded once, when the model is loaded: it runs as fast as with plain weights, and takes as much memory"
     " while it runs."
 )
-
-_FRAME: Final = 6
-"""Bytes that a tensor or a node takes in a graph besides its own, at most."""
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(kw_only=True)
@@ -53,6 +49,8 @@ class _Sums:
     """What the report's figures are made of."""
 
     weights: int = 0
+    scaled: int = 0
+    finer: int = 0
     elements: int = 0
     bytes_saved: int = 0
     signal: float = 0.0
@@ -60,26 +58,16 @@ class _Sums:
     layers: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Unfolded:
-    """What stands for a weight: constants, and the nodes that make the weight of them."""
-
-    tensors: list[onnx.TensorProto]
-    nodes: list[onnx.NodeProto]
-
-    @property
-    def size_bytes(self) -> int:
-        sizes: list[int] = [*(tensor.ByteSize() for tensor in self.tensors), *(node.ByteSize() for node in self.nodes)]
-        return sum(sizes) + _FRAME * len(sizes)
-
-
-def apply(model: onnx.ModelProto, *, size: int = 256) -> Applied:
+def apply(model: onnx.ModelProto, *, size: int = WHOLE_SIZE) -> Applied:
     """Replace float weights by the nearest of ``size`` numbers that are chosen for each weight by k-means.
 
     A weight becomes ``Gather(palette, Cast(index))`` of constants, which onnxruntime computes once, when it loads the model.
     Indices of 256 numbers take a byte. With 16, a byte holds two of them, and is looked up in a table of all 256 pairs,
     which is made of the palette in the same way. The palettes stay in the type of the weight: in fp16 they would save 512
     bytes at most.
+
+    With 16, two things keep small parts of a network from spoiling it, for few bytes: a weight whose channels differ in scale
+    is stored with a scale for each, and the smallest weights, with a tenth of all numbers, have 256 values.
 
     Weights are left as they are where that would save no bytes, where they have fewer than two axes (biases,
     normalizations), where they hold infinities or NaN besides many other values, and where they are scales of quantized
@@ -96,137 +84,132 @@ def apply(model: onnx.ModelProto, *, size: int = 256) -> Applied:
     graphs = list(subgraphs(model.graph))
     names = {name for graph in graphs for name in defined(graph)}
     sums = _Sums()
-    replaced: dict[int, dict[str, _Unfolded]] = {}
-    pairs_bytes = 0
-    for slot in _candidates(slots(model)):
+    found = _candidates(slots(model))
+    finer = _small(found) if size == PACKED_SIZE else set()
+    replaced: dict[int, dict[str, Unfolding]] = {}
+    for place, slot in enumerate(found):
         values = numpy_helper.to_array(slot.tensor)
-        if not _worth_a_try(values, size):
+        packed = size == PACKED_SIZE and place not in finer
+        code = _encode(values, slot, packed=packed)
+        if code is None:
             continue
-        palette = _palette(values, size)
-        if palette is None:
-            continue
-        index = nearest(values, palette)
-        unfolded = _unfold(slot.tensor.name, values, palette, index, packed=size == PACKED_SIZE, names=names)
-        saved = slot.tensor.ByteSize() - unfolded.size_bytes
-        if saved <= 0:
-            continue
-        replaced.setdefault(id(slot.graph), {})[slot.tensor.name] = unfolded
-        _count(sums, slot, values, palette[index], saved)
-    if size == PACKED_SIZE and replaced:
-        model.graph.initializer.append(_all_pairs())
-        pairs_bytes = model.graph.initializer[-1].ByteSize()
+        made = unfolding(slot.tensor.name, code, packed=packed, names=names)
+        saved = slot.tensor.ByteSize() - made.size_bytes
+        if saved > 0:
+            replaced.setdefault(id(slot.graph), {})[slot.tensor.name] = made
+            _count(sums, slot, values, code, saved, finer=place in finer)
+    if size == PACKED_SIZE and sums.weights > sums.finer:
+        pairs = all_pairs()
+        sums.bytes_saved -= pairs.ByteSize()
+        if sums.bytes_saved > 0:
+            model.graph.initializer.append(pairs)
+    if sums.bytes_saved <= 0:
+        sums, replaced = _Sums(), {}
     for graph in reversed(graphs):
         # The inner ones first: the nodes that hold them are copied.
         _put(graph, replaced.get(id(graph), {}))
-    done: dict[str, Any] = {
+    note = NOTE if sums.weights else "The model has no float weights that clustering would make smaller."
+    settings = {"palette": size, "bits": 4 if size == PACKED_SIZE else 8}
+    return Applied(step="cluster", model=model, settings=settings, done=_done(sums), note=note)
+
+
+def _done(sums: _Sums) -> dict[str, Any]:
+    return {
         "weights": sums.weights,
+        "weights_with_scales": sums.scaled,
+        "weights_with_256": sums.finer,
         "elements": sums.elements,
-        "bytes_saved": sums.bytes_saved - pairs_bytes,
+        "bytes_saved": sums.bytes_saved,
         "weights_sqnr_db": _sqnr_db(sums.signal, sums.noise),
         "layers": sums.layers[:MAX_LAYERS_TOLD],
     }
-    note = NOTE if sums.weights else "The model has no float weights that clustering would make smaller."
-    settings = {"palette": size, "bits": 4 if size == PACKED_SIZE else 8, "start": "density and equal steps"}
-    return Applied(step="cluster", model=model, settings=settings, done=done, note=note)
 
 
-def _candidates(found: list[Slot]) -> Iterator[Slot]:
-    for slot in found:
-        scale = any(reader.node.op_type in KEEP_FOR for reader in slot.readers)
-        if slot.tensor.data_type in FLOATS and len(slot.tensor.dims) >= 2 and not (slot.is_output or scale):
-            yield slot
+def _candidates(found: Iterable[Slot]) -> list[Slot]:
+    return [
+        slot
+        for slot in found
+        if slot.tensor.data_type in FLOATS
+        and len(slot.tensor.dims) >= 2
+        and slot.elements > PACKED_SIZE
+        and not slot.is_output
+        and not any(reader.node.op_type in KEEP_FOR for reader in slot.readers)
+    ]
 
 
-def _worth_a_try(values: Array, size: int) -> bool:
-    bits = 4 if size == PACKED_SIZE else 8
-    return bool(values.nbytes > values.size * bits // 8 + PACKED_SIZE * values.itemsize)
+def _small(found: Sequence[Slot]) -> set[int]:
+    """Return the places of the smallest weights, up to their share of all numbers."""
+    left = SMALL_SHARE * sum(slot.elements for slot in found)
+    small = set()
+    for place in sorted(range(len(found)), key=lambda place: found[place].elements):
+        left -= found[place].elements
+        if left < 0:
+            break
+        small.add(place)
+    return small
 
 
-def _palette(values: Array, size: int) -> Array | None:
-    if np.isfinite(values).all():
-        return palette_of(values, size)
-    distinct = np.unique(values)
-    return None if distinct.size > size or np.isnan(distinct).any() else distinct
+def _encode(values: Array, slot: Slot, *, packed: bool) -> Code | None:
+    """Return a weight's code, or ``None`` where it cannot have one or would not be smaller."""
+    size = PACKED_SIZE if packed else WHOLE_SIZE
+    if values.nbytes <= values.size // (2 if packed else 1) + PACKED_SIZE * values.itemsize:
+        return None
+    if not np.isfinite(values).all():
+        palette = np.unique(values)
+        lossless = palette.size <= size and not np.isnan(palette).any()
+        return Code(palette=palette, index=nearest_of_all(values, palette)) if lossless else None
+    palette = palette_of(values, size)
+    plain = Code(palette=palette, index=nearest(values, palette))
+    axes = {reader.output_axis for reader in slot.readers}
+    axis = axes.pop() if len(axes) == 1 else None
+    if not packed or axis is None or np.array_equal(plain.values, values):
+        return plain
+    scaled = _with_scales(values, axis)
+    better = _channel_error(values, scaled.values, axis) < WORTH_A_SCALE * _channel_error(values, plain.values, axis)
+    return scaled if better else plain
 
 
-def _unfold(
-    name: str, values: Array, palette: Array, index: npt.NDArray[np.uint8], *, packed: bool, names: set[str]
-) -> _Unfolded:
-    made = _Maker(name, names)
-    flat = index.ravel()
-    if not packed:
-        table = made.tensor("palette", palette)
-        made.gather(table, made.wide(made.tensor("index", index)), name)
-        return made.unfolded
-    # Every pair is looked up, of indices that no weight has too.
-    table = made.tensor("palette", np.pad(palette, (0, PACKED_SIZE - palette.size), mode="edge"))
-    even = flat.size - flat.size % 2
-    byte = flat[0:even:2] * np.uint8(PACKED_SIZE) + flat[1:even:2]
-    pairs = made.gather(table, made.wide(PAIRS))
-    both = made.gather(pairs, made.wide(made.tensor("index", byte)))
-    if even != flat.size:
-        # The last of an odd number of values stands by itself.
-        column = made.node("Reshape", [both, made.tensor("column", np.array([-1], np.int64))])
-        both = made.node("Concat", [column, made.tensor("last", palette[flat[-1:]])], axis=0)
-    made.node("Reshape", [both, made.tensor("shape", np.array(values.shape, np.int64))], name)
-    return made.unfolded
+def nearest_of_all(values: Array, palette: Array) -> Array:
+    """Return the place of each value in a palette that has them all, infinities too."""
+    return np.searchsorted(palette, values.ravel()).astype(np.uint8).reshape(values.shape)
 
 
-class _Maker:
-    """Makes constants and nodes with names that nothing else has."""
-
-    def __init__(self, weight: str, names: set[str]) -> None:
-        self._weight = weight
-        self._names = names
-        self.unfolded = _Unfolded(tensors=[], nodes=[])
-
-    def tensor(self, role: str, values: Array) -> str:
-        name = self._fresh(role)
-        self.unfolded.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def wide(self, index: str) -> str:
-        return self.node("Cast", [index], to=onnx.TensorProto.INT32)
-
-    def gather(self, table: str, index: str, output: str | None = None) -> str:
-        return self.node("Gather", [table, index], output, axis=0)
-
-    def node(self, kind: str, inputs: list[str], output: str | None = None, **settings: Any) -> str:
-        output = output or self._fresh(kind.lower())
-        self.unfolded.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}{MARK}", **settings))
-        return output
-
-    def _fresh(self, role: str) -> str:
-        name = f"{self._weight}::{role}"
-        while name in self._names:
-            name += "_"
-        self._names.add(name)
-        return name
+def _with_scales(values: Array, axis: int) -> Code:
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    scale = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=others, keepdims=True)).astype(values.dtype)
+    scale[scale == 0] = 1
+    even = values / scale
+    palette = palette_of(even, PACKED_SIZE)
+    return Code(palette=palette, index=nearest(even, palette), scale=scale)
 
 
-def _all_pairs() -> onnx.TensorProto:
-    """Return for each byte the two indices that it holds, uint8 [256, 2]."""
-    byte = np.arange(256, dtype=np.uint8)
-    return numpy_helper.from_array(np.stack([byte // PACKED_SIZE, byte % PACKED_SIZE], axis=1), PAIRS)
+def _channel_error(values: Array, made: Array, axis: int) -> float:
+    """Return the squared error as a share of the square, in the mean over channels."""
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    signal = np.sum(np.square(values, dtype=np.float64), axis=others)
+    noise = np.sum(np.square(values.astype(np.float64) - made), axis=others)
+    return float(np.mean(np.divide(noise, signal, out=np.zeros_like(noise), where=signal > 0)))
 
 
-def _put(graph: onnx.GraphProto, replaced: dict[str, _Unfolded]) -> None:
+def _put(graph: onnx.GraphProto, replaced: dict[str, Unfolding]) -> None:
     """Replace weights in a graph; what unfolds them stands first, as nodes stand in the order in which they can run."""
     if not replaced:
         return
     kept = [tensor for tensor in graph.initializer if tensor.name not in replaced]
-    new = [tensor for unfolded in replaced.values() for tensor in unfolded.tensors]
+    new = [tensor for made in replaced.values() for tensor in made.tensors]
     replace_initializers(graph, [*kept, *new])
-    first = [node for unfolded in replaced.values() for node in unfolded.nodes]
+    first = [node for made in replaced.values() for node in made.nodes]
     replace_nodes(graph, [*first, *graph.node])
 
 
-def _count(sums: _Sums, slot: Slot, values: Array, clustered: Array, saved: int) -> None:
+def _count(sums: _Sums, slot: Slot, values: Array, code: Code, saved: int, *, finer: bool) -> None:
     usable = np.isfinite(values)
     x = values[usable].astype(np.float64)
-    error = x - clustered[usable]
+    error = x - code.values[usable]
     signal, noise = float(x @ x), float(error @ error)
     sums.weights += 1
+    sums.scaled += code.scale is not None
+    sums.finer += finer
     sums.elements += values.size
     sums.bytes_saved += saved
     sums.signal += signal

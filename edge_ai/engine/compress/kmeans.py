@@ -32,7 +32,7 @@ def palette_of(values: Array, size: int) -> Array:
     values
         Finite floats of any shape.
     size
-        At least 2.
+        At least 16.
 
     Returns
     -------
