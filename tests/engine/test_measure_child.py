@@ -1,5 +1,6 @@
 """What is said when the process that is measured fails, with real processes."""
 
+import json
 import os
 import signal
 import threading
@@ -12,8 +13,8 @@ import onnx
 import pytest
 
 from edge_ai import sample
-from edge_ai.engine.errors import CODES, EngineError
-from edge_ai.engine.measure.child import explain_exit, explain_failure, run_task
+from edge_ai.engine.errors import CODES, EngineError, InternalError, ResourceError, UnsupportedError, UserInputError
+from edge_ai.engine.measure.child import explain_exit, explain_failure, from_json, run_task, to_json
 
 
 def store_input(folder: Path, shape: tuple[int, ...]) -> None:
@@ -140,3 +141,28 @@ def test_exits_without_an_answer_have_codes() -> None:
     assert explain_exit(-signal.SIGILL).code == "engine_crashed"
     assert explain_exit(1).code == "internal_error"
     assert explain_exit(1).retryable
+
+
+def test_our_own_fault_is_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    task = latency_task(tmp_path)
+    (tmp_path / "inputs.npz").unlink()
+    error = failure(task, tmp_path)
+    assert error.code == "internal_error"
+    assert error.details == {"exit_status": 1}
+
+
+@pytest.mark.parametrize("kind", [UserInputError, UnsupportedError, ResourceError, InternalError, EngineError])
+def test_an_error_crosses_the_process_boundary_whole(kind: type[EngineError]) -> None:
+    error = kind("It failed.", code="model_unreadable", fix="Mend it.", details={"at": [1]}, field="file")
+    copy = from_json(json.loads(json.dumps(to_json(error))))
+    assert type(copy) is kind
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [("onnx", "onnxruntime"), ("tflite", "LiteRT"), ("keras", "TensorFlow"), ("openvino", "OpenVINO")],
+)
+def test_the_runtime_that_failed_is_named(format: str, name: str) -> None:
+    error = explain_failure("load", "ValueError", "no", {"model_path": "model", "format": format})
+    assert name in error.message
