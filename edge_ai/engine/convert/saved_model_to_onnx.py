@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 import tf2onnx.tf_loader
 from tf2onnx.convert import _convert_common
 
@@ -30,7 +31,9 @@ def convert(conversion: Conversion) -> Converted:
 
     def call() -> Any:
         graph_def = tf2onnx.tf_loader.fix_freezing_errors_part2(frozen.graph_def)
-        graph_def = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph_def)
+        with tf.Graph().as_default():
+            tf.import_graph_def(graph_def, name="")
+            graph_def = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph_def)
         return _convert_common(
             graph_def,
             name="saved_model",

@@ -52,6 +52,7 @@ def finish(model: onnx.ModelProto, target: Path, names: Mapping[str, str]) -> di
     if foreign:
         raise not_in_onnx(foreign)
     rename(model.graph, names)
+    _name_axes(model.graph)
     model.producer_name, model.producer_version = "tf2onnx", tf2onnx.__version__
     write_model(model, target)
     return {"converter": "tf2onnx", "version": tf2onnx.__version__, "opset": OPSET}
@@ -102,6 +103,16 @@ def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
                 field[:] = [changes.get(name, name) for name in field]
         for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
             value.name = changes.get(value.name, value.name)
+
+
+def _name_axes(graph: onnx.GraphProto) -> None:
+    """Call a free first axis the batch, and leave out the numbers that tf2onnx gives to other free axes."""
+    for value in (*graph.input, *graph.output):
+        for place, axis in enumerate(value.type.tensor_type.shape.dim):
+            if axis.WhichOneof("value") == "dim_param" and axis.dim_param.startswith("unk__"):
+                axis.ClearField("dim_param")
+                if place == 0:
+                    axis.dim_param = "batch"
 
 
 def erfc(graph: Any, node: Any, name: str, args: Any) -> None:
