@@ -24,6 +24,8 @@ from edge_ai.engine.runtime.tensorflow import FAILURES, explained, load_saved_mo
 
 #: Folds what depends on sizes only: without it a recurrent layer's lists have no fixed shape.
 OPTIMIZERS: Final = ("constfold", "shape", "dependency", "pruning", "constfold")
+#: What recurrent layers are made of.
+LOOPS: Final = frozenset({"While", "StatelessWhile"})
 #: Which input of an operator on lists is the shape of the list's elements.
 ELEMENT_SHAPES: Final = {
     "EmptyTensorList": 0,
@@ -145,6 +147,22 @@ def argument_names(names: Sequence[str]) -> list[str]:
     plain = [re.sub(r"\W", "_", name) for name in names]
     plain = [name if re.match(r"[A-Za-z]", name) else f"input_{name}" for name in plain]
     return [name if plain.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(plain)]
+
+
+def replace_erfc(graph_def: Any) -> Any:
+    """Return a graph that computes ``Erfc``, which exact GELU is made of, as 1 − Erf(x): most converters lack it."""
+    copy = type(graph_def)()
+    copy.CopyFrom(graph_def)
+    for node in [node for node in copy.node if node.op == "Erfc"]:
+        dtype = node.attr["T"].type
+        erf = copy.node.add(name=f"{node.name}/erf", op="Erf", input=list(node.input))
+        erf.attr["T"].type = dtype
+        one = copy.node.add(name=f"{node.name}/one", op="Const")
+        one.attr["dtype"].type = dtype
+        one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, dtype=tf.as_dtype(dtype)))
+        node.op = "Sub"
+        node.input[:] = [one.name, erf.name]
+    return copy
 
 
 def refuse_tables(graph: SavedGraph, target: str) -> None:

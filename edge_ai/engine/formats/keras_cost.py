@@ -80,7 +80,8 @@ def _join(config: Config, batch: int | None, spatial: Sequence[int | None], chan
 def _slide(config: Config, spatial: Shape, kernel: Sequence[int]) -> tuple[int | None, ...]:
     """Return how often a window fits along each axis."""
     rank = len(spatial)
-    steps = _tuple(config.get("strides") or kernel, rank)
+    # A pool steps by its own size where nothing else is said.
+    steps = _tuple(config.get("strides") or config.get("pool_size") or 1, rank)
     gaps = _tuple(config.get("dilation_rate", 1), rank)
     whole = config.get("padding", "valid") in {"same", "causal"}
     return tuple(

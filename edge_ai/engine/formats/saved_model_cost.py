@@ -243,6 +243,19 @@ def _free_size(frame: Frame, node: Any, declared: tuple[int | None, ...], place:
     if node.op == "Reshape":
         rest = prod(axis for axis in declared if axis is not None)
         return prod(shape(frame, node.input[0])) // max(1, rest)
+    if node.op == "TensorListGetItem":
+        owner, made = _maker(frame, node.input[0])
+        if made.op != "TensorListFromTensor":
+            raise UnknownError
+        return shape(owner, made.input[0])[1 + place]
+    if node.op == "TensorListStack" and place == 1:
+        # Lists of recurrent layers have the batch first in their elements.
+        return 1
+    if node.op == "Fill":
+        owner, made = _maker(frame, node.input[0])
+        if made.op != "Pack":
+            raise UnknownError
+        return _integer(owner, made.input[place])
     factor = 1.0
     if node.op in {"SpaceToBatchND", "BatchToSpaceND"}:
         factor = float(np.prod(_constant(frame, node.input[1])))
@@ -259,6 +272,16 @@ def _free_size(frame: Frame, node: Any, declared: tuple[int | None, ...], place:
     raise UnknownError
 
 
+def _maker(frame: Frame, reference: str) -> tuple[Frame, Any]:
+    """Return the node that a reference is an output of, in the frame that it lies in."""
+    while node_name(reference) in frame.bound:
+        frame, reference = frame.bound[node_name(reference)]
+    node = frame.scope.nodes.get(node_name(reference))
+    if node is None:
+        raise UnknownError
+    return frame, node
+
+
 def _free_places(frame: Frame, reference: str) -> list[int]:
     while node_name(reference) in frame.bound:
         frame, reference = frame.bound[node_name(reference)]
@@ -266,12 +289,10 @@ def _free_places(frame: Frame, reference: str) -> list[int]:
 
 
 def _constant(frame: Frame, reference: str) -> Any:
-    while node_name(reference) in frame.bound:
-        frame, reference = frame.bound[node_name(reference)]
-    node = frame.scope.nodes.get(node_name(reference))
-    if node is not None and node.op in {"Identity", "Cast"}:
+    frame, node = _maker(frame, reference)
+    if node.op in {"Identity", "Cast"}:
         return _constant(frame, node.input[0])
-    if node is None or node.op != "Const":
+    if node.op != "Const":
         raise UnknownError
     tensor = node.attr["value"].tensor
     dtype = DTYPES.get(tensor.dtype, "")
@@ -279,25 +300,24 @@ def _constant(frame: Frame, reference: str) -> Any:
         raise UnknownError
     if tensor.tensor_content:
         return np.frombuffer(tensor.tensor_content, dtype=dtype)
-    return np.array(tensor.int_val if dtype == "int32" else tensor.int64_val)
+    values = list(tensor.int_val if dtype == "int32" else tensor.int64_val) or [0]
+    # The last value stands for all that follow.
+    wanted = prod(axis.size for axis in tensor.tensor_shape.dim)
+    return np.array(values + values[-1:] * max(0, min(wanted, MAX_NODES) - len(values)))
 
 
 def _integer(frame: Frame, reference: str) -> int:
     """Return a whole number that is a constant, or a size of a tensor."""
-    while node_name(reference) in frame.bound:
-        frame, reference = frame.bound[node_name(reference)]
-    node = frame.scope.nodes.get(node_name(reference))
-    if node is None:
-        raise UnknownError
+    frame, node = _maker(frame, reference)
     if node.op == "StridedSlice":
         begin = int(_constant(frame, node.input[1])[0])
-        source = frame.scope.nodes.get(node_name(node.input[0]))
-        if source is None or source.op != "Shape":
+        owner, source = _maker(frame, node.input[0])
+        if source.op != "Shape":
             raise UnknownError
-        return shape(frame, source.input[0])[begin]
-    if node.op in {"Identity", "Cast", "Maximum", "Minimum"}:
-        return _integer(frame, node.input[-1])
-    values = _constant(frame, reference)
+        return shape(owner, source.input[0])[begin]
+    if node.op in {"Identity", "Cast", "Max", "Min"}:
+        return _integer(frame, node.input[0])
+    values = _constant(frame, node.name)
     if values.size != 1:
         raise UnknownError
     return int(values.reshape(-1)[0])

@@ -198,7 +198,7 @@ def check_safe(graph: SavedGraph, folder: Path) -> None:
         name = PurePosixPath(asset.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not (folder / "assets" / name).is_file():
             raise unsafe(f"The model reads a file that is not its own ({asset.filename[:80]!r}).", {"assets"})
-    _check_tables(graph, {node_name(name) for name in assets})
+    _check_tables(graph, _paths_of_assets(graph, {node_name(name) for name in assets}))
 
 
 def unreadable(message: str) -> UserInputError:
@@ -280,6 +280,18 @@ def _built_in_descriptors(node: Any) -> bool:
     return (
         node.attr["descriptor_source"].s.startswith((b"bytes://", b"local://")) or not node.attr["descriptor_source"].s
     )
+
+
+def _paths_of_assets(graph: SavedGraph, assets: set[str]) -> set[str]:
+    """Return the nodes that hold the path of an asset: itself, or a variable that is set to nothing else."""
+    nodes = graph.main.nodes.values()
+    given: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.op == "AssignVariableOp":
+            given.setdefault(node_name(node.input[0]), []).append(node_name(node.input[1]))
+    variables = {name for name, values in given.items() if set(values) <= assets}
+    reads = {node.name for node in nodes if node.op == "ReadVariableOp" and node_name(node.input[0]) in variables}
+    return assets | reads
 
 
 def _check_tables(graph: SavedGraph, assets: set[str]) -> None:

@@ -6,11 +6,12 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.convert.tensorflow_freeze import Frozen, fixed_sizes, freeze, refuse_tables
+from edge_ai.engine.convert.tensorflow_freeze import LOOPS, Frozen, fixed_sizes, freeze, refuse_tables, replace_erfc
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.evaluate.parity import NOT_CHECKED
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
@@ -64,6 +65,8 @@ def _make(context: LaneContext, path: Path) -> None:
         frozen = freeze(folder, fixed_sizes(graph.inputs, context.sample))
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            if frozen.graph_def is not None:
+                frozen = replace(frozen, graph_def=replace_erfc(frozen.graph_def))
             program = _program(frozen, context.precision)
             program.save(str(path))
     except EngineError:
@@ -72,11 +75,16 @@ def _make(context: LaneContext, path: Path) -> None:
         explained = explain("convert", error)
         if explained.code == "resource_limit":
             raise explained from error
+        loops = sorted(LOOPS & frozen.operators)
+        what = "the network's recurrent layer or loop" if loops else f"this network ({first_line(error)})"
         raise UnsupportedError(
-            f"coremltools cannot convert this network ({first_line(error)}).",
+            f"coremltools cannot convert {what}.",
             code="unsupported_operator",
             fix="Choose tflite or onnx as the target format.",
-            details={"nearest": {"target_format": Format.TFLITE.value, "precision": Precision.FP16.value}},
+            details={
+                "operators": loops,
+                "nearest": {"target_format": Format.TFLITE.value, "precision": Precision.FP16.value},
+            },
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from edge_ai.engine.convert.tensorflow_freeze import Frozen, fixed_sizes, freeze, refuse_tables
+from edge_ai.engine.convert.tensorflow_freeze import LOOPS, Frozen, fixed_sizes, freeze, refuse_tables
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
 from edge_ai.engine.lanes.base import LaneContext
@@ -26,9 +26,6 @@ SUFFIX: Final = ".tflite"
 BUILTINS: Final = (tf.lite.OpsSet.TFLITE_BUILTINS,)
 INTEGERS: Final = (tf.lite.OpsSet.TFLITE_BUILTINS_INT8,)
 WIDE_INTEGERS: Final = (tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,)
-
-
-LOOPS: Final = frozenset({"While", "StatelessWhile", "Loop"})
 
 
 @dataclass(frozen=True, kw_only=True)

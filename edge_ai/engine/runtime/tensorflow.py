@@ -74,6 +74,8 @@ class TensorflowSession:
 
     def run(self, feed: Feed) -> list[Array]:
         """Answer one feed."""
+        for item in self.inputs:
+            _check_shape(item, np.shape(feed[item.name]))
         with explained("run"):
             answers = self._call({item.name: tf.constant(feed[item.name], dtype=item.dtype) for item in self.inputs})
             return [_array(answers[item.name]) for item in self.outputs]
@@ -238,6 +240,22 @@ def explain(step: str, error: BaseException) -> EngineError:
         fix="Save the model again with a current version of TensorFlow, and upload the whole file.",
         details=details,
         field="file",
+    )
+
+
+def _check_shape(item: Tensor, given: tuple[int, ...]) -> None:
+    """Refuse what a function with a fixed signature may take without a word."""
+    wanted = item.shape
+    if wanted is None or (
+        len(wanted) == len(given)
+        and all(axis == size for axis, size in zip(wanted, given, strict=True) if isinstance(axis, int))
+    ):
+        return
+    raise UserInputError(
+        f"The input {item.name!r} has the shape {list(wanted)}; it was given {list(given)}.",
+        code="dataset_mismatch",
+        fix="Give samples of the shape that the model was made for.",
+        details={"expected": [item.to_json()], "given": [{"name": item.name, "shape": list(given)}]},
     )
 
 
