@@ -38,6 +38,9 @@ SMALL_SHARE: Final = 0.1
 WORTH_A_SCALE: Final = 0.95
 """A scale for each channel is stored where it brings the mean error of channels below this share of what it was."""
 
+DEAD: Final = 1e-30
+"""Channels whose weights are smaller than this, in the root of their mean square, do nothing."""
+
 NOTE: Final = (
     "The palette is unfolded once, when the model is loaded: it runs as fast as with plain weights, and takes as much memory"
     " while it runs."
@@ -59,15 +62,16 @@ class _Sums:
 
 
 def apply(model: onnx.ModelProto, *, size: int = WHOLE_SIZE) -> Applied:
-    """Replace float weights by the nearest of ``size`` numbers that are chosen for each weight by k-means.
+    """Replace float weights by the nearest of ``size`` numbers, which are chosen for each weight by k-means.
 
     A weight becomes ``Gather(palette, Cast(index))`` of constants, which onnxruntime computes once, when it loads the model.
     Indices of 256 numbers take a byte. With 16, a byte holds two of them, and is looked up in a table of all 256 pairs,
     which is made of the palette in the same way. The palettes stay in the type of the weight: in fp16 they would save 512
     bytes at most.
 
-    With 16, two things keep small parts of a network from spoiling it, for few bytes: a weight whose channels differ in scale
-    is stored with a scale for each, and the smallest weights, with a tenth of all numbers, have 256 values.
+    Two things keep small parts of a network from spoiling it, for few bytes: a weight whose output channels differ in scale is
+    stored with a scale for each, by which what is looked up is multiplied; and with 16, the smallest weights, with a tenth of
+    all numbers, have 256 values.
 
     Weights are left as they are where that would save no bytes, where they have fewer than two axes (biases,
     normalizations), where they hold infinities or NaN besides many other values, and where they are scales of quantized
@@ -156,30 +160,29 @@ def _encode(values: Array, slot: Slot, *, packed: bool) -> Code | None:
         return None
     if not np.isfinite(values).all():
         palette = np.unique(values)
-        lossless = palette.size <= size and not np.isnan(palette).any()
-        return Code(palette=palette, index=nearest_of_all(values, palette)) if lossless else None
+        if palette.size > size or np.isnan(palette).any():
+            return None
+        index = np.searchsorted(palette, values.ravel()).astype(np.uint8).reshape(values.shape)
+        return Code(palette=palette, index=index)
     palette = palette_of(values, size)
     plain = Code(palette=palette, index=nearest(values, palette))
     axes = {reader.output_axis for reader in slot.readers}
     axis = axes.pop() if len(axes) == 1 else None
-    if not packed or axis is None or np.array_equal(plain.values, values):
+    if axis is None or np.array_equal(plain.values, values):
         return plain
-    scaled = _with_scales(values, axis)
+    scaled = _with_scales(values, axis, size)
     better = _channel_error(values, scaled.values, axis) < WORTH_A_SCALE * _channel_error(values, plain.values, axis)
     return scaled if better else plain
 
 
-def nearest_of_all(values: Array, palette: Array) -> Array:
-    """Return the place of each value in a palette that has them all, infinities too."""
-    return np.searchsorted(palette, values.ravel()).astype(np.uint8).reshape(values.shape)
-
-
-def _with_scales(values: Array, axis: int) -> Code:
+def _with_scales(values: Array, axis: int, size: int) -> Code:
     others = tuple(place for place in range(values.ndim) if place != axis)
-    scale = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=others, keepdims=True)).astype(values.dtype)
-    scale[scale == 0] = 1
-    even = values / scale
-    palette = palette_of(even, PACKED_SIZE)
+    scale = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=others, keepdims=True))
+    # Channels that training has left dead become zero: numbers below the normal ones make processors crawl.
+    alive = scale > DEAD
+    scale = np.where(alive, scale, 0).astype(values.dtype)
+    even = np.where(alive, values / np.where(alive, scale, 1), 0).astype(values.dtype)
+    palette = palette_of(even, size)
     return Code(palette=palette, index=nearest(even, palette), scale=scale)
 
 

@@ -38,7 +38,8 @@ def palette_of(values: Array, size: int) -> Array:
     -------
     array
         Rising, without repetition, of the type of ``values``. It is lossless where there are no more distinct values than
-        ``size``. Zero is in it where zeros are at least one in ``size`` of the values, so that pruned weights stay zero.
+        ``size``. Zero is in it where zeros are at least one in ``size`` of the values, so that pruned weights stay zero; other
+        entries are normal numbers, since processors are slow with smaller ones.
     """
     flat = np.sort(values, axis=None)
     distinct = _few_distinct(flat, size)
@@ -56,6 +57,8 @@ def palette_of(values: Array, size: int) -> Array:
     ends = [_lloyd(points, sums, start) for start in starts]
     best = min(ends, key=lambda end: end[1])[0]
     palette = best.astype(values.dtype)
+    # fp16 is widened, so that its smallest numbers are normal ones where they are computed with.
+    palette[np.abs(palette) < (0 if values.dtype == np.float16 else np.finfo(values.dtype).tiny)] = 0
     if keep_zero:
         palette = np.append(palette, values.dtype.type(0))
     return np.unique(palette)

@@ -32,10 +32,11 @@ def compress(
     precision: Precision | None = None,
     sample: Feed | None = None,
 ) -> list[dict[str, Any]]:
-    """Write a smaller ONNX model: simplified, its equal weights joined, pruned, clustered, in this order.
+    """Write a smaller ONNX model: its equal weights joined, pruned, simplified, clustered, in this order.
 
-    Clustering comes last, since it hides weights from quantizers; after the other steps a model can be quantized like any
-    other. Zeros that pruning made stay zero.
+    Pruning comes before simplification, which folds normalizations into weights: what is small then says less about what a
+    weight is worth. Clustering comes last, since it hides weights from quantizers; after the other steps a model can be
+    quantized like any other. Zeros that pruning made stay zero.
 
     Parameters
     ----------
@@ -89,12 +90,12 @@ def compress(
 def _steps(
     options: OptimizeOptions, workdir: Path, precision: Precision | None, sample: Feed | None
 ) -> Iterator[tuple[str, Step]]:
-    if options.simplify:
-        yield "simplify", lambda model: simplify.apply(model, workdir=workdir, sample=sample, seed=options.seed)
     if options.deduplicate:
         yield "deduplicate", lambda model: deduplicate.apply(model, transposed=precision in _FLOAT)
     if options.prune != "none":
         yield "prune", lambda model: prune.apply(model, method=options.prune, sparsity=options.sparsity)
+    if options.simplify:
+        yield "simplify", lambda model: simplify.apply(model, workdir=workdir, sample=sample, seed=options.seed)
     if options.cluster:
         yield "cluster", lambda model: cluster.apply(model, size=options.cluster)
 
