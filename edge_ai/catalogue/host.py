@@ -15,11 +15,14 @@ from types import MappingProxyType
 from typing import Final
 
 from edge_ai.catalogue.loader import TEXT_SOURCES, AcceleratorFacts, DeviceTemplateFacts
-from edge_ai.engine.spec import Format, Precision
+from edge_ai.engine.routes import RUNTIME_OF
+from edge_ai.engine.spec import Precision
 
 SLUG: Final = "this-machine"
 NAME: Final = "This machine"
 _MB: Final = 1024 * 1024
+#: What workers run models with, in the catalogue's words.
+_RUNTIMES: Final = ("onnxruntime", "tflite", "tensorflow", "openvino")
 
 #: Flags of the kernel that are the catalogue's words too, in the order in which they are listed.
 _X86_EXTENSIONS: Final = (
@@ -141,11 +144,9 @@ def detect_host(root: Path = Path("/")) -> DeviceTemplateFacts:
         cpu_frequency_mhz=frequency_mhz,
         memory_mb=memory_mb,
         accelerators=_accelerators(root),
-        runtimes=("onnxruntime",),
-        formats=(Format.ONNX.value,),
-        precisions=tuple(
-            word.value for word in (Precision.FP32, Precision.FP16, Precision.INT8, Precision.INT8_DYNAMIC)
-        ),
+        runtimes=_RUNTIMES,
+        formats=tuple(format.value for format in RUNTIME_OF),
+        precisions=tuple(word.value for word in Precision if word is not Precision.AUTO),
         sources=MappingProxyType(sources),
         is_host=True,
     )

@@ -37,6 +37,7 @@ RUNTIME_FORMATS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "rknn": frozenset(),
         "ryzen_ai": frozenset({Format.ONNX}),
         "stedgeai": frozenset({Format.ONNX, Format.TFLITE}),
+        "tensorflow": frozenset({Format.KERAS, Format.SAVED_MODEL}),
         "tensorrt": frozenset({Format.TENSORRT, Format.ONNX}),
         "tflite": frozenset({Format.TFLITE}),
         "tflite_micro": frozenset({Format.TFLITE}),

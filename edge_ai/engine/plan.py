@@ -1,40 +1,48 @@
-"""What would run, and what can never work: decided from facts alone, before anything is queued. Standard library only.
-
-Every refusal says why, and names the nearest request that works.
-"""
+"""What would run, decided from facts alone before anything is queued. Standard library only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
+from edge_ai.engine.compress.rules import check_options
 from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.feasible import (
+    DYNAMIC_OPERATORS,
+    GAINS,
+    check_device,
+    check_graph,
+    check_memory,
+    check_precision,
+    check_tools,
+    float_weight_bytes,
+    needs_samples,
+    require_samples,
+)
+from edge_ai.engine.feasible import DeviceFacts as DeviceFacts
 from edge_ai.engine.fit import check_dataset as check_dataset
+from edge_ai.engine.routes import LANES, RUNS_HERE, Route, find_route
 from edge_ai.engine.sniff import DatasetHeader
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 
-#: Operators whose weights int8 static quantization turns into integers.
-STATIC_OPERATORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
-#: Operators that gain from dynamic quantization. Conv is not among them: it becomes ConvInteger, 13 times slower.
-DYNAMIC_OPERATORS = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization"})
-#: What share of their bytes weights keep: as integers, with their scales, and as fp16.
-INTEGER_SHARE, HALF_SHARE = 0.27, 0.5
-MADE_HERE = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP16)
-FEW_SAMPLES = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceFacts:
-    """What a plan needs to know about a device."""
-
-    name: str
-    is_host: bool
-    architecture: str
-    extensions: tuple[str, ...]
-    formats: tuple[str, ...]
-    precisions: tuple[str, ...]
-    memory_mb: int | None
+#: What share of their bytes float32 weights keep, with their scales.
+SHARE: Final[Mapping[Precision, float]] = {
+    Precision.FP32: 1.0,
+    Precision.FP16: 0.5,
+    Precision.INT8: 0.27,
+    Precision.INT8_DYNAMIC: 0.27,
+    Precision.INT16X8: 0.27,
+    Precision.FP8: 0.27,
+    Precision.INT4: 0.16,
+}
+#: The same for weights that are a palette and an index.
+CLUSTERED_SHARE: Final[Mapping[int, float]] = {256: 0.26, 16: 0.135}
+#: What a graph takes beside its weights when it is written anew.
+GRAPH_SHARE, GRAPH_BYTES = 0.02, 8192
+FEW_SAMPLES: Final = 50
+RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN", "SimpleRNN", "Bidirectional"})
+CONVOLUTIONS: Final = frozenset({"Conv", "ConvTranspose"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     warnings: tuple[Caution, ...] = ()
     expected_size_bytes: int | None = None
+    precision: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -79,6 +88,8 @@ def plan_optimization(
     options: Mapping[str, object],
     device: DeviceFacts,
     dataset: DatasetHeader | None,
+    missing_tools: frozenset[str] = frozenset(),
+    memory_bytes: int | None = None,
 ) -> Plan:
     """Plan an optimization.
 
@@ -92,34 +103,40 @@ def plan_optimization(
         The device that the variant is for.
     dataset
         Header of the calibration data, where some is given.
+    missing_tools
+        Names of `TOOLS` that are not installed where jobs run.
+    memory_bytes
+        How much memory a job may use; ``None``: no limit is known.
 
     Raises
     ------
     UnsupportedError
-        ``unsupported_conversion``, ``unsupported_precision``, ``nothing_to_quantize``.
+        ``unsupported_conversion``, ``unsupported_precision``, ``unsupported_operator``, ``nothing_to_quantize``.
     UserInputError
         ``dataset_required``, ``dataset_mismatch``, ``invalid_request`` for an option.
+    ResourceError
+        ``resource_limit``.
     """
-    OptimizeOptions.read(options)
-    check_formats(source_format, target_format)
-    wanted = _resolve(precision, analysis, dataset)
-    _check_precision(wanted, analysis, device)
-    _check_device(target_format, wanted, device)
+    given = OptimizeOptions.read(options)
+    route = find_route(source_format, target_format)
+    check_tools(route, missing_tools)
+    wanted = resolve_precision(precision, analysis, target=target_format, has_dataset=dataset is not None)
+    check_options(given, wanted, target_format, source_format=source_format)
+    check_precision(wanted, route, analysis, given)
+    check_graph(route, analysis)
+    check_device(target_format, wanted, device)
+    calibrated = needs_samples(wanted, target_format, given)
     if dataset is not None:
         check_dataset(analysis, dataset)
-    elif wanted is Precision.INT8:
-        raise UserInputError(
-            "int8 is calibrated: the ranges of the activations are measured on samples, and none were given.",
-            code="dataset_required",
-            fix="Give a data set of 50 to 300 representative samples, or choose int8_dynamic or fp16.",
-            field="dataset",
-            details=_nearest(Precision.FP16),
-        )
+    elif calibrated:
+        require_samples(wanted, target_format)
+    check_memory(analysis, size_bytes, memory_bytes)
     return Plan(
-        route=(source_format.value, target_format.value),
-        stages=_stages(wanted),
-        warnings=_cautions(wanted, analysis, device, dataset),
-        expected_size_bytes=_expected_size(wanted, analysis, size_bytes),
+        route=tuple(format.value for format in route.formats),
+        stages=_stages(route, wanted, given, calibrated=calibrated),
+        warnings=_cautions(route, wanted, analysis, device, dataset, calibrated=calibrated),
+        expected_size_bytes=_expected_size(route, wanted, given, analysis, size_bytes),
+        precision=wanted.value,
     )
 
 
@@ -140,11 +157,11 @@ def plan_benchmark(
     UserInputError
         ``dataset_mismatch``, ``invalid_request`` for a batch that the model cannot take.
     """
-    if format is not Format.ONNX:
+    if format not in RUNS_HERE:
         raise UnsupportedError(
-            f"A model in the {format} format cannot be run here yet; only ONNX can.",
+            f"A model in the {format} format cannot be run on this machine.",
             code="unsupported_conversion",
-            fix="Export the model to ONNX and upload that.",
+            fix="Measure the model that it was made from, or export it to ONNX and upload that.",
             field="model",
             details={"nearest": {"format": Format.ONNX.value}},
         )
@@ -159,182 +176,78 @@ def plan_benchmark(
     if dataset is not None:
         check_dataset(analysis, dataset)
     if batch_size > 1:
-        for item in analysis.get("inputs", ()):
-            first = item["shape"][0] if item["shape"] else None
-            if isinstance(first, int) and first != batch_size:
-                raise UserInputError(
-                    f"The input {item['name']!r} has a fixed batch of {first}; a batch of {batch_size} does not fit.",
-                    code="invalid_request",
-                    fix=f"Use batch_size {first}, or export the model with a dynamic batch.",
-                    field="batch_size",
-                )
+        _check_batch(analysis, batch_size)
     stages = [("prepare", "Prepare input"), ("load", "Load"), ("warmup", "Warm up"), ("measure", "Measure")]
     if dataset is not None and dataset.has_labels:
         stages.append(("accuracy", "Accuracy"))
     return Plan(route=(format.value,), stages=tuple(PlannedStage(name=name, title=title) for name, title in stages))
 
 
-def _nearest(precision: Precision) -> dict[str, Any]:
-    return {"nearest": {"target_format": Format.ONNX.value, "precision": precision.value}}
+def resolve_precision(
+    precision: Precision, analysis: Mapping[str, Any], *, target: Format = Format.ONNX, has_dataset: bool
+) -> Precision:
+    """Return what ``auto`` stands for with this model; every other precision is itself.
 
-
-def check_formats(source: Format, target: Format) -> None:
-    """Refuse a pair of formats between which there is no way.
-
-    Raises
-    ------
-    UnsupportedError
-        ``unsupported_conversion``.
+    Calibrated int8 where there is data for it and layers that gain, dynamic int8 for networks without convolutions in
+    ONNX, else fp16; fp32 for targets that have nothing else.
     """
-    if source is Format.ONNX and target is Format.ONNX:
-        return
-    if source is Format.ONNX:
-        raise UnsupportedError(
-            f"There is no way yet from ONNX to {target}.",
-            code="unsupported_conversion",
-            fix="Choose onnx as the target format.",
-            field="target_format",
-            details=_nearest(Precision.FP16),
-        )
-    raise UnsupportedError(
-        f"A model in the {source} format can be kept here, but not optimized yet.",
-        code="unsupported_conversion",
-        fix="Export the model to ONNX and upload that.",
-        field="model",
-        details=_nearest(Precision.FP16),
-    )
-
-
-def _resolve(precision: Precision, analysis: Mapping[str, Any], dataset: DatasetHeader | None) -> Precision:
-    """Choose for ``auto``: calibrated where there is data for it, else dynamic where it gains, else fp16."""
     if precision is not Precision.AUTO:
         return precision
+    made = LANES[target].precisions if target in LANES else (Precision.FP16,)
     operators = set(analysis.get("operators") or ())
-    if dataset is not None and operators & {"Conv", "ConvTranspose"}:
+    convolves = bool(operators & CONVOLUTIONS) or target not in {Format.ONNX, Format.ORT}
+    if has_dataset and convolves and Precision.INT8 in made and not operators & RECURRENT:
         return Precision.INT8
-    if operators & DYNAMIC_OPERATORS and not operators & {"Conv", "ConvTranspose"}:
+    if operators & DYNAMIC_OPERATORS and not convolves and Precision.INT8_DYNAMIC in made:
         return Precision.INT8_DYNAMIC
-    return Precision.FP16
+    return Precision.FP16 if Precision.FP16 in made else made[0]
 
 
-def resolve_precision(precision: Precision, analysis: Mapping[str, Any], *, has_dataset: bool) -> Precision:
-    """Return what ``auto`` stands for with this model; every other precision is itself."""
-    header = DatasetHeader(arrays=(), samples=0, has_labels=False) if has_dataset else None
-    return _resolve(precision, analysis, header)
-
-
-def _check_precision(precision: Precision, analysis: Mapping[str, Any], device: DeviceFacts) -> None:
-    if precision not in MADE_HERE:
-        reasons = {
-            Precision.FP32: "The model is what it is in fp32; there is nothing to reduce.",
-            Precision.INT16X8: "int16 activations run 5 to 6 times slower in ONNX Runtime, and are not made here.",
-            Precision.INT4: "int4 weights are not made here yet.",
-            Precision.FP8: "No runtime here computes in fp8 on a CPU.",
-        }
-        raise UnsupportedError(
-            reasons.get(precision, f"{precision} is not made here."),
-            code="unsupported_precision",
-            fix="Choose int8, int8_dynamic or fp16.",
-            field="precision",
-            details=_nearest(Precision.INT8 if precision is not Precision.FP32 else Precision.FP16),
-        )
-    operators: Mapping[str, int] = analysis.get("operators") or {}
-    floats = _float_weight_bytes(analysis)
-    if floats == 0 or (analysis.get("parameter_count") or 0) == 0:
-        raise UnsupportedError(
-            "The model has no float weights in its graph, so no precision can make it smaller"
-            + (" (its trees are attributes of an ai.onnx.ml operator)." if _has_trees(analysis) else "."),
-            code="nothing_to_quantize",
-            fix="Keep the model as it is.",
-            field="precision",
-            details={"nearest": {"target_format": Format.ONNX.value, "precision": Precision.FP32.value}},
-        )
-    if precision in {Precision.INT8, Precision.INT8_DYNAMIC}:
-        wanted = STATIC_OPERATORS if precision is Precision.INT8 else DYNAMIC_OPERATORS
-        if "int8" in str(analysis.get("precision", "")):
-            raise UnsupportedError(
-                "The model is quantized to int8 already.",
-                code="nothing_to_quantize",
-                fix="Start from the float model.",
-                field="precision",
-                details=_nearest(Precision.FP16),
+def _check_batch(analysis: Mapping[str, Any], batch_size: int) -> None:
+    for item in analysis.get("inputs", ()):
+        first = item["shape"][0] if item["shape"] else None
+        if isinstance(first, int) and first != batch_size:
+            raise UserInputError(
+                f"The input {item['name']!r} has a fixed batch of {first}; a batch of {batch_size} does not fit.",
+                code="invalid_request",
+                fix=f"Use batch_size {first}, or export the model with a dynamic batch.",
+                field="batch_size",
             )
-        if not wanted & operators.keys():
-            raise UnsupportedError(
-                f"None of the model's operators gains from {precision}: it has {', '.join(sorted(operators)[:12])}, "
-                f"and {precision} works on {', '.join(sorted(wanted))}.",
-                code="nothing_to_quantize",
-                fix="Choose fp16, which halves any float weights.",
-                field="precision",
-                details=_nearest(
-                    Precision.INT8
-                    if precision is Precision.INT8_DYNAMIC and STATIC_OPERATORS & operators.keys()
-                    else Precision.FP16
-                ),
-            )
-    elif analysis.get("precision") == "fp16":
-        raise UnsupportedError(
-            "The model's weights are fp16 already.",
-            code="nothing_to_quantize",
-            fix="Choose int8 or int8_dynamic.",
-            field="precision",
-            details=_nearest(Precision.INT8_DYNAMIC),
-        )
 
 
-def _has_trees(analysis: Mapping[str, Any]) -> bool:
-    return any("TreeEnsemble" in name for name in analysis.get("operators") or ())
-
-
-def _float_weight_bytes(analysis: Mapping[str, Any]) -> int | None:
-    by_dtype: Mapping[str, int] | None = analysis.get("weight_bytes_by_dtype")
-    if by_dtype is None:
-        return None
-    return sum(size for dtype, size in by_dtype.items() if dtype in {"float32", "float64", "float16", "bfloat16"})
-
-
-def _check_device(target: Format, precision: Precision, device: DeviceFacts) -> None:
-    if device.formats and target.value not in device.formats:
-        raise UnsupportedError(
-            f"{device.name} does not run {target} models; it runs {', '.join(device.formats)}.",
-            code="unsupported_conversion",
-            fix="Choose a device that runs ONNX, such as “This machine”.",
-            field="device_profile",
-            details={
-                "nearest": {
-                    "target_format": target.value,
-                    "precision": precision.value,
-                    "device_profile": "This machine",
-                }
-            },
-        )
-    if device.precisions and precision.value not in device.precisions:
-        possible = [p for p in MADE_HERE if p.value in device.precisions]
-        raise UnsupportedError(
-            f"{device.name} has no use for {precision}; it runs {', '.join(device.precisions)}.",
-            code="unsupported_precision",
-            fix=f"Choose {possible[0]}." if possible else "Choose another device.",
-            field="precision",
-            details=_nearest(possible[0]) if possible else None,
-        )
-
-
-def _stages(precision: Precision) -> tuple[PlannedStage, ...]:
+def _stages(
+    route: Route, precision: Precision, options: OptimizeOptions, *, calibrated: bool
+) -> tuple[PlannedStage, ...]:
     names = [("load", "Read the model")]
-    if precision is Precision.INT8:
-        names += [("prepare", "Prepare the graph"), ("calibrate", "Calibrate")]
-    elif precision is Precision.INT8_DYNAMIC:
+    if options.compresses:
+        names += [("compress", "Compress the network")]
+    if route.edges:
+        passed = [edge.target.value for edge in route.edges]
+        names += [("convert", f"Convert to {' and '.join(passed)}")]
+    if route.entry is Format.ONNX and precision in {Precision.INT8, Precision.INT8_DYNAMIC}:
         names += [("prepare", "Prepare the graph")]
-    names += [("quantize", "Quantize" if precision is not Precision.FP16 else "Store weights in fp16")]
-    names += [("parity", "Compare with the original"), ("finish", "Describe the variant")]
+    if calibrated:
+        names += [("calibrate", "Calibrate")]
+    made = {Precision.FP16: "Store weights in fp16", Precision.FP32: f"Write {route.lane.target}"}
+    names += [("quantize", made.get(precision, "Quantize")), ("parity", "Compare with the original")]
+    if route.lane.target in RUNS_HERE:
+        names += [("measure", "Measure beside the original")]
+    names += [("finish", "Describe the variant")]
     return tuple(PlannedStage(name=name, title=title) for name, title in names)
 
 
 def _cautions(
-    precision: Precision, analysis: Mapping[str, Any], device: DeviceFacts, dataset: DatasetHeader | None
+    route: Route,
+    precision: Precision,
+    analysis: Mapping[str, Any],
+    device: DeviceFacts,
+    dataset: DatasetHeader | None,
+    *,
+    calibrated: bool,
 ) -> tuple[Caution, ...]:
     found = []
-    if precision is Precision.INT8 and dataset is not None and dataset.samples < FEW_SAMPLES:
+    operators = set(analysis.get("operators") or ())
+    if calibrated and dataset is not None and dataset.samples < FEW_SAMPLES:
         found.append(
             Caution(
                 code="few_samples",
@@ -351,12 +264,28 @@ def _cautions(
                 fix="Benchmark the variant against the original before you ship it.",
             )
         )
-    if precision is Precision.INT8 and set(analysis.get("operators") or ()) & {"LSTM", "GRU", "RNN"}:
+    if precision is Precision.INT8 and operators & RECURRENT:
         found.append(
             Caution(
                 code="recurrent_stays_float",
                 detail="Recurrent layers stay in float with int8; only what is around them changes.",
                 fix="Try int8_dynamic.",
+            )
+        )
+    if precision is Precision.INT16X8:
+        found.append(
+            Caution(
+                code="slow_reference_kernels",
+                detail="int16 activations run on reference kernels, 30 to 60 times slower than float on most processors.",
+                fix="Use it for accelerators that have 16-bit activations; else choose int8.",
+            )
+        )
+    if route.lane.target not in RUNS_HERE:
+        found.append(
+            Caution(
+                code="not_measured_here",
+                detail=f"No runtime of this studio measures {route.lane.target} models.",
+                fix="Measure the variant on the device.",
             )
         )
     if dataset is None:
@@ -370,14 +299,23 @@ def _cautions(
     return tuple(found)
 
 
-def _expected_size(precision: Precision, analysis: Mapping[str, Any], size_bytes: int) -> int | None:
-    floats = _float_weight_bytes(analysis)
+def _expected_size(
+    route: Route, precision: Precision, options: OptimizeOptions, analysis: Mapping[str, Any], size_bytes: int
+) -> int | None:
+    """Return what the weights will take, and the rest of the file: as now, or a small share when it is written anew."""
+    floats = float_weight_bytes(analysis)
     if floats is None:
         return None
+    in_onnx = route.source is Format.ONNX and route.lane.target in {Format.ONNX, Format.ORT}
+    gaining = GAINS.get(precision) if in_onnx and not options.weight_only else None
     by_operator: Mapping[str, int] = analysis.get("weight_bytes_by_operator") or {}
-    operators = {Precision.INT8: STATIC_OPERATORS, Precision.INT8_DYNAMIC: DYNAMIC_OPERATORS}.get(
-        precision, frozenset()
-    )
-    integers = min(floats, sum(size for name, size in by_operator.items() if name in operators))
-    kept = integers * INTEGER_SHARE + (floats - integers) * HALF_SHARE
-    return max(0, round(size_bytes - floats + kept))
+    reduced = floats
+    if gaining is not None:
+        reduced = min(floats, sum(size for name, size in by_operator.items() if name in gaining))
+    share = CLUSTERED_SHARE.get(options.cluster, SHARE[precision])
+    # What an ONNX quantizer leaves in float is stored in fp16.
+    kept = reduced * share + (floats - reduced) * SHARE[Precision.FP16]
+    if route.source is route.lane.target:
+        return max(0, round(size_bytes - floats + kept))
+    weights = int(analysis.get("weight_bytes") or floats)
+    return round((weights - floats + kept) * (1 + GRAPH_SHARE)) + GRAPH_BYTES

@@ -31,6 +31,7 @@ from edge_ai.catalogue.loader import (
     facts_to_fields,
     load_catalogue,
 )
+from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceProfile
 
 CATALOGUE = load_catalogue()
@@ -446,8 +447,9 @@ class TestDetectHost:
         assert facts.cpu_model
         if platform.machine() == "x86_64":
             assert facts.cpu_architecture == "x86_64"
-        assert (facts.runtimes, facts.formats) == (("onnxruntime",), ("onnx",))
-        assert facts.precisions == ("fp32", "fp16", "int8", "int8_dynamic")
+        readable: set[str] = set().union(*(RUNTIME_FORMATS[name] for name in facts.runtimes))
+        assert set(facts.formats) == RUNS_HERE == readable
+        assert {"fp32", "fp16", "int8", "int8_dynamic", "int16x8", "int4"} <= set(facts.precisions)
 
     def test_claims_no_number_that_nobody_measured(self) -> None:
         facts = detect_host()

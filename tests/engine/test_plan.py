@@ -1,5 +1,6 @@
 """What can never work is refused before anything is queued, with the nearest that does."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,8 +57,27 @@ def refusal(analysis: dict[str, Any], precision: Precision, **changes: Any) -> E
 
 def test_the_stages_of_int8_are_known_before_it_runs() -> None:
     found = plan(CONV, Precision.INT8, dataset=PICTURES)
-    assert [stage.name for stage in found.stages] == ["load", "prepare", "calibrate", "quantize", "parity", "finish"]
-    assert found.route == ("onnx", "onnx")
+    names = [stage.name for stage in found.stages]
+    assert names == ["load", "prepare", "calibrate", "quantize", "parity", "measure", "finish"]
+    assert (found.route, found.precision) == (("onnx", "onnx"), "int8")
+
+
+def test_a_conversion_names_every_format_on_its_way_and_compression_its_step() -> None:
+    host = replace(HOST, formats=())
+    found = plan(CONV, Precision.FP32, target_format=Format.TFLITE, device=host, options={"simplify": True})
+    assert found.route == ("onnx", "tflite")
+    assert [stage.name for stage in found.stages] == [
+        "load",
+        "compress",
+        "convert",
+        "quantize",
+        "parity",
+        "measure",
+        "finish",
+    ]
+    keras = plan({}, Precision.FP16, source_format=Format.KERAS, target_format=Format.COREML, device=host)
+    assert keras.route == ("keras", "saved_model", "coreml")
+    assert "not_measured_here" in {caution.code for caution in keras.warnings}
 
 
 def test_the_expected_size_counts_what_becomes_integers_and_what_fp16() -> None:
@@ -82,7 +102,7 @@ def test_trees_have_nothing_to_quantize(precision: Precision) -> None:
     assert "trees" in error.message
 
 
-@pytest.mark.parametrize("precision", [Precision.INT4, Precision.FP8, Precision.INT16X8, Precision.FP32])
+@pytest.mark.parametrize("precision", [Precision.INT16X8, Precision.FP32])
 def test_precisions_that_are_not_made_here_name_one_that_is(precision: Precision) -> None:
     error = refusal(CONV, precision)
     assert error.code == "unsupported_precision"
@@ -106,14 +126,66 @@ def test_fp16_is_not_made_fp16_again() -> None:
     assert refusal(CONV | {"precision": "fp16"}, Precision.FP16).code == "nothing_to_quantize"
 
 
-def test_other_target_formats_name_onnx() -> None:
-    error = refusal(CONV, Precision.FP16, target_format=Format.TFLITE)
+def test_a_format_that_nothing_makes_names_one_that_can_be_made() -> None:
+    error = refusal(CONV, Precision.FP16, target_format=Format.KERAS)
     assert error.code == "unsupported_conversion"
     assert (error.details or {})["nearest"]["target_format"] == "onnx"
 
 
-def test_other_source_formats_are_refused() -> None:
-    assert refusal({}, Precision.FP16, source_format=Format.TFLITE).code == "unsupported_conversion"
+def test_formats_that_are_only_kept_are_no_source() -> None:
+    assert refusal({}, Precision.FP16, source_format=Format.GGUF).code == "unsupported_conversion"
+
+
+def test_text_and_branches_have_no_way_to_tflite() -> None:
+    host = replace(HOST, formats=(), precisions=())
+    text = {"inputs": [{"name": "source", "dtype": "string", "shape": [None]}]}
+    for source in (Format.SAVED_MODEL, Format.ONNX):
+        error = refusal(text, Precision.FP16, source_format=source, target_format=Format.TFLITE, device=host)
+        assert error.code == "unsupported_operator" and "'source'" in error.message
+    error = refusal(CONV | {"control_flow": ["If"]}, Precision.FP16, target_format=Format.TFLITE, device=host)
+    assert error.code == "unsupported_operator" and "If" in error.message
+    assert plan(CONV | {"control_flow": ["If"]}, Precision.FP16).stages
+
+
+def test_a_missing_tool_is_named_with_what_to_install() -> None:
+    error = refusal(
+        CONV,
+        Precision.FP32,
+        target_format=Format.TFLITE,
+        device=replace(HOST, formats=()),
+        missing_tools=frozenset({"onnx2tf"}),
+    )
+    assert error.code == "unsupported_conversion"
+    assert "onnx2tf" in error.message and "sne4onnx" in error.fix
+    assert plan(CONV, Precision.FP16, missing_tools=frozenset({"onnx2tf"})).stages
+
+
+def test_a_model_that_cannot_fit_into_a_jobs_memory_is_refused() -> None:
+    error = refusal(CONV, Precision.FP16, size_bytes=10**9, memory_bytes=2 * 10**9)
+    assert error.code == "resource_limit" and "ENGINE_MEMORY_BYTES" in error.fix
+    assert plan(CONV, Precision.FP16, size_bytes=10**8, memory_bytes=2 * 10**9).stages
+
+
+@pytest.mark.parametrize("target", [Format.ONNX, Format.TFLITE, Format.OPENVINO])
+def test_every_calibrated_target_needs_data_for_int8(target: Format) -> None:
+    host = replace(HOST, formats=())
+    assert refusal(CONV, Precision.INT8, target_format=target, device=host).code == "dataset_required"
+    # Weights alone need none.
+    assert plan(CONV, Precision.INT8, target_format=target, device=host, options={"weight_only": True}).stages
+
+
+@pytest.mark.parametrize(
+    ("target", "dataset", "expected"),
+    [
+        (Format.TFLITE, True, Precision.INT8),
+        (Format.TFLITE, False, Precision.FP16),
+        (Format.SAVED_MODEL, True, Precision.FP32),
+        (Format.NCNN, True, Precision.FP16),
+        (Format.ORT, False, Precision.INT8_DYNAMIC),
+    ],
+)
+def test_auto_depends_on_the_target(target: Format, dataset: bool, expected: Precision) -> None:
+    assert resolve_precision(Precision.AUTO, DENSE, target=target, has_dataset=dataset) is expected
 
 
 def test_a_device_that_does_not_run_onnx_is_refused() -> None:

@@ -1,0 +1,297 @@
+"""What can never work, told from facts alone: precisions, operators, tools, devices, memory. Standard library only.
+
+Every refusal says why, and names the nearest request that works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_ai.engine.errors import ResourceError, UnsupportedError, UserInputError
+from edge_ai.engine.routes import LANES, TOOLS, Route
+from edge_ai.engine.spec import Format, OptimizeOptions, Precision
+
+#: Operators whose weights int8 static quantization turns into integers.
+STATIC_OPERATORS: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+#: Operators that gain from dynamic quantization. Conv is not among them: it becomes ConvInteger, 13 times slower.
+DYNAMIC_OPERATORS: Final = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization"})
+#: Operators that MatMulNBits can stand for.
+BLOCK_OPERATORS: Final = frozenset({"MatMul", "Gemm", "Gather"})
+GAINS: Final[Mapping[Precision, frozenset[str]]] = {
+    Precision.INT8: STATIC_OPERATORS,
+    Precision.INT8_DYNAMIC: DYNAMIC_OPERATORS,
+    Precision.INT4: BLOCK_OPERATORS,
+}
+REDUCED: Final = frozenset({Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT16X8, Precision.INT4})
+#: Targets that take integer ranges from samples; the others quantize weights alone.
+CALIBRATED_TARGETS: Final = frozenset({Format.ONNX, Format.ORT, Format.TFLITE, Format.OPENVINO})
+#: Targets whose runtimes neither know strings nor branches.
+PLAIN_TARGETS: Final = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.COREML, Format.NCNN})
+BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+FLOATS: Final = frozenset({"float32", "float64", "float16", "bfloat16"})
+#: A conversion holds the model several times: as file, as graph, as constants, and in the session that checks it.
+COPIES_HELD: Final = 5
+
+_NOT_MADE: Final[Mapping[tuple[Format, Precision], str]] = {
+    (
+        Format.ONNX,
+        Precision.INT16X8,
+    ): "int16 activations run 5 to 6 times slower in ONNX Runtime, and are not made here.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFacts:
+    """What a plan needs to know about a device."""
+
+    name: str
+    is_host: bool
+    architecture: str
+    extensions: tuple[str, ...]
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...]
+    memory_mb: int | None
+
+
+def nearest(target: Format, precision: Precision) -> dict[str, Any]:
+    """Return the details of a refusal that name what works."""
+    return {"nearest": {"target_format": target.value, "precision": precision.value}}
+
+
+def check_tools(route: Route, missing: frozenset[str]) -> None:
+    """Refuse a way whose tools are not installed where jobs run.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_conversion`` naming them.
+    """
+    lacking = [name for name in route.tools if name in missing]
+    if lacking:
+        packages = ", ".join(package for name in lacking for package in TOOLS[name].distributions)
+        raise UnsupportedError(
+            f"This studio lacks {', '.join(lacking)}, which the way from {route.source} to {route.lane.target} needs.",
+            code="unsupported_conversion",
+            fix=f"Ask the operator to install {packages}, or choose another target format.",
+            field="target_format",
+            details={"missing": lacking},
+        )
+
+
+def check_precision(precision: Precision, route: Route, analysis: Mapping[str, Any], options: OptimizeOptions) -> None:
+    """Refuse a precision that the target does not have, or that changes nothing in this model.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_precision``, ``nothing_to_quantize``.
+    """
+    target = route.lane.target
+    if precision not in route.lane.precisions:
+        usual = ", ".join(route.lane.precisions)
+        reason = _NOT_MADE.get((target, precision), f"{target} files are made in {usual}, not in {precision}.")
+        raise UnsupportedError(
+            reason,
+            code="unsupported_precision",
+            fix=f"Choose {route.lane.precisions[0]}.",
+            field="precision",
+            details=nearest(target, route.lane.precisions[0]),
+        )
+    stays = route.source is target
+    if precision is Precision.FP32:
+        if stays and not options.compresses:
+            raise UnsupportedError(
+                "The model is what it is in fp32; there is nothing to reduce.",
+                code="unsupported_precision",
+                fix="Choose another precision, another target format, or an option that compresses the network.",
+                field="precision",
+                details=nearest(target, Precision.FP16 if Precision.FP16 in route.lane.precisions else precision),
+            )
+        return
+    _check_weights(precision, target, analysis, stays=stays)
+    if route.source is Format.ONNX and target in {Format.ONNX, Format.ORT} and not options.weight_only:
+        _check_gain(precision, target, analysis)
+
+
+def _check_weights(precision: Precision, target: Format, analysis: Mapping[str, Any], *, stays: bool) -> None:
+    """Refuse a model that has nothing to be made smaller, or has been made so already."""
+    floats = float_weight_bytes(analysis)
+    kept = str(analysis.get("precision") or "")
+    if "int8" in kept or kept in {"int16x8", "weight-only"}:
+        if precision in REDUCED or stays:
+            raise UnsupportedError(
+                "The model is quantized already.",
+                code="nothing_to_quantize",
+                fix="Start from the float model.",
+                field="precision",
+                details=nearest(target, Precision.FP32 if not stays else Precision.FP16),
+            )
+        return
+    if floats == 0 or analysis.get("parameter_count") == 0:
+        raise UnsupportedError(
+            "The model has no float weights in its graph, so no precision can make it smaller"
+            + (" (its trees are attributes of an ai.onnx.ml operator)." if _has_trees(analysis) else "."),
+            code="nothing_to_quantize",
+            fix="Keep the model as it is.",
+            field="precision",
+            details=nearest(target, Precision.FP32),
+        )
+    if precision is Precision.FP16 and kept == "fp16" and stays:
+        raise UnsupportedError(
+            "The model's weights are fp16 already.",
+            code="nothing_to_quantize",
+            fix="Choose int8 or int8_dynamic.",
+            field="precision",
+            details=nearest(target, _first_of(target, Precision.INT8_DYNAMIC, Precision.INT8)),
+        )
+
+
+def _check_gain(precision: Precision, target: Format, analysis: Mapping[str, Any]) -> None:
+    """Refuse a precision that none of an ONNX model's operators gains from."""
+    operators: Mapping[str, int] = analysis.get("operators") or {}
+    wanted = GAINS.get(precision)
+    if wanted is None or wanted & operators.keys():
+        return
+    other = Precision.FP16
+    if precision is not Precision.INT8 and STATIC_OPERATORS & operators.keys():
+        other = Precision.INT8
+    raise UnsupportedError(
+        f"None of the model's operators gains from {precision}: it has {', '.join(sorted(operators)[:12])}, "
+        f"and {precision} works on {', '.join(sorted(wanted))}.",
+        code="nothing_to_quantize",
+        fix="Choose fp16, which halves any float weights.",
+        field="precision",
+        details=nearest(target, other),
+    )
+
+
+def check_graph(route: Route, analysis: Mapping[str, Any]) -> None:
+    """Refuse a network that the target's operators cannot express.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_operator`` naming what stands in the way.
+    """
+    target = route.lane.target
+    passes_plain = PLAIN_TARGETS & set(route.formats[1:]) if route.source is not target else frozenset()
+    if not passes_plain:
+        return
+    strings = [item["name"] for item in analysis.get("inputs") or () if item.get("dtype") == "string"]
+    branches = sorted(BRANCHES & set(analysis.get("control_flow") or ())) if route.source is Format.ONNX else []
+    if strings:
+        raise UnsupportedError(
+            f"The input {strings[0]!r} takes text, and {target} has no operators that look text up in tables.",
+            code="unsupported_operator",
+            fix="Export the network from where it takes numbers, and keep the tables in the application.",
+            field="model",
+            details={"inputs": strings},
+        )
+    if branches:
+        raise UnsupportedError(
+            f"The model decides while it runs what to compute ({', '.join(branches)}), which {target} cannot express here.",
+            code="unsupported_operator",
+            fix="Export the model without control flow, or keep it as ONNX.",
+            field="target_format",
+            details=nearest(Format.ONNX, Precision.INT8_DYNAMIC) | {"operators": branches},
+        )
+
+
+def check_device(target: Format, precision: Precision, device: DeviceFacts) -> None:
+    """Refuse what the device cannot run.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_conversion`` for the format, ``unsupported_precision`` for the precision.
+    """
+    if device.formats and target.value not in device.formats:
+        usable = [name for name in device.formats if name in {format.value for format in LANES}]
+        raise UnsupportedError(
+            f"{device.name} does not run {target} models; it runs {', '.join(device.formats)}.",
+            code="unsupported_conversion",
+            fix=f"Choose {usable[0]} as the target format, or another device."
+            if usable
+            else "Choose another device, such as “This machine”.",
+            field="device_profile",
+            details={
+                "nearest": {
+                    "target_format": usable[0] if usable else target.value,
+                    "precision": precision.value,
+                    **({} if usable else {"device_profile": "This machine"}),
+                }
+            },
+        )
+    if device.precisions and precision.value not in device.precisions:
+        possible = [p for p in LANES[target].precisions if p.value in device.precisions]
+        raise UnsupportedError(
+            f"{device.name} has no use for {precision}; it runs {', '.join(device.precisions)}.",
+            code="unsupported_precision",
+            fix=f"Choose {possible[0]}." if possible else "Choose another device.",
+            field="precision",
+            details=nearest(target, possible[0]) if possible else None,
+        )
+
+
+def needs_samples(precision: Precision, target: Format, options: OptimizeOptions) -> bool:
+    """Whether the precision is calibrated on samples."""
+    if precision is Precision.INT16X8:
+        return True
+    return precision is Precision.INT8 and target in CALIBRATED_TARGETS and not options.weight_only
+
+
+def require_samples(precision: Precision, target: Format) -> None:
+    """Refuse a calibrated precision without a data set.
+
+    Raises
+    ------
+    UserInputError
+        ``dataset_required``.
+    """
+    raise UserInputError(
+        f"{precision} is calibrated: the ranges of the activations are measured on samples, and none were given.",
+        code="dataset_required",
+        fix="Give a data set of 50 to 300 representative samples, or choose int8_dynamic or fp16.",
+        field="dataset",
+        details=nearest(target, Precision.FP16),
+    )
+
+
+def check_memory(analysis: Mapping[str, Any], size_bytes: int, memory_bytes: int | None) -> None:
+    """Refuse a model whose conversion cannot fit into the memory that a job may use.
+
+    Raises
+    ------
+    ResourceError
+        ``resource_limit``.
+    """
+    if memory_bytes is None:
+        return
+    needed = COPIES_HELD * max(size_bytes, int(analysis.get("weight_bytes") or 0))
+    if needed > memory_bytes:
+        raise ResourceError(
+            f"Working on this model takes about {needed / 2**30:.1f} GiB of memory; a job may use "
+            f"{memory_bytes / 2**30:.1f} GiB.",
+            code="resource_limit",
+            fix="Use a smaller model, or ask the operator to raise ENGINE_MEMORY_BYTES.",
+            field="model",
+            details={"needed_bytes": needed, "allowed_bytes": memory_bytes},
+        )
+
+
+def float_weight_bytes(analysis: Mapping[str, Any]) -> int | None:
+    """Return how many bytes of float weights a model has; ``None`` where that is not known."""
+    by_dtype: Mapping[str, int] | None = analysis.get("weight_bytes_by_dtype")
+    if by_dtype is None:
+        return None
+    return sum(size for dtype, size in by_dtype.items() if dtype in FLOATS)
+
+
+def _has_trees(analysis: Mapping[str, Any]) -> bool:
+    return any("TreeEnsemble" in name for name in analysis.get("operators") or ())
+
+
+def _first_of(target: Format, *wanted: Precision) -> Precision:
+    return next((p for p in wanted if p in LANES[target].precisions), LANES[target].precisions[0])
