@@ -198,6 +198,26 @@ class TestToTflite:
         assert cnn.worst_db(tflite_answers(trial.path, cnn.feeds, cnn.session.outputs)) > floor
         assert json.dumps(dict(trial.settings))
 
+    def test_fp16_spares_small_constants(self, tmp_path: Path) -> None:
+        import tensorflow as tf
+
+        module = tf.Module()
+        module.kernel = tf.Variable(np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32))
+        spec = tf.TensorSpec([None, 16], tf.float32, name="x")
+        module.run = tf.function(
+            lambda x: {"y": tf.math.log(tf.nn.relu(x @ module.kernel) + 1e-10)}, input_signature=[spec]
+        )
+        tf.saved_model.save(module, str(tmp_path / "log"), signatures=module.run)
+        value = np.random.default_rng(1).normal(size=(1, 16)).astype(np.float32)
+        context = models.context(tmp_path / "log", tmp_path, Precision.FP16, [{"x": value}])
+        trial = next(iter(tflite_from_saved_model.ways(context)))
+        trial.make(trial.path)
+        (answer,) = tflite_answers(trial.path, [{"x": value}], context.outputs)[0]
+        assert np.isfinite(answer).all()
+        assert models.sqnr_db(module.run(tf.constant(value))["y"].numpy(), answer) > 50
+        types = {item["dtype"] for item in Interpreter(model_path=str(trial.path)).get_tensor_details()}
+        assert np.float16 in types
+
     def test_a_recurrent_network(self, recurrent: Made, tmp_path: Path) -> None:
         trial = tflite_trials(recurrent, tmp_path, Precision.FP32)[0]
         trial.make(trial.path)

@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from edge_ai.engine.convert.tensorflow_freeze import LOOPS, Frozen, fixed_sizes, freeze, refuse_tables
+from edge_ai.engine.convert.tensorflow_halve import halve_weights
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial, first_line
 from edge_ai.engine.runtime.base import Array, Feed
-from edge_ai.engine.runtime.tensorflow import FAILURES, explain
+from edge_ai.engine.runtime.tensorflow import FAILURES, explain, quiet
 from edge_ai.engine.spec import Format, Precision
 
 SUFFIX: Final = ".tflite"
@@ -39,7 +40,9 @@ class Way:
     quantize
         Reduce the weights at all.
     half
-        Store them as fp16.
+        Let the converter store every constant as fp16.
+    halve
+        Store the weights as fp16 afterwards, and no other constants.
     calibrate
         Measure the activations' ranges on samples.
     integer_io
@@ -50,6 +53,7 @@ class Way:
     operators: Sequence[Any] = BUILTINS
     quantize: bool = True
     half: bool = False
+    halve: bool = False
     calibrate: bool = False
     per_channel: bool = True
     integer_io: Any = None
@@ -100,7 +104,10 @@ def _ways(context: LaneContext) -> list[Way]:
     if precision is Precision.FP32:
         return [Way(name="float32", quantize=False)]
     if precision is Precision.FP16:
-        return [Way(name="fp16 weights", half=True, settings={"weights": "fp16"})]
+        return [
+            Way(name="fp16 weights", quantize=False, halve=True, settings={"weights": "fp16"}),
+            Way(name="fp16 constants", half=True, settings={"weights": "fp16", "other_constants": "fp16"}),
+        ]
     channels = [True, False] if options.per_channel is None else [options.per_channel]
     if precision is Precision.INT8_DYNAMIC:
         # A scale per tensor is no smaller, and was seen to lose 5 to 10 dB.
@@ -161,11 +168,25 @@ def _make(source: _Source, way: Way, path: Path) -> None:
         converter.inference_input_type = converter.inference_output_type = way.integer_io
     converter._experimental_disable_per_channel = not way.per_channel
     try:
-        path.write_bytes(converter.convert())
+        with quiet():
+            made = converter.convert()
+        path.write_bytes(_halved(made) if way.halve else made)
     except EngineError:
         raise
     except Exception as error:
         raise refused(error) from error
+
+
+def _halved(made: bytes) -> bytes:
+    halved, count = halve_weights(made)
+    if count == 0:
+        raise UnsupportedError(
+            "The model has no float32 weights that fp16 would make smaller.",
+            code="nothing_to_quantize",
+            fix="Keep the model as it is.",
+            details=_nearest(Precision.FP32),
+        )
+    return halved
 
 
 def _refuse_loops(frozen: Frozen) -> None:
