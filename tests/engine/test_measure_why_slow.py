@@ -7,6 +7,7 @@ import pytest
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
+from edge_ai import sample
 from edge_ai.engine.measure.slow_facts import Facts, Times, gather_facts
 from edge_ai.engine.measure.why_slow import MOST_REASONS, explain_slower, reasons
 from edge_ai.engine.spec import Format
@@ -134,3 +135,9 @@ def test_the_weightiest_come_first_and_are_few() -> None:
 
 def test_a_faster_variant_on_a_good_processor_has_no_reasons() -> None:
     assert codes(onnx_facts(times(Conv=4.0, Add=1.0), times(QLinearConv=2.0, Add=1.0))) == []
+
+
+def test_a_tensorflow_lite_file_tells_its_operators() -> None:
+    facts = gather_facts(sample.TFLITE_MODEL, Format.TFLITE, sample.TFLITE_MODEL, Format.TFLITE)
+    assert facts.operators["CONV_2D"] >= 1
+    assert (facts.before, facts.after, facts.activations) == (None, None, frozenset())
