@@ -19,8 +19,8 @@ WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32
 
 
 def plain_name(name: str) -> str:
-    """Return a tensor's name without what converters add or change: TensorFlow's ``serving_default_`` and ``:0``, dashes."""
-    return re.sub(r"\W", "_", name.removeprefix("serving_default_").partition(":")[0]).strip("_").lower()
+    """Return a tensor's name without what converters add or change: ``serving_default_``, ``:0`` (or ``__0``), dashes."""
+    return re.sub(r"\W", "_", re.sub(r"(:|__)\d+$", "", name.removeprefix("serving_default_"))).strip("_").lower()
 
 
 def array_names(inputs: Sequence[Mapping[str, Any]], arrays: Sequence[str]) -> dict[str, str]:

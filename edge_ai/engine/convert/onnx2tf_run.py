@@ -1,0 +1,183 @@
+"""onnx2tf: from ONNX to TensorFlow Lite without TensorFlow, and to a SavedModel with it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from edge_ai.engine.convert.base import Conversion
+from edge_ai.engine.convert.onnx_prepare import (
+    drop_unused_domains,
+    drop_weight_inputs,
+    fold,
+    lift_constants,
+    raise_opset,
+)
+from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.formats.onnx import opset_of, read_model, subgraphs, true_inputs, write_model
+
+BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+OLDEST_OPSET: Final = 11
+TOOL: Final = "onnx2tf"
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
+_MAX_MESSAGE: Final = 300
+# It raises whatever its parts raise, and leaves with sys.exit where it gives up.
+_FAILURES: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SystemExit,
+    TypeError,
+    ValueError,
+)
+
+
+def run_onnx2tf(conversion: Conversion, *, saved_model: bool) -> Path:
+    """Convert an ONNX file and return the folder with what onnx2tf wrote.
+
+    The layout of every input stays as it is, free sizes become those of the sample, and names are kept.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_operator`` naming what onnx2tf cannot express.
+    """
+    folder = conversion.workdir / "onnx2tf"
+    folder.mkdir(exist_ok=True)
+    source = folder / "model.onnx"
+    model = _prepare(conversion)
+    # onnx2tf rewrites its input in place: it gets a copy.
+    write_model(model, source)
+    from onnx2tf import convert
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _within(folder), _no_progress():
+            convert(
+                input_onnx_file_path=str(source),
+                output_folder_path=str(folder / "out"),
+                tflite_backend="flatbuffer_direct",
+                flatbuffer_direct_output_saved_model=saved_model,
+                not_use_onnxsim=True,
+                copy_onnx_input_output_names_to_tflite=True,
+                keep_shape_absolutely_input_names=[value.name for value in true_inputs(model.graph)],
+                non_verbose=True,
+            )
+    except _FAILURES as error:
+        raise _refusal(error, said.getvalue()) from None
+    return folder / "out"
+
+
+def settings() -> dict[str, Any]:
+    """Return what the recipe says of the tool."""
+    return {"converter": TOOL, "version": version(TOOL), "backend": "flatbuffer_direct"}
+
+
+def _prepare(conversion: Conversion) -> onnx.ModelProto:
+    """Return the graph with fixed sizes, its weights where onnx2tf looks for them, and no branches."""
+    model = read_model(conversion.source)
+    found = {node.op_type for graph in subgraphs(model.graph) for node in graph.node}
+    branches = sorted(found & BRANCHES)
+    if branches:
+        raise UnsupportedError(
+            f"The model decides while it runs what to compute ({', '.join(branches)}), which TensorFlow Lite cannot express "
+            "here.",
+            code="unsupported_operator",
+            fix="Export the model without control flow, or keep it as ONNX.",
+            details={"operators": branches, "nearest": {"target_format": "onnx", "precision": "int8_dynamic"}},
+        )
+    drop_weight_inputs(model)
+    lift_constants(model)
+    if (opset_of(model) or 0) < OLDEST_OPSET:
+        model = raise_opset(model, OLDEST_OPSET) or model
+    _fix_sizes(model, conversion)
+    return _folded(model, conversion.workdir)
+
+
+def _fix_sizes(model: onnx.ModelProto, conversion: Conversion) -> None:
+    """Give every free axis of the inputs the sample's size; inferred shapes are forgotten, since they contradict that."""
+    fixed = False
+    for value in true_inputs(model.graph):
+        shape = value.type.tensor_type.shape
+        sample = None if conversion.sample is None else conversion.sample.get(value.name)
+        for place, axis in enumerate(shape.dim):
+            if axis.dim_value > 0:
+                continue
+            known = sample is not None and sample.ndim == len(shape.dim)
+            axis.dim_value = int(sample.shape[place]) if known and sample is not None else 1
+            fixed = True
+    if not fixed:
+        return
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_value <= 0:
+                axis.Clear()
+
+
+def _folded(model: onnx.ModelProto, workdir: Path) -> onnx.ModelProto:
+    """Compute what the fixed sizes made constant, such as the targets of Reshape; the graph itself where that fails."""
+    before, after = workdir / "fixed.onnx", workdir / "folded.onnx"
+    write_model(model, before)
+    if fold(before, after):
+        model = read_model(after)
+        lift_constants(model)
+        drop_unused_domains(model)
+        after.unlink()
+    before.unlink()
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return model
+
+
+def _refusal(error: BaseException, said: str) -> EngineError:
+    lines = [_ANSI.sub("", line).strip() for line in said.splitlines()]
+    told = [line for line in lines if re.search(r"error|unsupported|not supported|failed", line, re.IGNORECASE)]
+    text = " ".join(str(error).split()) if not isinstance(error, SystemExit) else ""
+    reason = text or (told[-1] if told else type(error).__name__)
+    operators = sorted(set(re.findall(r"op_type[=: ]+'?\"?(\w+)", said + text)))[:10]
+    named = f" (operators: {', '.join(operators)})" if operators else ""
+    return UnsupportedError(
+        f"onnx2tf cannot convert this network{named}: {reason[:_MAX_MESSAGE]}",
+        code="unsupported_operator",
+        fix="Keep the model as ONNX, or choose OpenVINO as the target format.",
+        details={"operators": operators, "nearest": {"target_format": "onnx", "precision": "fp16"}},
+    )
+
+
+@contextlib.contextmanager
+def _within(folder: Path) -> Iterator[None]:
+    """Work in a folder of its own: onnx2tf leaves files where it is."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _no_progress() -> Iterator[None]:
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]
+        else:
+            os.environ["TQDM_DISABLE"] = before
