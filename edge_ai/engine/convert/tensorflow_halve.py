@@ -15,12 +15,21 @@ from ai_edge_litert import schema_py_generated as schema
 MIN_ELEMENTS: Final = 64
 #: Beyond it, a number becomes infinite in fp16.
 MAX_FP16: Final = 65_504.0
+#: The smallest number that fp16 keeps with all its digits.
+NORMAL_FP16: Final = 2.0**-14
+#: How many of a weight's numbers may be smaller before it counts as one with a wide range, such as a long filter's tails.
+TINY_SHARE: Final = 0.01
 DEQUANTIZE_VERSION: Final = 3
 FILE_MARK: Final = b"TFL3"
 
 
-def halve_weights(data: bytes) -> tuple[bytes, int]:
+def halve_weights(data: bytes, *, spare_wide: bool) -> tuple[bytes, int]:
     """Store the float32 weights of a TensorFlow Lite file as fp16, each widened by a ``DEQUANTIZE`` when it is loaded.
+
+    Parameters
+    ----------
+    spare_wide
+        Leave weights alone of which fp16 would lose the digits of more than a few numbers.
 
     Returns
     -------
@@ -35,7 +44,7 @@ def halve_weights(data: bytes) -> tuple[bytes, int]:
         edges = {*graph.inputs, *graph.outputs}
         operators = []
         for place, tensor in enumerate(list(graph.tensors)):
-            if place in edges or not _is_weight(tensor, model.buffers):
+            if place in edges or not _is_weight(tensor, model.buffers, spare_wide):
                 continue
             operators.append(_halve(model, graph, place, halves, code))
         graph.operators = [*operators, *(graph.operators or ())]
@@ -50,13 +59,16 @@ def halve_weights(data: bytes) -> tuple[bytes, int]:
     return bytes(builder.Output()), done
 
 
-def _is_weight(tensor: Any, buffers: list[Any]) -> bool:
+def _is_weight(tensor: Any, buffers: list[Any], spare_wide: bool) -> bool:
     if tensor.type != schema.TensorType.FLOAT32 or tensor.isVariable or tensor.sparsity is not None:
         return False
     held = buffers[tensor.buffer].data
     if held is None or len(held) < 4 * MIN_ELEMENTS:
         return False
-    return bool(np.all(np.abs(_numbers(held)) <= MAX_FP16))
+    sizes = np.abs(_numbers(held))
+    if spare_wide and np.mean((sizes > 0) & (sizes < NORMAL_FP16)) > TINY_SHARE:
+        return False
+    return bool(np.all(sizes <= MAX_FP16))
 
 
 def _numbers(held: Any) -> Any:

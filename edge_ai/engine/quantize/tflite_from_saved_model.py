@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,13 @@ INTEGERS: Final = (tf.lite.OpsSet.TFLITE_BUILTINS_INT8,)
 WIDE_INTEGERS: Final = (tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,)
 
 
+class Halve(Enum):
+    """Which weights are stored as fp16."""
+
+    ALL = "all"
+    ALL_BUT_WIDE = "all but those of which fp16 would lose the digits of more than a few numbers"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """One way to set the converter.
@@ -39,10 +47,8 @@ class Way:
         The sets that the converter may choose from.
     quantize
         Reduce the weights at all.
-    half
-        Let the converter store every constant as fp16.
     halve
-        Store the weights as fp16 afterwards, and no other constants.
+        Store these weights as fp16 afterwards. The converter would halve every constant, small ones to zero.
     calibrate
         Measure the activations' ranges on samples.
     integer_io
@@ -52,8 +58,7 @@ class Way:
     name: str
     operators: Sequence[Any] = BUILTINS
     quantize: bool = True
-    half: bool = False
-    halve: bool = False
+    halve: Halve | None = None
     calibrate: bool = False
     per_channel: bool = True
     integer_io: Any = None
@@ -105,8 +110,13 @@ def _ways(context: LaneContext) -> list[Way]:
         return [Way(name="float32", quantize=False)]
     if precision is Precision.FP16:
         return [
-            Way(name="fp16 weights", quantize=False, halve=True, settings={"weights": "fp16"}),
-            Way(name="fp16 constants", half=True, settings={"weights": "fp16", "other_constants": "fp16"}),
+            Way(name="fp16 weights", quantize=False, halve=Halve.ALL_BUT_WIDE, settings={"weights": "fp16"}),
+            Way(
+                name="fp16 weights, those with a wide range too",
+                quantize=False,
+                halve=Halve.ALL,
+                settings={"weights": "fp16"},
+            ),
         ]
     channels = [True, False] if options.per_channel is None else [options.per_channel]
     if precision is Precision.INT8_DYNAMIC:
@@ -160,8 +170,6 @@ def _make(source: _Source, way: Way, path: Path) -> None:
     converter.target_spec.supported_ops = list(way.operators)
     if way.quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if way.half:
-        converter.target_spec.supported_types = [tf.float16]
     if way.calibrate:
         converter.representative_dataset = source.samples
     if way.integer_io is not None:
@@ -170,15 +178,15 @@ def _make(source: _Source, way: Way, path: Path) -> None:
     try:
         with quiet():
             made = converter.convert()
-        path.write_bytes(_halved(made) if way.halve else made)
+        path.write_bytes(made if way.halve is None else _halved(made, way.halve))
     except EngineError:
         raise
     except Exception as error:
         raise refused(error) from error
 
 
-def _halved(made: bytes) -> bytes:
-    halved, count = halve_weights(made)
+def _halved(made: bytes, which: Halve) -> bytes:
+    halved, count = halve_weights(made, spare_wide=which is Halve.ALL_BUT_WIDE)
     if count == 0:
         raise UnsupportedError(
             "The model has no float32 weights that fp16 would make smaller.",
