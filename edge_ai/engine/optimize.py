@@ -1,53 +1,56 @@
-"""From an ONNX model to a smaller one that is proven still right: tries what may work, keeps what compares best."""
+"""From a model to a variant that is proven still right: converts it, tries what may work, keeps what compares best."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.convert.onnx_prepare import DYNAMIC_OPSET, STATIC_OPSET, Prepared, prepare_graph
+from edge_ai.engine.choose import DROP_STEP, choose_best
+from edge_ai.engine.compress.rules import check_options
+from edge_ai.engine.convert.base import Conversion, convert
 from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
-from edge_ai.engine.evaluate.dataset import Dataset, Division, divide, load_dataset
+from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
 from edge_ai.engine.evaluate.gate import WARNING_DB, find_fault, judge
-from edge_ai.engine.evaluate.parity import (
-    MAX_LABELLED_SAMPLES,
-    MAX_SAMPLES,
-    Reference,
-    compare_variant,
-    dataset_feeds,
-    run_reference,
-)
-from edge_ai.engine.evaluate.representative import make_up_feeds
-from edge_ai.engine.evaluate.task import required_batch
-from edge_ai.engine.formats.onnx import read_model, softmax_outputs
-from edge_ai.engine.formats.onnx_analysis import analyze
-from edge_ai.engine.measure.session import open_session
-from edge_ai.engine.plan import Caution, DeviceFacts, check_formats, plan_optimization, resolve_precision
+from edge_ai.engine.evaluate.pairing import pair, translate
+from edge_ai.engine.evaluate.parity import Parity, compare_variant, unchecked
+from edge_ai.engine.formats.base import handler_of
+from edge_ai.engine.lanes.base import LaneContext, size_of, ways_of
+from edge_ai.engine.original import Asked, Original
+from edge_ai.engine.plan import Caution, DeviceFacts, plan_optimization, resolve_precision
 from edge_ai.engine.progress import OutputFile, Progress
-from edge_ai.engine.quantize import dynamic, static
-from edge_ai.engine.quantize.fp16 import store_weights_as_fp16
-from edge_ai.engine.quantize.trial import DROP_STEP, QUANTIZER_FAILURES, Trial, choose_best, first_line, in_words
+from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line, in_words
+from edge_ai.engine.report import gzip_size, make_recipe, same_samples, size_cautions
+from edge_ai.engine.routes import Route, find_route
+from edge_ai.engine.runtime import RUNTIMES, open_model
+from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, OptimizeSpec, Precision
+from edge_ai.engine.verdict import Latency, judge_latency, slower_caution
 
-VARIANT_FILE: Final = "variant.onnx"
 RECIPE_FILE: Final = "recipe.json"
-MADE_UP_FEEDS: Final = 8
+MAX_SEARCH_SECONDS: Final = 300.0
+"""No further way is begun after it, once there is one that is good enough."""
 
-GOOD_DB: Final[Mapping[Precision, float]] = {Precision.INT8: 30.0, Precision.INT8_DYNAMIC: 20.0, Precision.FP16: 25.0}
-"""A variant this close, in dB, ends the search: the next ones would cost time and gain little."""
-
-LITTLE_GAIN: Final = 1.1
+GOOD_DB: Final = {
+    Precision.FP32: 80.0,
+    Precision.FP16: 45.0,
+    Precision.INT8: 30.0,
+    Precision.INT8_DYNAMIC: 20.0,
+    Precision.INT16X8: 40.0,
+    Precision.INT4: 20.0,
+    Precision.FP8: 20.0,
+}
+"""A variant this close, in dB, ends the search for ``balanced``: the next ones would cost time and gain little."""
 
 # Nothing but the model and the data restrict what this function tries; what suits a device was decided before.
 _ANY_DEVICE: Final = DeviceFacts(
     name="This machine", is_host=True, architecture="", extensions=(), formats=(), precisions=(), memory_mb=None
+)
+_NOT_CHECKED: Final = (
+    "No runtime on this machine runs the target format, so what the variant computes was not compared."
 )
 
 
@@ -66,8 +69,8 @@ def optimize(spec: OptimizeSpec, workdir: Path, progress: Progress) -> tuple[dic
     Returns
     -------
     tuple
-        The result of an optimization job of the API, with ``trials`` and the variant's ``analysis``, and the files: role
-        "model" and role "recipe".
+        The result of an optimization job of the API, with ``route``, ``trials``, ``latency`` and the variant's ``analysis``,
+        and the files: role "model", and the recipe as "recipe" and "recipe_yaml".
 
     Raises
     ------
@@ -84,168 +87,173 @@ class _Optimization:
     def __init__(self, spec: OptimizeSpec, workdir: Path, progress: Progress) -> None:
         self._spec = spec
         self._workdir = workdir
+        self._scratch = workdir / "scratch"
         self._progress = progress
         self._options = OptimizeOptions.read(spec.options)
         self._source = workdir / spec.model_path
+        self._dataset_path = None if spec.dataset_path is None else workdir / spec.dataset_path
         self._passes: list[dict[str, object]] = []
         self._steps: list[dict[str, object]] = []
         self._cautions: list[Caution] = []
+        self._notices: list[dict[str, str]] = []
 
     def run(self) -> tuple[dict[str, Any], list[OutputFile]]:
         """Do it."""
-        check_formats(self._spec.source_format, self._spec.target_format)
+        self._scratch.mkdir(exist_ok=True)
+        try:
+            return self._make()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _make(self) -> tuple[dict[str, Any], list[OutputFile]]:
+        spec = self._spec
+        route = find_route(spec.source_format, spec.target_format)
         self._progress.stage("load", 2, "Reading the model")
         began = time.monotonic()
-        analysis = analyze(self._source)
-        dataset = None
-        if self._spec.dataset_path is not None:
-            dataset = load_dataset(self._workdir / self._spec.dataset_path)
+        original = Original(self._source, spec.source_format, self._scratch)
+        dataset = None if self._dataset_path is None else load_dataset(self._dataset_path)
+        self._plan(original, dataset)
+        self._precision = resolve_precision(
+            spec.precision, original.analysis, target=spec.target_format, has_dataset=dataset is not None
+        )
+        check_options(self._options, self._precision, spec.target_format, source_format=spec.source_format)
+        original.require_runnable()
+        asked = original.ask(
+            dataset, self._options, self._progress, calibrate=self._precision in {Precision.INT8, Precision.INT16X8}
+        )
+        self._pass("load", began, self._source)
+
+        context = self._enter(route, original, asked)
+        trials = self._search(route, context, asked)
+        latency = judge_latency(
+            route, context, asked.reference, original, trials, level=spec.optimization_level, precision=self._precision
+        )
+        best = choose_best(trials, spec.optimization_level, self._precision, spec.target_format)
+        return self._finish(route, context, asked, trials, best, latency)
+
+    def _plan(self, original: Original, dataset: Dataset | None) -> None:
+        """Refuse what can never work, now that the model itself has been read."""
+        spec = self._spec
         plan_optimization(
-            analysis=analysis,
+            analysis=original.analysis,
             size_bytes=self._source.stat().st_size,
-            source_format=self._spec.source_format,
-            target_format=self._spec.target_format,
-            precision=self._spec.precision,
-            optimization_level=self._spec.optimization_level,
-            options=self._spec.options,
+            source_format=spec.source_format,
+            target_format=spec.target_format,
+            precision=spec.precision,
+            optimization_level=spec.optimization_level,
+            options=spec.options,
             device=_ANY_DEVICE,
             dataset=dataset.header() if dataset else None,
         )
-        self._precision = resolve_precision(self._spec.precision, analysis, has_dataset=dataset is not None)
-        _require_runnable(analysis)
-        reference, division = self._run_source(dataset)
-        self._pass("load", began, self._source)
 
-        trials = []
-        for trial in self._ways(division):
-            trials.append(trial)
-            if self._attempt(trial, reference) or (trial.failure and trial.failure.code == "nothing_to_quantize"):
-                break
-        best = choose_best(trials, self._spec.optimization_level, self._precision)
-        return self._finish(best, trials, division)
-
-    def _run_source(self, dataset: Dataset | None) -> tuple[Reference, Division | None]:
-        """Have the source answer what the variants will be asked."""
-        model = read_model(self._source)
-        softmaxes = softmax_outputs(model)
-        if dataset is None:
-            made_up = make_up_feeds(model, count=MADE_UP_FEEDS, seed=self._options.seed)
-            self._progress.stage("load", 5, f"Running the original on {MADE_UP_FEEDS} made-up inputs")
-            reference = run_reference(
-                self._source, made_up.feeds, data=made_up.data, batch=1, labels=None, softmax_outputs=softmaxes
+    def _enter(self, route: Route, original: Original, asked: Asked) -> LaneContext:
+        """Convert the original to what the lane starts from."""
+        model, format = original.path, original.format
+        inputs, outputs = asked.reference.inputs, asked.reference.outputs
+        calibration: Sequence[Feed] = asked.calibration
+        sample: Feed | None = asked.reference.feeds[0]
+        model = self._compress(model, format, sample)
+        for number, edge in enumerate(route.edges):
+            self._progress.stage("convert", 8 + 4 * number, f"Converting from {edge.source} to {edge.target}")
+            began = time.monotonic()
+            target = self._scratch / f"converted-{number}" / f"model{_suffix(edge.target)}"
+            target.parent.mkdir()
+            done = convert(
+                edge,
+                Conversion(
+                    source=model,
+                    target=target,
+                    workdir=target.parent,
+                    inputs=inputs,
+                    sample=sample,
+                    progress=self._progress,
+                ),
             )
-            return reference, None
-        inputs = open_session(self._source, Format.ONNX, threads=1, optimize=False).get_inputs()
-        division = divide(
-            dataset.matched(inputs),
-            calibration_samples=self._options.calibration_samples if self._precision is Precision.INT8 else 0,
-            judgement_samples=MAX_SAMPLES if dataset.labels is None else MAX_LABELLED_SAMPLES,
-            seed=self._options.seed,
-        )
-        judged = division.judgement
-        self._progress.stage("load", 5, f"Running the original on {judged.samples} samples")
-        reference = run_reference(
-            self._source,
-            dataset_feeds(inputs, judged),
-            data="dataset",
-            batch=required_batch(inputs, judged.inputs),
-            labels=judged.labels,
-            softmax_outputs=softmaxes,
-        )
-        if not reference.feeds:
-            raise EngineError(
-                f"The model takes {reference.batch} samples at once, and the data set has fewer.",
-                code="dataset_mismatch",
-                fix=f"Give at least {reference.batch} samples.",
-                field="dataset",
-            )
-        return reference, division
-
-    def _ways(self, division: Division | None) -> Iterator[Trial]:
-        """Yield what is worth trying, in the order in which it is."""
-        if self._precision is Precision.FP16:
-            yield self._trial(0, "fp16 weights", {"mode": self._options.fp16_mode}, self._make_fp16)
-        elif self._precision is Precision.INT8_DYNAMIC:
-            prepared = self._prepare(opset=DYNAMIC_OPSET)
-            for place, way in enumerate(dynamic.RECIPES):
-                yield self._trial(
-                    place,
-                    way.name,
-                    {
-                        "weight_type": "uint8" if way.unsigned_weights else "int8",
-                        "per_channel": way.per_channel,
-                        "operators": list(dynamic.OPERATORS),
-                        "other_weights": "fp16",
-                    },
-                    partial(_make_dynamic, prepared.path, way),
-                )
-        elif division is not None:
-            yield from self._static_ways(division)
-
-    def _static_ways(self, division: Division) -> Iterator[Trial]:
-        prepared = self._prepare(opset=STATIC_OPSET)
-        inputs = open_session(prepared.path, Format.ONNX, threads=1, optimize=False).get_inputs()
-        feeds = list(dataset_feeds(inputs, division.calibration))
-        ranges: dict[static.Calibration, Any] = {}
-
-        def make(way: static.StaticRecipe, path: Path) -> int:
-            if way.calibration not in ranges:
-                began = time.monotonic()
-                ranges[way.calibration] = static.calibrate(prepared.path, feeds, way.calibration, self._workdir)
-                self._pass(f"calibrate {way.calibration}", began, prepared.path)
-            return static.quantize_statically(prepared.path, path, way, ranges[way.calibration])
-
-        for place, way in enumerate(static.RECIPES):
-            percent = 15 + 75 * place // len(static.RECIPES)
-            self._progress.stage("calibrate", percent, f"{way.name}: {len(feeds)} samples")
-            yield self._trial(
-                place,
-                way.name,
+            self._pass(f"convert {edge.source} to {edge.target}", began, target)
+            self._steps.append(
                 {
-                    "calibration": way.calibration.value,
-                    "operators": list(way.operators),
-                    "activations": "uint8",
-                    "weights": "int8 per channel",
-                    "other_weights": "fp16",
-                },
-                partial(make, way),
+                    "step": "convert",
+                    "from": edge.source.value,
+                    "to": edge.target.value,
+                    "tool": edge.tool,
+                    **done.settings,
+                }
             )
+            self._notices += [dict(warning) for warning in done.warnings]
+            model, format = target, edge.target
+            session = open_model(model, format, threads=0, optimize=False)
+            names = pair(inputs, session.inputs)
+            calibration = [translate(feed, names, inputs, session.inputs) for feed in calibration]
+            sample = None if sample is None else translate(sample, names, inputs, session.inputs)
+            inputs, outputs = tuple(session.inputs), tuple(session.outputs)
+            model = self._compress(model, format, sample)
+        return LaneContext(
+            model=model,
+            format=format,
+            inputs=inputs,
+            outputs=outputs,
+            precision=self._precision,
+            level=self._spec.optimization_level,
+            options=self._options,
+            calibration=calibration,
+            sample=sample,
+            workdir=self._scratch,
+            progress=self._progress,
+            passes=self._passes,
+            steps=self._steps,
+            cautions=self._cautions,
+        )
 
-    def _trial(self, place: int, name: str, settings: Mapping[str, object], make: Callable[[Path], object]) -> Trial:
-        return Trial(name=name, path=self._workdir / f"trial-{place}.onnx", settings=settings, make=make)
+    def _compress(self, model: Path, format: Format, sample: Feed | None) -> Path:
+        """Make the network smaller where it passes as ONNX, once, before its precision is reduced."""
+        target = self._scratch / "compressed" / "model.onnx"
+        if not self._options.compresses or format is not Format.ONNX or target.exists():
+            return model
+        # Loads onnx, which most other routes do without.
+        from edge_ai.engine.compress.steps import compress
 
-    def _make_fp16(self, path: Path) -> None:
-        done = store_weights_as_fp16(self._source, path)
-        self._steps.append({"step": "store weights in fp16", "weights": done.halved})
-        if done.out_of_range:
-            self._cautions.append(
-                Caution(
-                    code="fp16_out_of_range",
-                    detail=f"{done.out_of_range} weights hold numbers beyond 65,504 and stay in float32.",
-                    fix="Nothing, unless the file is still too large.",
-                )
-            )
-
-    def _prepare(self, *, opset: int) -> Prepared:
-        self._progress.stage("prepare", 10, "Preparing the graph")
+        self._progress.stage("compress", 12, "Compressing the network")
         began = time.monotonic()
-        prepared = prepare_graph(self._source, self._workdir, opset=opset)
-        self._pass("prepare", began, prepared.path)
-        self._steps.append({"step": "prepare", "done": list(prepared.steps), "opset": prepared.opset})
-        return prepared
+        target.parent.mkdir()
+        self._steps += compress(model, target, self._options, target.parent, precision=self._precision, sample=sample)
+        self._pass("compress", began, target)
+        return target
 
-    def _attempt(self, trial: Trial, reference: Reference) -> bool:
-        """Make a variant and compare it; ``True`` when it is so good that the search may end."""
-        percent = 20 + 70 * int(trial.path.stem.rpartition("-")[2]) // 4
+    def _search(self, route: Route, context: LaneContext, asked: Asked) -> list[Trial]:
+        """Try ways until one is good, or all of them where the level asks for a choice."""
+        trials: list[Trial] = []
+        end_s = time.monotonic() + MAX_SEARCH_SECONDS
+        for trial in ways_of(route, context):
+            trials.append(trial)
+            self._attempt(trial, len(trials), route.lane.target, asked)
+            if trial.failure is not None and trial.failure.code == "nothing_to_quantize":
+                break
+            if self._spec.optimization_level is OptimizationLevel.BALANCED and self._good(trial):
+                break
+            if time.monotonic() > end_s and any(other.fair for other in trials):
+                self._progress.log("info", "The search ends here, to bound its time.")
+                break
+        if not trials:
+            raise UnsupportedError(
+                f"There is nothing here that {self._precision} would change.",
+                code="nothing_to_quantize",
+                fix="Keep the model as it is.",
+            )
+        return trials
+
+    def _attempt(self, trial: Trial, number: int, target: Format, asked: Asked) -> None:
+        """Make a variant and compare it."""
+        percent = min(85, 15 + 10 * number)
         began = time.monotonic()
         try:
             self._progress.stage("quantize", percent, trial.name)
             trial.make(trial.path)
             trial.seconds = time.monotonic() - began
+            trial.size_bytes = size_of(trial.path)
             self._pass(f"quantize: {trial.name}", began, trial.path)
             self._progress.stage("parity", percent + 5, f"Comparing with the original: {trial.name}")
             compared = time.monotonic()
-            trial.parity = compare_variant(reference, trial.path)
+            trial.parity = self._compare(trial, target, asked)
             self._pass(f"parity: {trial.name}", compared, trial.path)
         except EngineError as error:
             if error.code == "resource_limit":
@@ -257,26 +265,34 @@ class _Optimization:
                 code="unsupported_operator",
                 fix="Choose another precision.",
             )
-        if trial.failure is not None:
-            self._progress.log("warning", f"{trial.name}: {trial.failure.message}")
-            return False
-        return self._good(trial)
+        if trial.failure is not None or trial.parity is None:
+            self._progress.log("warning", f"{trial.name}: {trial.failure.message if trial.failure else 'not made'}")
+            return
+        trial.fault = find_fault(trial.parity, self._precision, accuracy_budget=self._options.accuracy_budget)
+        self._progress.log("info", f"{trial.name}: {in_words(trial.parity)}")
+
+    def _compare(self, trial: Trial, target: Format, asked: Asked) -> Parity:
+        if target not in RUNTIMES:
+            return unchecked(_NOT_CHECKED)
+        return compare_variant(asked.reference, open_model(trial.path, target, threads=0))
 
     def _good(self, trial: Trial) -> bool:
+        """Whether the search may end with this one."""
         parity = trial.parity
-        if parity is None:
+        if parity is None or not trial.fair:
             return False
-        trial.fault = find_fault(parity, self._precision, accuracy_budget=self._options.accuracy_budget)
-        self._progress.log("info", f"{trial.name}: {in_words(parity)}")
-        if trial.fault is not None:
-            return False
-        quick = self._spec.optimization_level is OptimizationLevel.SPEED
-        enough = WARNING_DB[self._precision] if quick else GOOD_DB[self._precision]
+        enough = GOOD_DB.get(self._precision, WARNING_DB.get(self._precision, 20.0))
         drop = parity.metric.drop if parity.metric else 0.0
         return (parity.sqnr_db is None or parity.sqnr_db >= enough) and drop <= DROP_STEP
 
     def _finish(
-        self, best: Trial, trials: list[Trial], division: Division | None
+        self,
+        route: Route,
+        context: LaneContext,
+        asked: Asked,
+        trials: list[Trial],
+        best: Trial,
+        latency: Latency,
     ) -> tuple[dict[str, Any], list[OutputFile]]:
         parity = best.parity
         if parity is None:
@@ -284,114 +300,80 @@ class _Optimization:
         try:
             self._cautions += judge(parity, self._precision, accuracy_budget=self._options.accuracy_budget)
         except ParityError as error:
-            if error.details is not None:
-                error.details["trials"] = [trial.to_json() for trial in trials]
-            raise
+            raise self._explained(error, trials) from None
         self._progress.stage("finish", 95, "Describing the variant")
-        described = [trial.to_json() | {"chosen": trial is best} for trial in trials]
-        variant = self._workdir / VARIANT_FILE
-        shutil.move(best.path, variant)
-        for trial in trials:
-            trial.path.unlink(missing_ok=True)
-        (self._workdir / "prepared.onnx").unlink(missing_ok=True)
-        before, after = self._source.stat().st_size, variant.stat().st_size
-        self._caution_about_size(before, after)
+        self._cautions += slower_caution(best, latency, context, route.lane.target)
+        handler = handler_of(route.lane.target)
+        variant = self._workdir / handler.file_name
+        after, before = handler.save(best.path, variant), self._source.stat().st_size
+        self._cautions += size_cautions(before, after, smaller_expected=self._precision is not Precision.FP32)
+        if asked.division is not None and asked.division.overlap and asked.calibration:
+            self._cautions.append(same_samples())
         self._steps.append({"step": "quantize", "precision": self._precision.value, "way": best.name, **best.settings})
-        overlap = division is not None and division.overlap and self._precision is Precision.INT8
-        if overlap:
-            self._cautions.append(
-                Caution(
-                    code="same_samples",
-                    detail="The data set is small, so the same samples calibrated the variant and judged it.",
-                    fix="Give 200 samples or more.",
-                )
-            )
-        recipe = self._recipe(variant, division)
+        best.size_bytes = after
+        described = [trial.to_json() | {"chosen": trial is best} for trial in trials]
+        recipe = make_recipe(
+            self._spec,
+            replace(self._options, calibration_samples=len(asked.calibration) or self._options.calibration_samples),
+            precision=self._precision.value,
+            steps=self._steps,
+            tools=route.tools,
+            source=self._source,
+            dataset=self._dataset_path,
+            variant=variant,
+            route=[format.value for format in route.formats],
+        )
+        check = self._scratch / "variant"
+        check.mkdir(exist_ok=True)
         result = {
             "size_bytes": after,
+            "gzip_bytes": gzip_size(variant),
+            "original_gzip_bytes": gzip_size(self._source),
             "compression_ratio": round(before / after, 4),
             "precision": self._precision.value,
+            "route": [format.value for format in route.formats],
             "parity": parity.to_json(),
+            "latency": latency.to_json(),
             "passes": self._passes,
             "trials": described,
-            "warnings": [{"code": c.code, "detail": c.detail, "fix": c.fix} for c in self._cautions],
-            "recipe": recipe,
-            "analysis": analyze(variant),
-        }
-        return result, self._files(recipe)
-
-    def _caution_about_size(self, before: int, after: int) -> None:
-        if after >= before:
-            self._cautions.append(
-                Caution(
-                    code="variant_not_smaller",
-                    detail=f"The variant has {after:,} bytes, its source {before:,}: what was added outweighs what was saved.",
-                    fix="Keep the original, or choose fp16.",
-                )
-            )
-        elif before / after < LITTLE_GAIN:
-            self._cautions.append(
-                Caution(
-                    code="little_gained",
-                    detail=f"The variant is only {100 * (1 - after / before):.1f} % smaller: most weights stayed.",
-                    fix="int8 changes convolutions, int8_dynamic does not; fp16 halves every weight.",
-                )
-            )
-
-    def _recipe(self, variant: Path, division: Division | None) -> dict[str, Any]:
-        spec = self._spec
-        dataset = None if spec.dataset_path is None else self._workdir / spec.dataset_path
-        return {
             "steps": self._steps,
-            "request": {
-                "source_format": spec.source_format.value,
-                "target_format": spec.target_format.value,
-                "precision": spec.precision.value,
-                "optimization_level": spec.optimization_level.value,
-            },
-            "options": {
-                "accuracy_budget": self._options.accuracy_budget,
-                "calibration_samples": division.calibration.samples
-                if division is not None and self._precision is Precision.INT8
-                else None,
-                "seed": self._options.seed,
-                "fp16_mode": self._options.fp16_mode,
-            },
-            "versions": {name: version(name) for name in ("onnx", "onnxruntime", "numpy")},
-            "hashes": {
-                "source_sha256": _sha256(self._source),
-                "dataset_sha256": None if dataset is None else _sha256(dataset),
-                "variant_sha256": _sha256(variant),
-            },
+            "warnings": [
+                *({"code": c.code, "detail": c.detail, "fix": c.fix} for c in self._cautions),
+                *self._notices,
+            ],
+            "recipe": recipe,
+            "analysis": handler.inspect(variant, check),
         }
+        return result, self._files(variant, route.lane.target, recipe)
 
-    def _files(self, recipe: Mapping[str, Any]) -> list[OutputFile]:
-        (self._workdir / RECIPE_FILE).write_text(json.dumps(recipe, indent=1, sort_keys=True))
+    def _explained(self, error: ParityError, trials: Sequence[Trial]) -> ParityError:
+        """Add what was tried, and which layers are the worst, to the refusal of a variant."""
+        details = dict(error.details or {}) | {"trials": [trial.to_json() for trial in trials]}
+        worst = next((step["worst"] for step in reversed(self._steps) if step.get("step") == "sensitivity"), None)
+        message = error.message
+        if isinstance(worst, list) and worst:
+            details["worst_layers"] = worst
+            names = ", ".join(f"{item['layer']} ({item['operator']}, {item['sqnr_db']:.1f} dB)" for item in worst[:3])
+            message = f"{message} The worst layers are {names}."
+        return ParityError(message, code=error.code, fix=error.fix, details=details)
+
+    def _files(self, variant: Path, target: Format, recipe: dict[str, Any]) -> list[OutputFile]:
+        from edge_ai.engine.recipe import to_json, to_yaml
+
+        (self._workdir / RECIPE_FILE).write_text(to_json(recipe))
+        yaml = Path(RECIPE_FILE).with_suffix(".yaml").name
+        (self._workdir / yaml).write_text(to_yaml(recipe))
         return [
-            OutputFile(role="model", path=VARIANT_FILE, name=VARIANT_FILE, format=Format.ONNX.value),
+            OutputFile(role="model", path=variant.name, name=variant.name, format=target.value),
             OutputFile(role="recipe", path=RECIPE_FILE, name=RECIPE_FILE, mime_type="application/json"),
+            OutputFile(role="recipe_yaml", path=yaml, name=yaml, mime_type="application/yaml"),
         ]
 
     def _pass(self, name: str, began: float, path: Path) -> None:
         seconds = round(time.monotonic() - began, 3)
-        self._passes.append({"name": name, "seconds": seconds, "size_bytes": path.stat().st_size})
+        self._passes.append({"name": name, "seconds": seconds, "size_bytes": size_of(path)})
 
 
-def _make_dynamic(prepared: Path, way: dynamic.DynamicRecipe, path: Path) -> object:
-    return dynamic.quantize_dynamically(prepared, path, way)
-
-
-def _require_runnable(analysis: Mapping[str, Any]) -> None:
-    """Refuse a model that cannot be run here: nothing could be said about what its variant computes."""
-    for warning in analysis["warnings"]:
-        if warning["code"] == "cannot_run_here":
-            raise UnsupportedError(
-                f"The model cannot be run here, so a variant could not be compared with it. {warning['detail']}",
-                code="unsupported_operator",
-                fix=warning["fix"],
-            )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _suffix(format: Format) -> str:
+    """Return what a converted model's name ends with; SavedModels are folders."""
+    return {Format.SAVED_MODEL: "", Format.OPENVINO: ""}.get(format, f".{format.value}")

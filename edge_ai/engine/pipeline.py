@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.progress import OutputFile, Progress
-from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, Format, Spec
+from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +51,6 @@ def run(spec: Spec, workdir: Path, progress: Progress) -> PipelineResult:
 
 def _analyze(spec: AnalyzeSpec, workdir: Path, progress: Progress) -> dict[str, Any]:
     progress.stage("analyze", 10, "Reading the model")
-    if spec.format is not Format.ONNX:
-        from edge_ai.engine.formats.stored import describe_stored
+    from edge_ai.engine.formats.base import handler_of
 
-        return describe_stored(workdir / spec.model_path)
-    from edge_ai.engine.formats.onnx_analysis import analyze
-
-    return analyze(workdir / spec.model_path)
+    return handler_of(spec.format).inspect(workdir / spec.model_path, workdir)

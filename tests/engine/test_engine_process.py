@@ -1,6 +1,7 @@
 """The engine as a process of its own: the protocol that workers speak, and the commands for people."""
 
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -19,7 +20,13 @@ from . import graphs
 REPOSITORY = Path(sample.__file__).resolve().parents[2]
 
 
-def engine(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def engine(
+    *arguments: str, folder: Path, stdin: str = "", memory_bytes: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if memory_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
     return subprocess.run(
         [sys.executable, "-m", "edge_ai.engine", *arguments],
         cwd=folder,
@@ -28,6 +35,7 @@ def engine(*arguments: str, folder: Path, stdin: str = "") -> subprocess.Complet
         text=True,
         timeout=120,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
+        preexec_fn=limit,
         check=False,
     )
 
@@ -70,7 +78,7 @@ def test_optimize(work: Path) -> None:
     last = lines[-1]
     assert last["type"] == "result"
     files = {file["role"]: file for file in last["files"]}
-    assert files.keys() == {"model", "recipe"}
+    assert files.keys() == {"model", "recipe", "recipe_yaml"}
     assert files["model"]["format"] == "onnx"
     assert (work / files["model"]["path"]).stat().st_size == last["result"]["size_bytes"]
     percents = [line["progress"] for line in lines if line["type"] == "stage"]
@@ -189,6 +197,24 @@ def test_people_can_inspect_quantize_and_benchmark(work: Path) -> None:
     assert measured.returncode == 0 and "p50" in measured.stdout
 
 
+def test_people_can_convert_compress_compare_and_repeat(work: Path) -> None:
+    converted = engine("convert", "model.onnx", "--to", "tflite", "-o", "out.tflite", folder=work)
+    assert converted.returncode == 0, converted.stderr
+    assert "onnx → tflite" in converted.stdout and (work / "out.tflite").read_bytes()[4:8] == b"TFL3"
+    compressed = engine("compress", "model.onnx", "--cluster", "16", "-o", "small.onnx", "--keep-recipe", folder=work)
+    assert compressed.returncode == 0, compressed.stderr
+    assert (work / "small.onnx").stat().st_size * 4 < (work / "model.onnx").stat().st_size
+    repeated = engine(
+        "compress", "model.onnx", "--recipe", "small-recipe.yaml", "-o", "again.onnx", "--json", folder=work
+    )
+    assert repeated.returncode == 0 and "warning" not in repeated.stderr
+    assert (work / "again.onnx").read_bytes() == (work / "small.onnx").read_bytes()
+    compared = engine("compare", "model.onnx", "out.tflite", "--max-seconds", "3", "--json", folder=work)
+    assert compared.returncode == 0, compared.stderr
+    (pair,) = json.loads(compared.stdout)["pairs"]
+    assert pair["ratio_p50"] > 0 and pair["verdict"] in {"faster", "slower", "same", "inconclusive"}
+
+
 def test_people_are_told_what_is_wrong(work: Path) -> None:
     missing = engine("inspect", "nothing.onnx", folder=work)
     assert missing.returncode == 1 and "no file" in missing.stderr and "Traceback" not in missing.stderr
@@ -209,5 +235,5 @@ def test_help_comes_without_heavy_libraries(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, check=True
     )
-    assert "quantize" in answer.stdout
+    assert {"quantize", "convert", "compress", "compare"} <= set(re.findall(r"\w+", answer.stdout))
     assert answer.stdout.splitlines()[-1] == "[]"

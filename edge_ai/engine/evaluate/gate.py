@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from edge_ai.engine.errors import ParityError
-from edge_ai.engine.evaluate.parity import Parity
+from edge_ai.engine.evaluate.parity import NOT_CHECKED, Parity
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.spec import Precision
 
@@ -17,6 +17,7 @@ FLOORS_DB: Final[Mapping[Precision, float]] = {
     Precision.INT8: 8.0,
     Precision.INT8_DYNAMIC: 8.0,
     Precision.INT4: 4.0,
+    Precision.FP8: 8.0,
 }
 """Below it a variant is refused, in dB, when no labelled data decides."""
 
@@ -30,6 +31,7 @@ WARNING_DB: Final[Mapping[Precision, float]] = {
     Precision.INT8: 20.0,
     Precision.INT8_DYNAMIC: 20.0,
     Precision.INT4: 20.0,
+    Precision.FP8: 20.0,
 }
 LEAST_AGREEMENT: Final = 0.5
 GOOD_AGREEMENT: Final = 0.99
@@ -61,6 +63,14 @@ def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> li
             fix=_advice(parity, precision),
             details={"parity": parity.to_json(), "precision": precision.value},
         )
+    if parity.data == NOT_CHECKED:
+        return [
+            Caution(
+                code="parity_not_checked",
+                detail=" ".join(parity.notes),
+                fix="Compare its answers with the original's on the device before you ship it.",
+            )
+        ]
     cautions = []
     if not parity.informative:
         cautions.append(
@@ -123,8 +133,10 @@ def find_fault(parity: Parity, precision: Precision, *, accuracy_budget: float) 
 def _advice(parity: Parity, precision: Precision) -> str:
     if parity.data != "dataset":
         return "Give a data set of real samples: on made-up input the comparison itself may mislead."
-    if precision is Precision.INT8:
-        return "Try more representative samples, int8_dynamic, or fp16."
+    if precision in {Precision.INT8, Precision.INT16X8}:
+        return "Try more representative samples, keep the worst layers in float, or choose int8_dynamic or fp16."
+    if precision is Precision.INT4:
+        return "Try a smaller block_size, int8, or fp16."
     if precision is Precision.INT8_DYNAMIC:
         return "Try int8 with calibration data, or fp16."
     return "Keep the model in fp32."

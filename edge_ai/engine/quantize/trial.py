@@ -1,18 +1,14 @@
-"""Ways of quantizing that are tried side by side, and the choice among what comes of them."""
+"""Ways of making a variant that are tried side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.errors import EngineError
 from edge_ai.engine.evaluate.parity import Parity
-from edge_ai.engine.spec import Format, OptimizationLevel, Precision
-
-DROP_STEP: Final = 0.005
-"""Metrics closer than this are taken for equal when variants are ranked; the samples are too few to tell them apart."""
 
 # The quantizers raise whatever they like at a graph they cannot take; one way that fails is no reason to give up others.
 QUANTIZER_FAILURES: Final = (
@@ -29,16 +25,41 @@ QUANTIZER_FAILURES: Final = (
 
 @dataclass(kw_only=True)
 class Trial:
-    """One way that is tried."""
+    """One way that is tried.
+
+    Parameters
+    ----------
+    path
+        Where ``make`` writes the variant, a file or a folder.
+    settings
+        What the way does, for the trial table and the recipe.
+    seconds
+        How long making it took.
+    size_bytes
+        Of the variant as it will be stored, or of what ``make`` wrote.
+    latency_ratio
+        Measured time of one inference in proportion to the original's; ``None`` where it was not measured.
+    failure
+        Why it could not be made or run.
+    fault
+        Why it is not good enough.
+    """
 
     name: str
     path: Path
     settings: Mapping[str, object]
     make: Callable[[Path], object]
     seconds: float = 0.0
+    size_bytes: int | None = None
     parity: Parity | None = None
+    latency_ratio: float | None = None
     failure: EngineError | None = None
     fault: str | None = None
+
+    @property
+    def fair(self) -> bool:
+        """It was made, and is close enough to the original."""
+        return self.parity is not None and self.failure is None and self.fault is None
 
     def to_json(self) -> dict[str, Any]:
         """Return what the result says of it."""
@@ -48,51 +69,13 @@ class Trial:
             "name": self.name,
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 3),
-            "size_bytes": self.path.stat().st_size if self.path.exists() else None,
+            "size_bytes": self.size_bytes,
             "sqnr_db": parity.to_json()["sqnr_db"] if parity else None,
             "top1_agreement": parity.to_json()["top1_agreement"] if parity else None,
             "metric_drop": None if metric is None else round(metric.drop, 4),
+            "latency_ratio": None if self.latency_ratio is None else round(self.latency_ratio, 4),
             "refused_because": self.failure.message if self.failure else self.fault,
         }
-
-
-def choose_best(trials: Sequence[Trial], level: OptimizationLevel, precision: Precision) -> Trial:
-    """Return the best variant, which is not to say a good one.
-
-    Raises
-    ------
-    EngineError
-        When there is none at all.
-    """
-    made = [trial for trial in trials if trial.parity is not None]
-    if not made:
-        failures = [trial.failure for trial in trials if trial.failure is not None]
-        nothing = next((error for error in failures if error.code == "nothing_to_quantize"), None)
-        if nothing is not None:
-            raise nothing
-        raise UnsupportedError(
-            f"No way of making {precision} worked. {failures[0].message if failures else ''}".strip(),
-            code="unsupported_operator",
-            fix="Choose fp16.",
-            details={
-                "trials": [trial.to_json() for trial in trials],
-                "nearest": {"target_format": Format.ONNX.value, "precision": Precision.FP16.value},
-            },
-        )
-    fair = [trial for trial in made if trial.fault is None]
-    if fair and level is OptimizationLevel.SIZE:
-        return min(fair, key=lambda trial: trial.path.stat().st_size)
-    return max(fair or made, key=rank)
-
-
-def rank(trial: Trial) -> tuple[int, float]:
-    """Order variants by what they lose on the labels, in steps that can be told apart, then by their noise."""
-    parity = trial.parity
-    if parity is None or not parity.sound:
-        return (-10_000, 0.0)
-    drop = max(0.0, parity.metric.drop) if parity.metric else 0.0
-    closeness = parity.sqnr_db if parity.sqnr_db is not None else 100.0 * (parity.agreement or 0.0)
-    return (-round(drop / DROP_STEP), closeness)
 
 
 def in_words(parity: Parity) -> str:

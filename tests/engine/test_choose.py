@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_ai.engine.choose import choose_best
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.evaluate.distance import OutputParity
 from edge_ai.engine.evaluate.parity import MetricChange, Parity
-from edge_ai.engine.quantize.trial import Trial, choose_best
+from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.spec import OptimizationLevel, Precision
 
 
@@ -19,13 +20,22 @@ def trial(
     drop: float | None = None,
     size_bytes: int = 100,
     fault: str | None = None,
+    latency_ratio: float | None = None,
 ) -> Trial:
     path = folder / f"{name}.onnx"
-    path.write_bytes(bytes(size_bytes))
     metric = None if drop is None else MetricChange(name="top1", reference=0.9, variant=0.9 - drop, samples=500)
     output = OutputParity(name="y", sqnr_db=sqnr_db, cosine=1.0, max_abs_error=0.0)
     parity = Parity(outputs=(output,), samples=500, data="dataset", metric=metric)
-    return Trial(name=name, path=path, settings={}, make=lambda path: None, parity=parity, fault=fault)
+    return Trial(
+        name=name,
+        path=path,
+        settings={},
+        make=lambda path: None,
+        parity=parity,
+        fault=fault,
+        size_bytes=size_bytes,
+        latency_ratio=latency_ratio,
+    )
 
 
 def chosen(*trials: Trial, level: OptimizationLevel = OptimizationLevel.BALANCED) -> str:
@@ -57,6 +67,41 @@ def test_size_takes_the_smallest_that_passes(tmp_path: Path) -> None:
         trial(tmp_path, "c", 10.0, size_bytes=100, fault="too far off"),
     )
     assert chosen(*trials, level=OptimizationLevel.SIZE) == "b"
+
+
+def test_speed_takes_the_fastest_that_passes_and_among_equals_the_closest(tmp_path: Path) -> None:
+    trials = (
+        trial(tmp_path, "a", 40.0, latency_ratio=1.0),
+        trial(tmp_path, "b", 20.0, latency_ratio=0.5),
+        trial(tmp_path, "c", 25.0, latency_ratio=0.51),
+        trial(tmp_path, "d", 2.0, latency_ratio=0.1, fault="too far off"),
+    )
+    assert chosen(*trials, level=OptimizationLevel.SPEED) == "c"
+
+
+def test_speed_without_a_measurement_takes_the_closest(tmp_path: Path) -> None:
+    assert chosen(trial(tmp_path, "a", 20.0), trial(tmp_path, "b", 25.0), level=OptimizationLevel.SPEED) == "b"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "sizes", "sqnr_db", "best"),
+    [
+        # Twice as fast and just as small: worth 10 dB.
+        ((0.5, 1.0), (100, 100), (30.0, 40.0), "a"),
+        # A tenth faster: not worth 20 dB.
+        ((0.9, 1.0), (100, 100), (15.0, 35.0), "b"),
+        # Half the size at the same speed and closeness.
+        ((1.0, 1.0), (50, 100), (30.0, 30.0), "a"),
+    ],
+)
+def test_balanced_takes_the_knee(
+    tmp_path: Path, ratios: tuple[float, float], sizes: tuple[int, int], sqnr_db: tuple[float, float], best: str
+) -> None:
+    trials = [
+        trial(tmp_path, name, sqnr_db[place], size_bytes=sizes[place], latency_ratio=ratios[place])
+        for place, name in enumerate("ab")
+    ]
+    assert chosen(*trials) == best
 
 
 @pytest.mark.parametrize("code", ["nothing_to_quantize", "unsupported_operator"])
