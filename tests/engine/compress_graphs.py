@@ -56,6 +56,21 @@ def branches(*, equal: bool = True, opset: int = 17) -> onnx.ModelProto:
     return model_of([node], inputs, [value("y", ["batch", 64])], opset=opset)
 
 
+def loop_net(*, opset: int = 17) -> onnx.ModelProto:
+    """Return a Loop that multiplies [batch, 32] three times with a matrix of its own."""
+    inside = [
+        helper.make_node("MatMul", ["before", "w"], ["h"]),
+        helper.make_node("Tanh", ["h"], ["after"]),
+        helper.make_node("Identity", ["go"], ["go_on"]),
+    ]
+    inputs = [value("turn", [], TensorProto.INT64), value("go", [], TensorProto.BOOL), value("before", ["batch", 32])]
+    outputs = [value("go_on", [], TensorProto.BOOL), value("after", ["batch", 32])]
+    body = helper.make_graph(inside, "body", inputs, outputs, [weight("w", 32, 32, seed=6, scale=0.2)])
+    weights = [numpy_helper.from_array(np.array(3), "turns"), numpy_helper.from_array(np.array(True), "yes")]
+    node = helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)
+    return model_of([node], [value("x", ["batch", 32])], [value("y", ["batch", 32])], weights, opset=opset)
+
+
 def constant_net() -> onnx.ModelProto:
     """Return a dense layer 64 → 96 whose matrix is the value of a Constant node, and an odd number of weights after it."""
     nodes = [

@@ -12,7 +12,7 @@ from edge_ai.engine.compress.kmeans import nearest, palette_of
 from edge_ai.engine.compress.unfold import MARK
 from edge_ai.engine.formats.onnx import subgraphs
 from edge_ai.engine.quantize.fp16 import halve_weights
-from tests.engine.compress_graphs import answers, branches, constant_net, optimized, sqnr_db, tied_net
+from tests.engine.compress_graphs import answers, branches, constant_net, loop_net, optimized, sqnr_db, tied_net
 from tests.engine.graphs import conv_net, dense_net, model_of, samples, trees, value, weight
 
 SIZES = [256, 16]
@@ -119,7 +119,9 @@ def test_it_runs_in_every_operator_set(size: int, opset: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", [dense_net, constant_net, branches, tied_net], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [dense_net, constant_net, branches, loop_net, tied_net], ids=lambda make: make.__name__
+)
 def test_onnxruntime_unfolds_it_once_when_it_loads_the_model(tmp_path: Path, size: int, make: object) -> None:
     model = make()  # type: ignore[operator]
     plain = sorted(node.op_type for graph in subgraphs(optimized(model, tmp_path).graph) for node in graph.node)
