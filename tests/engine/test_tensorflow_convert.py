@@ -168,6 +168,11 @@ class TestToOnnx:
         assert made.worst_db([session.run(names, feed) for feed in made.feeds]) > 100
         assert {item.shape[0] for item in session.get_inputs()} == {"batch"}
 
+    def test_the_same_bytes_again(self, cnn: Made, tmp_path: Path) -> None:
+        for name in ("one.onnx", "two.onnx"):
+            saved_model_to_onnx.convert(models.conversion(cnn.folder, tmp_path / name, cnn.session.inputs))
+        assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
     def test_the_work_is_counted_alike(self, cnn: Made, tmp_path: Path) -> None:
         target = tmp_path / "model.onnx"
         saved_model_to_onnx.convert(models.conversion(cnn.folder, target, cnn.session.inputs))
@@ -250,7 +255,7 @@ class TestToTflite:
             trial = tflite_trials(cnn, tmp_path, Precision.INT8)[0]
             trial.make(tmp_path / f"{place}.tflite")
             made.append((tmp_path / f"{place}.tflite").read_bytes())
-        assert len(made[0]) == len(made[1])
+        assert made[0] == made[1]
 
     def test_ways_follow_the_options(self, cnn: Made, tmp_path: Path) -> None:
         both = tflite_trials(cnn, tmp_path, Precision.INT8)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from edge_ai.engine.convert.base import Conversion, Converted
 from edge_ai.engine.convert.tensorflow_freeze import argument_names
+from edge_ai.engine.formats.saved_model_graph import GRAPH_FILE
 from edge_ai.engine.runtime.tensorflow import explained, keras_function, keras_inputs, load_keras
 
 
@@ -32,5 +34,8 @@ def write_saved_model(function: Any, target: Path) -> None:
     holder.held = function.graph.variables
     options = tf.saved_model.SaveOptions(experimental_debug_stripper=True)
     tf.saved_model.save(holder, str(target), signatures=function, options=options)
+    # Maps are written in any order otherwise.
+    graph = saved_model_pb2.SavedModel.FromString((target / GRAPH_FILE).read_bytes())
+    (target / GRAPH_FILE).write_bytes(graph.SerializeToString(deterministic=True))
     # It holds a random number, and nobody needs it.
     (target / "fingerprint.pb").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from edge_ai.engine.runtime.tensorflow import explain
 
 #: The newest that tf2onnx writes; per-channel scales take 13, and 17 has LayerNormalization.
 OPSET: Final = 18
+#: Names that differ from one conversion to the next.
+NUMBERED: Final = re.compile(r"__\d+")
 KNOWN_DOMAINS: Final = DEFAULT_DOMAINS | {"ai.onnx.ml"}
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
@@ -52,6 +55,7 @@ def finish(model: onnx.ModelProto, target: Path, names: Mapping[str, str]) -> di
     if foreign:
         raise not_in_onnx(foreign)
     rename(model.graph, names)
+    _renumber(model.graph)
     _name_axes(model.graph)
     model.producer_name, model.producer_version = "tf2onnx", tf2onnx.__version__
     write_model(model, target)
@@ -97,12 +101,37 @@ def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     changes = {old: new for old, new in names.items() if old != new}
     taken = {name for node in graph.node for name in (*node.input, *node.output)} - changes.keys()
     changes |= {new: f"{new}/inner" for new in changes.values() if new in taken}
+    _apply(graph, changes)
+
+
+def _apply(graph: onnx.GraphProto, changes: Mapping[str, str]) -> None:
     for inner in subgraphs(graph):
         for node in inner.node:
             for field in (node.input, node.output):
                 field[:] = [changes.get(name, name) for name in field]
         for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
             value.name = changes.get(value.name, value.name)
+
+
+def _renumber(graph: onnx.GraphProto) -> None:
+    """Number what tf2onnx numbers in the order of use, so that the same network gives the same bytes."""
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    changes: dict[str, str] = {}
+    for place, node in enumerate(node for inner in subgraphs(graph) for node in inner.node):
+        if NUMBERED.search(node.name):
+            node.name = f"{NUMBERED.sub('', node.name)}__{place}"
+        for name in (*node.input, *node.output):
+            if NUMBERED.search(name) and name not in kept and name not in changes:
+                changes[name] = f"{NUMBERED.sub('', name)}__{len(changes)}"
+    if kept & set(changes.values()):
+        return
+    _apply(graph, changes)
+    for inner in subgraphs(graph):
+        first = {name: place for place, name in reversed(list(enumerate(n for node in inner.node for n in node.input)))}
+        ordered = sorted(inner.initializer, key=lambda tensor: (first.get(tensor.name, len(first)), tensor.name))
+        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in ordered]
+        del inner.initializer[:]
+        inner.initializer.extend(copies)
 
 
 def _name_axes(graph: onnx.GraphProto) -> None:
