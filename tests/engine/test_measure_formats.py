@@ -17,7 +17,7 @@ from edge_ai.engine.measure.candidates import Candidate, measure_ratios
 from edge_ai.engine.measure.inputs import dataset_feeds
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.spec import BenchmarkSpec, Format
-from tests.engine.graphs import Told, save_data
+from tests.engine.graphs import Told, conv_net, save, save_data
 
 
 def benchmark(folder: Path, model: Path, format: Format, **fields: Any) -> dict[str, Any]:
@@ -54,6 +54,49 @@ def work(tmp_path: Path) -> Path:
     return folder
 
 
+def test_tensorflow_lite(work: Path) -> None:
+    pytest.importorskip("edge_ai.engine.formats.tflite")
+    shutil.copy(sample.EVALUATION_DATA, work / "data.npz")
+    result = benchmark(work, sample.TFLITE_MODEL, Format.TFLITE, dataset_path="data.npz")
+    check_whole(result)
+    assert result["environment"]["runtime"] == "litert"
+    assert result["environment"]["input"] == "dataset"
+    assert result["accuracy"]["top1"] > 0.9
+    assert "LiteRT" in result["operators_reason"]
+    assert "imported" in result["memory_detail"]
+
+
+def test_onnx_runtime_format(tmp_path: Path, work: Path) -> None:
+    pytest.importorskip("edge_ai.engine.formats.ort")
+    from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
+
+    save(conv_net(), tmp_path / "net.onnx")
+    convert_onnx_models_to_ort(tmp_path / "net.onnx", optimization_styles=[OptimizationStyle.Fixed])
+    result = benchmark(work, tmp_path / "net.ort", Format.ORT, batch_size=3)
+    check_whole(result)
+    assert result["environment"]["runtime"] == "onnxruntime"
+    assert result["environment"]["batch_size"] == 3
+    assert result["operators"]
+
+
+def test_openvino(tmp_path: Path, work: Path) -> None:
+    pytest.importorskip("edge_ai.engine.formats.openvino")
+    import openvino
+
+    made = tmp_path / "made"
+    made.mkdir()
+    openvino.save_model(openvino.convert_model(save(conv_net(batch=1), tmp_path / "net.onnx")), made / "model.xml")
+    stored = tmp_path / "net.zip"
+    handler_of(Format.OPENVINO).save(made, stored)
+    result = benchmark(work, stored, Format.OPENVINO)
+    check_whole(result)
+    assert result["environment"]["runtime"] == "openvino"
+    assert result["environment"]["input"] == "random"
+    assert "Convolution" in {row["type"] for row in result["operators"]}
+    assert sum(row["share"] for row in result["operators"]) == pytest.approx(1.0)
+    assert all(row["count"] == result["operators_runs"] for row in result["operators"])
+
+
 def test_a_saved_model_that_takes_texts(tmp_path: Path, work: Path) -> None:
     import tensorflow as tf
 
@@ -79,16 +122,18 @@ def test_a_saved_model_that_takes_texts(tmp_path: Path, work: Path) -> None:
     assert "TensorFlow" in result["operators_reason"]
 
 
-def test_models_of_two_runtimes_are_compared_by_turns() -> None:
+def test_models_of_three_runtimes_are_compared_by_turns() -> None:
     data = load_dataset(sample.EVALUATION_DATA)
     candidates = []
     for path, format in (
         (sample.ONNX_MODEL, Format.ONNX),
+        (sample.TFLITE_MODEL, Format.TFLITE),
         (sample.KERAS_MODEL, Format.KERAS),
     ):
         inputs = open_model(path, format, threads=1, optimize=False).inputs
         feeds = dataset_feeds(inputs, data.matched(inputs), 1)[:4]
         candidates.append(Candidate(path=path, format=format, feeds=feeds))
-    _, keras = measure_ratios(candidates, threads=1, max_seconds=1.0)
+    _, tflite, keras = measure_ratios(candidates, threads=1, max_seconds=1.0)
+    assert tflite.verdict in ("faster", "slower", "same", "inconclusive")
     assert keras.p50_ms > 0
     assert keras.ratio > 1
