@@ -1,0 +1,274 @@
+"""OpenVINO IR: a zip archive of one ``.xml``, which is the network, and its ``.bin``, which holds the weights."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from edge_ai.engine.errors import EngineError, UserInputError
+from edge_ai.engine.formats.archive import pack_folder, unpack_archive
+from edge_ai.engine.formats.base import analysis_of, free_axes, warning
+from edge_ai.engine.runtime import open_model
+from edge_ai.engine.runtime.base import Session
+from edge_ai.engine.sniff import sniff_model
+from edge_ai.engine.spec import Format
+
+IR_NAME: Final = "model.xml"
+DTYPES: Final = {
+    "f64": "float64",
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i64": "int64",
+    "i32": "int32",
+    "i16": "int16",
+    "i8": "int8",
+    "i4": "int4",
+    "u64": "uint64",
+    "u32": "uint32",
+    "u16": "uint16",
+    "u8": "uint8",
+    "u4": "uint4",
+    "boolean": "bool",
+    "string": "string",
+}
+LEARNED: Final = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8", "int4", "uint4"})
+FLOW: Final = frozenset({"If", "Loop", "TensorIterator"})
+MAX_XML_BYTES: Final = 256 << 20
+#: What differs between two conversions of the same network, and says nothing about it.
+_OF_THE_RUN: Final = re.compile(
+    r"\s*<(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend|is_python_object|is_python_api_used)\b"
+    r"(?:[^>]*/>|.*?</(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend)>)",
+    re.DOTALL,
+)
+
+
+class OpenVinoFormat:
+    """See :class:`~edge_ai.engine.formats.base.ModelFormat`."""
+
+    format: Final = Format.OPENVINO
+    file_name: Final = "variant.zip"
+
+    def sniff(self, path: Path) -> bool:
+        """Whether the file is one."""
+        return sniff_model(path).format is Format.OPENVINO
+
+    def unpack(self, path: Path, workdir: Path) -> Path:
+        """Return the path of the ``.xml``, its ``.bin`` beside it."""
+        folder = path if path.is_dir() else unpack_archive(path, workdir / "openvino")
+        found = sorted(folder.rglob("*.xml"))
+        if len(found) != 1:
+            raise _unreadable(f"the archive has {len(found)} .xml files, and must have one")
+        if not found[0].with_suffix(".bin").is_file():
+            raise _unreadable(f"there is no {found[0].with_suffix('.bin').name} beside {found[0].name}")
+        return found[0]
+
+    def inspect(self, path: Path, workdir: Path) -> dict[str, Any]:
+        """Describe the network from its ``.xml`` and the weights that it refers to."""
+        xml = self.unpack(path, workdir)
+        analysis = describe(_read(xml), xml.with_suffix(".bin").stat().st_size)
+        try:
+            self.load(xml, threads=1)
+        except EngineError as error:
+            if error.code == "resource_limit":
+                raise
+            analysis["warnings"].append(warning("cannot_run_here", error.message, error.fix))
+        return analysis
+
+    def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
+        """Load it in OpenVINO."""
+        return open_model(unpacked, Format.OPENVINO, threads=threads, optimize=optimize)
+
+    def save(self, made: Path, target: Path) -> int:
+        """Pack the folder with the ``.xml`` and its ``.bin``."""
+        return pack_folder(made if made.is_dir() else made.parent, target)
+
+
+HANDLER: Final = OpenVinoFormat()
+
+
+def reproducible(xml: Path) -> None:
+    """Take out of a written ``.xml`` what the run put there: paths and parameters of the conversion."""
+    text = xml.read_text(encoding="utf-8")
+    xml.write_text(_OF_THE_RUN.sub("", text), encoding="utf-8")
+
+
+def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
+    """Return the analysis of a parsed ``<net>``.
+
+    Raises
+    ------
+    UserInputError
+        ``model_unreadable`` where weights lie beyond the end of the ``.bin``.
+    """
+    layers = net.findall("./layers/layer")
+    if not layers:
+        raise _unreadable("the .xml has no layers")
+    everything = net.findall(".//layers/layer")
+    operators = Counter(
+        str(layer.get("type")) for layer in everything if layer.get("type") not in {"Parameter", "Result", "Const"}
+    )
+    inputs = [_described(layer, _outputs(layer)) for layer in layers if layer.get("type") == "Parameter"]
+    outputs = [_described(layer, _source_port(net, layer)) for layer in layers if layer.get("type") == "Result"]
+    sizes: Counter[str] = Counter()
+    parameters = 0
+    for layer in everything:
+        if layer.get("type") == "Const":
+            dtype, elements, size = _constant(layer, bin_bytes)
+            sizes[dtype] += size
+            parameters += elements if dtype in LEARNED else 0
+    macs = _macs(layers)
+    return analysis_of(
+        inputs=inputs,
+        outputs=outputs,
+        operators=dict(operators.most_common()),
+        node_count=sum(operators.values()),
+        parameter_count=parameters,
+        weight_bytes=sum(sizes.values()),
+        weight_bytes_by_dtype=dict(sizes.most_common()),
+        macs=None if macs is None else sum(macs.values()),
+        macs_by_operator=None if macs is None else dict(macs.most_common()),
+        ir_version=int(net.get("version") or 0) or None,
+        producer=_producer(net),
+        precision=_precision(sizes, operators),
+        dynamic_axes=free_axes(inputs),
+        control_flow=sorted(FLOW & operators.keys()),
+        metadata={"name": str(net.get("name") or "")[:200]},
+        domains={f"opset {layer.get('version')}": 1 for layer in layers if layer.get("version")},
+    )
+
+
+def _read(xml: Path) -> ElementTree.Element:
+    if xml.stat().st_size > MAX_XML_BYTES:
+        raise _unreadable("its .xml is larger than 256 MB")
+    data = xml.read_bytes()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise UserInputError(
+            "The .xml declares entities, which no OpenVINO file does.",
+            code="model_unsafe",
+            fix="Convert the network again with openvino.save_model.",
+            field="file",
+        )
+    try:
+        net = ElementTree.fromstring(data)  # noqa: S314 - declarations of entities have just been refused
+    except ElementTree.ParseError as error:
+        raise _unreadable(f"its .xml is damaged ({error})") from None
+    if net.tag != "net":
+        raise _unreadable("its .xml is no network")
+    return net
+
+
+def _outputs(layer: ElementTree.Element) -> ElementTree.Element | None:
+    return layer.find("./output/port")
+
+
+def _source_port(net: ElementTree.Element, result: ElementTree.Element) -> ElementTree.Element | None:
+    """Return the port that feeds a result: its names are the output's."""
+    edge = net.find(f"./edges/edge[@to-layer='{result.get('id')}']")
+    if edge is None:
+        return None
+    source, port = edge.get("from-layer"), edge.get("from-port")
+    return net.find(f"./layers/layer[@id='{source}']/output/port[@id='{port}']")
+
+
+def _described(layer: ElementTree.Element, port: ElementTree.Element | None) -> dict[str, Any]:
+    names = (port.get("names") or "").split(",") if port is not None else [""]
+    shape = [_axis(axis.text) for axis in port.findall("dim")] if port is not None else None
+    precision = str(port.get("precision") or "FP32").lower().replace("fp", "f") if port is not None else ""
+    name = min(
+        (name for name in names if name), key=lambda name: (len(name), name), default=str(layer.get("name") or "")
+    )
+    return {"name": name, "dtype": DTYPES.get(precision, precision), "shape": shape}
+
+
+def _axis(text: str | None) -> int | None:
+    try:
+        size = int(text or "")
+    except ValueError:
+        return None
+    return size if size >= 0 else None
+
+
+def _constant(layer: ElementTree.Element, bin_bytes: int) -> tuple[str, int, int]:
+    """Return a constant's type, how many numbers it has, and its bytes."""
+    data = layer.find("data")
+    if data is None:
+        return "float32", 0, 0
+    try:
+        offset, size = int(data.get("offset") or 0), int(data.get("size") or 0)
+        shape = [int(axis) for axis in re.findall(r"\d+", data.get("shape") or "")]
+    except ValueError:
+        raise _unreadable("its .xml has a constant with numbers that are none") from None
+    if offset < 0 or size < 0 or offset + size > bin_bytes:
+        raise _unreadable("its .bin ends before the weights that the .xml refers to")
+    element = str(data.get("element_type") or "f32")
+    return DTYPES.get(element, element), prod(shape), size
+
+
+def _macs(layers: Sequence[ElementTree.Element]) -> Counter[str] | None:
+    """Count multiply-accumulates from the ports' shapes; ``None`` where one is not known."""
+    counted: Counter[str] = Counter()
+    for layer in layers:
+        kind = str(layer.get("type"))
+        shapes = [[_axis(axis.text) for axis in port.findall("dim")] for port in layer.findall("./input/port")]
+        port = _outputs(layer)
+        made = [_axis(axis.text) for axis in port.findall("dim")] if port is not None else []
+        if kind not in {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"} or len(shapes) < 2:
+            continue
+        # A free batch counts as one sample; another free size makes the work unknown.
+        if any(axis is None for shape in (*shapes[:2], made) for axis in shape[1:]):
+            return None
+        sizes = [[axis if axis is not None else 1 for axis in shape] for shape in (*shapes[:2], made)]
+        counted[kind] += _product(kind, layer, sizes)
+    return counted
+
+
+def _product(kind: str, layer: ElementTree.Element, sizes: Sequence[Sequence[int]]) -> int:
+    given, weights, made = sizes
+    if kind == "Convolution":
+        return prod(made) * prod(weights[1:])
+    if kind == "GroupConvolution":
+        return prod(made) * prod(weights[2:])
+    if kind == "ConvolutionBackpropData":
+        return prod(given) * prod(weights[1:])
+    data = layer.find("data")
+    transposed = data is not None and data.get("transpose_a") == "true"
+    return prod(made) * given[-2 if transposed and len(given) > 1 else -1]
+
+
+def _precision(sizes: Counter[str], operators: Counter[str]) -> str | None:
+    if operators.get("FakeQuantize"):
+        return "qdq-int8"
+    if (
+        sizes.get("int8", 0) + sizes.get("uint8", 0) + sizes.get("int4", 0) + sizes.get("uint4", 0)
+        > sum(sizes.values()) / 4
+    ):
+        return "weight-only"
+    floats = {
+        name: size for name, size in sizes.items() if name in {"float32", "float16", "float64", "bfloat16"} and size
+    }
+    if not floats:
+        return None
+    return "fp16" if floats.get("float16", 0) > sum(floats.values()) / 2 else "fp32"
+
+
+def _producer(net: ElementTree.Element) -> str | None:
+    for name in ("Runtime_version", "MO_version"):
+        found = net.find(f"./rt_info/{name}")
+        if found is not None and found.get("value"):
+            return f"OpenVINO {found.get('value')}"[:200]
+    return "OpenVINO"
+
+
+def _unreadable(reason: str) -> UserInputError:
+    return UserInputError(
+        f"The OpenVINO model cannot be read: {reason}.",
+        code="model_unreadable",
+        fix="Zip the .xml and its .bin from one conversion, and upload that.",
+        field="file",
+    )

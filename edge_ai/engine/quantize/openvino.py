@@ -1,0 +1,200 @@
+"""OpenVINO IR from ONNX, TensorFlow Lite and SavedModel, in fp32, fp16 and int8 (nncf)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino
+
+from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
+from edge_ai.engine.formats.openvino import reproducible
+from edge_ai.engine.lanes.base import LaneContext
+from edge_ai.engine.plan import Caution
+from edge_ai.engine.quantize.trial import Trial, first_line
+from edge_ai.engine.runtime.openvino import IR_NAME, name_of, translated
+from edge_ai.engine.spec import Format, Precision
+
+RECURRENT: Final = frozenset(
+    {"LSTMSequence", "GRUSequence", "RNNSequence", "TensorIterator", "Loop", "LSTMCell", "GRUCell"}
+)
+TRANSFORMERS: Final = frozenset({"ScaledDotProductAttention", "MVN", "Gelu"})
+DELICATE: Final = frozenset({"SoftMax", "Sigmoid", "MVN", "Tanh", "HSwish", "HSigmoid", "Swish", "Gelu"})
+
+# nncf raises plain exceptions of every kind at a graph that it cannot take.
+_FAILURES: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to quantize: nncf's ``preset``, and whether operators that lose most stay in float."""
+
+    name: str
+    preset: str
+    spare: bool = False
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+WAYS: Final = (
+    Way(name="int8, mixed preset", preset="mixed"),
+    Way(name="int8, mixed preset, delicate operators in float", preset="mixed", spare=True),
+    Way(name="int8, performance preset", preset="performance"),
+)
+
+
+def ways(context: LaneContext) -> Iterator[Trial]:
+    """Yield the ways to make OpenVINO IR, the most promising first; each writes a folder with the .xml and its .bin.
+
+    Raises
+    ------
+    EngineError
+        ``unsupported_operator`` where OpenVINO cannot convert the network; ``dataset_required`` for int8.
+    """
+    with context.timed(f"convert {context.format} to openvino", context.model):
+        model = _converted(context)
+    found = {operator.get_type_name() for operator in model.get_ops()}
+    if found & RECURRENT:
+        context.cautions.append(
+            Caution(
+                code="recurrent_slow_in_openvino",
+                detail="OpenVINO was seen to run recurrent networks 15 to 20 times slower than ONNX Runtime.",
+                fix="Benchmark it, or choose onnx with int8_dynamic.",
+            )
+        )
+    if context.precision in {Precision.FP32, Precision.FP16}:
+        halve = context.precision is Precision.FP16
+        name = "fp16 weights" if halve else "float32"
+        yield context.trial(0, name, _settings(weights="fp16" if halve else "float32"), partial(_save, model, halve))
+        return
+    if context.options.weight_only:
+        yield context.trial(0, "int8 weights", _settings(weights="int8"), partial(_weights_only, model))
+        return
+    if not context.calibration:
+        raise UserInputError(
+            "int8 is calibrated on samples, and none were given.",
+            code="dataset_required",
+            fix="Give a data set of 50 to 300 representative samples, or choose fp16.",
+            field="dataset",
+            details={"nearest": {"target_format": "openvino", "precision": "fp16"}},
+        )
+    for place, way in enumerate(WAYS):
+        settings = _settings(
+            preset=way.preset,
+            nncf=version("nncf"),
+            kept_in_float=[*(sorted(DELICATE & found) if way.spare else ()), *context.options.exclude_layers],
+        )
+        context.progress.stage("calibrate", 20 + 5 * place, f"{way.name}: {len(context.calibration)} samples")
+        yield context.trial(
+            place, way.name, settings, partial(_quantize, context, model, way, bool(found & TRANSFORMERS))
+        )
+
+
+def _settings(**more: object) -> dict[str, object]:
+    return {"converter": "openvino", "version": openvino.get_version().partition("-")[0], **more}
+
+
+def _converted(context: LaneContext) -> Any:
+    """Return OpenVINO's form of the network, with the names that its source has."""
+    with translated(context.model), _quiet():
+        if context.format is Format.OPENVINO:
+            path = context.model / IR_NAME if context.model.is_dir() else context.model
+            return openvino.Core().read_model(path)
+        model = openvino.convert_model(str(context.model))
+    for ports, tensors in ((model.inputs, context.inputs), (model.outputs, context.outputs)):
+        known = {name for port in ports for name in port.get_names()}
+        if len(ports) == len(tensors) and not {tensor.name for tensor in tensors} <= known:
+            _rename(ports, tensors)
+    return model
+
+
+def _rename(ports: Any, tensors: Any) -> None:
+    """Add the source's names where the converter left them out, port by port."""
+    for port, tensor in zip(ports, tensors, strict=True):
+        if not port.get_names():
+            port.get_tensor().set_names({tensor.name})
+
+
+def _save(model: Any, halve: bool, target: Path) -> None:
+    target.mkdir()
+    with translated(target):
+        openvino.save_model(model, str(target / IR_NAME), compress_to_fp16=halve)
+    reproducible(target / IR_NAME)
+
+
+def _weights_only(model: Any, target: Path) -> None:
+    import nncf
+
+    with _nncf("int8 weights"):
+        made = nncf.compress_weights(model.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
+    _save(made, False, target)
+
+
+def _quantize(context: LaneContext, model: Any, way: Way, transformer: bool, target: Path) -> None:
+    import nncf
+
+    places = {name_of(port, place, "input"): place for place, port in enumerate(model.inputs)}
+    samples = [
+        {places.get(name, name): np.ascontiguousarray(value) for name, value in feed.items()}
+        for feed in context.calibration
+    ]
+    ignored: Callable[..., Any] = nncf.IgnoredScope
+    types = sorted(DELICATE & {operator.get_type_name() for operator in model.get_ops()}) if way.spare else []
+    known = {operator.get_type_name() for operator in model.get_ops()}
+    types += [layer for layer in context.options.exclude_layers if layer in known]
+    layers = [layer for layer in context.options.exclude_layers if layer not in known]
+    with _nncf(way.name):
+        made = nncf.quantize(
+            model.clone(),
+            nncf.Dataset(samples),
+            preset=nncf.QuantizationPreset(way.preset),
+            subset_size=len(samples),
+            fast_bias_correction=True,
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            ignored_scope=ignored(types=types, names=layers, validate=False),
+        )
+    _save(made, True, target)
+
+
+@contextlib.contextmanager
+def _nncf(name: str) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except EngineError:
+        raise
+    except _FAILURES as error:
+        raise UnsupportedError(
+            f"nncf cannot make {name} of this network: {first_line(error)}",
+            code="unsupported_operator",
+            fix="Choose fp16, or onnx as the target format.",
+            details={"nearest": {"target_format": "openvino", "precision": "fp16"}},
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars and notes out of the log."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
