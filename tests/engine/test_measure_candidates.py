@@ -33,11 +33,17 @@ def blocks(ratio: float, *, rounds: int = 10, noise: float = 0.01, drift: float 
     return noisy
 
 
-def test_more_work_takes_longer_and_the_model_itself_does_not(tmp_path: Path) -> None:
+def test_a_model_is_not_faster_than_itself(tmp_path: Path) -> None:
+    net = dense(tmp_path, 8)
+    # One interval in twenty misses: three in a row do not.
+    verdicts = (measure_ratios([net, net], threads=1, max_seconds=2.0)[1].verdict for _ in range(3))
+    assert any(verdict in ("same", "inconclusive") for verdict in verdicts)
+
+
+def test_more_work_takes_longer(tmp_path: Path) -> None:
     short, long = dense(tmp_path, 4), dense(tmp_path, 16)
-    first, same, slower = measure_ratios([short, short, long], threads=1, max_seconds=3.0)
+    first, slower = measure_ratios([short, long], threads=1, max_seconds=3.0)
     assert (first.ratio, first.ci95, first.verdict) == (1.0, (1.0, 1.0), "same")
-    assert same.verdict in ("same", "inconclusive")
     assert slower.verdict == "slower"
     assert 1.5 < slower.ci95[0] <= slower.ratio <= slower.ci95[1]
     assert slower.p50_ms > first.p50_ms
@@ -117,9 +123,11 @@ def test_starts_that_differ_widen_the_interval() -> None:
     assert width[1] > 3 * width[0]
 
 
-def test_a_few_pairs_say_no_more_than_their_range() -> None:
-    few = blocks(2.0, rounds=1, noise=0.2)
-    found = ratio_of([few], 0, 1, margin=0.02)
-    pairs = few[:, :, 1] / few[:, :, 0]
-    assert MIN_ROUNDS > 1
-    assert found.ci95[1] - found.ci95[0] >= 0.8 * (pairs.max() - pairs.min())
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_few_pairs_decide_great_differences_only(rounds: int) -> None:
+    assert rounds < MIN_ROUNDS
+    seeds = range(20)
+    slight = [ratio_of([blocks(1.1, rounds=rounds, noise=0.05, seed=seed)], 0, 1, margin=0.02) for seed in seeds]
+    great = [ratio_of([blocks(9.0, rounds=rounds, noise=0.05, seed=seed)], 0, 1, margin=0.02) for seed in seeds]
+    assert sum(found.verdict is Verdict.INCONCLUSIVE for found in slight) >= 18
+    assert sum(found.verdict is Verdict.SLOWER for found in great) >= 18

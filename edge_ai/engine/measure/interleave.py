@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,10 +18,17 @@ from edge_ai.engine.measure.compare import Verdict, judge
 from edge_ai.engine.measure.held import HeldModel
 from edge_ai.engine.measure.inputs import Feed, store_feeds
 from edge_ai.engine.measure.noise import NoiseSignals
+from edge_ai.engine.measure.statistics import Z_95
 from edge_ai.engine.spec import Format
 
 BETWEEN_PROCESSES_SD: Final = 0.02
-"""Relative standard deviation of a model's median latency between two starts of its process: memory lies elsewhere."""
+"""Relative standard deviation of a model's median latency between two starts of its process: memory lies elsewhere.
+
+Assumed: far less and several times as much were seen for single networks.
+"""
+
+BETWEEN_BLOCKS_SD: Final = 0.15
+"""The same between two blocks on a busy machine: pairs of one model of 15 µs spread by 0.13 to 0.2 on two shared cores."""
 
 BLOCK_MS: Final = 100.0
 MIN_BLOCK_MS: Final = 20.0
@@ -29,6 +37,9 @@ MIN_ROUNDS: Final = 6
 
 _STARTS_THAT_SHOW_THEIR_SPREAD: Final = 4
 _MIN_PAIRS: Final = 6
+_STUDENT_95: Final = {1: 0.0, 2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
+"""The 97.5 % point of Student's distribution for so many values; a single one has no spread to be multiplied with."""
+
 _RESAMPLES: Final = 2000
 _SEED: Final = 0
 _WARMUP_SHARE: Final = 0.1
@@ -186,7 +197,8 @@ def ratio_of(starts: Sequence[Blocks], a: int, b: int, *, margin: float) -> Rati
     centre = float(np.median(pairs))
     random = np.random.default_rng(_SEED)
     if len(pairs) < _MIN_PAIRS:
-        drawn = random.uniform(pairs.min(), pairs.max(), _RESAMPLES)
+        half = _half_width(pairs)
+        drawn = random.uniform(centre - half, centre + half, _RESAMPLES)
     else:
         drawn = np.array([np.median(_resampled(logs, random)) for _ in range(_RESAMPLES)])
     if len(logs) < _STARTS_THAT_SHOW_THEIR_SPREAD:
@@ -194,6 +206,17 @@ def ratio_of(starts: Sequence[Blocks], a: int, b: int, *, margin: float) -> Rati
     low, high = np.quantile(drawn, [0.025, 0.975])
     ci95 = float(np.exp(min(low, centre))), float(np.exp(max(high, centre)))
     return Ratio(ratio=float(np.exp(centre)), ci95=ci95, verdict=judge(ci95, margin))
+
+
+def _half_width(pairs: Blocks) -> float:
+    """Return half the interval of so few pairs that drawing among them says little, as the logarithm of a ratio.
+
+    By Student's distribution, and no less than what pairs on a noisy machine would spread by.
+    """
+    count = len(pairs)
+    spread = float(pairs.std(ddof=1)) if count > 1 else 0.0
+    assumed = Z_95 * BETWEEN_BLOCKS_SD * math.sqrt(2.0)
+    return max(_STUDENT_95[count] * spread, assumed) / math.sqrt(count)
 
 
 def _resampled(logs: Sequence[Blocks], random: np.random.Generator) -> Blocks:
