@@ -90,6 +90,9 @@ def drop_from_page_cache(path: Path) -> bool:
 
     It may keep them all the same.
     """
+    if path.suffix == ".xml":
+        # OpenVINO's weights lie beside the network.
+        drop_from_page_cache(path.with_suffix(".bin"))
     if path.is_dir():
         dropped = [drop_from_page_cache(item) for item in path.rglob("*") if item.is_file()]
         return all(dropped)

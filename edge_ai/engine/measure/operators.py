@@ -54,7 +54,13 @@ def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[Operator
 
     say("load")
     with step("load"):
-        settings = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": task["threads"]}
+        # Otherwise as in edge_ai.engine.runtime.openvino.
+        settings = {
+            "PERF_COUNT": True,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": task["threads"],
+        }
         request = openvino.Core().compile_model(task["model_path"], "CPU", settings).create_infer_request()
     totals_us: dict[tuple[str, str, str], float] = {}
     places = iter(range(_RUNS + 1))
