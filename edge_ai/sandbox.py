@@ -2,14 +2,16 @@
 
 The child gets a scrubbed environment, a session of its own, resource limits, a wall-time limit and a folder; it dies with
 its parent and is killed with everything that it started. Landlock, seccomp and namespaces join the same two places: the
-policy made here in the parent, and :func:`_enter` in the new process before it runs anything.
+policy made here in the parent, and :func:`enter` in the new process before it runs anything.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import resource
 import selectors
@@ -17,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,54 +48,48 @@ class Limits:
     cpus: tuple[int, ...] | None = None
 
 
-class Child:
-    """A running child process.
+class WatchedChild(abc.ABC):
+    """A running child, however it was started: what it says is read, and it is ended with all that it started.
 
     Parameters
     ----------
-    argv
-        The command; no secret may stand in it.
-    folder
-        The only folder that the child is meant to write to, and where it starts.
-    stdin
-        What it is told, before its standard input is closed.
     limits
         What it may use.
+    out, err
+        The reading ends of its standard output and error; they are closed here.
     """
 
-    def __init__(self, argv: Sequence[str], *, folder: Path, stdin: bytes, limits: Limits) -> None:
+    def __init__(self, *, limits: Limits, out: int, err: int) -> None:
         self.limits = limits
         self.killed_for: ResourceError | None = None
+        #: What it was forked from died, and it with that, by no fault of its own.
+        self.abandoned = False
         self._began = time.monotonic()
         self._logged = 0
         self._buffers: dict[Stream, bytearray] = {"out": bytearray(), "err": bytearray()}
-        self._process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=_environment(folder),
-            start_new_session=True,
-            close_fds=True,
-            preexec_fn=_enter(limits, os.getpid()),
-        )
-        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101 - for the type checker
+        self._pipes: tuple[int, ...] = (out, err)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ, "out")
-        self._selector.register(self._process.stderr, selectors.EVENT_READ, "err")
-        with contextlib.suppress(BrokenPipeError), self._process.stdin:
-            self._process.stdin.write(stdin)
+        self._selector.register(out, selectors.EVENT_READ, "out")
+        self._selector.register(err, selectors.EVENT_READ, "err")
 
     @property
-    def pid(self) -> int:
-        """Process id, which is also the id of its group and session."""
-        return self._process.pid
+    @abc.abstractmethod
+    def pid(self) -> int | None:
+        """Process id, which is also the id of its group and session; ``None`` as long as it is not known."""
 
     @property
+    def began(self) -> bool:
+        """It started on its work."""
+        return self.pid is not None
+
+    @property
+    @abc.abstractmethod
     def returncode(self) -> int | None:
         """How it ended: negative is a signal; ``None`` while it runs."""
-        return self._process.poll()
+
+    @abc.abstractmethod
+    def _wait(self, seconds: float) -> bool:
+        """Wait for its end; tells whether it came."""
 
     def read(self, timeout: float) -> list[tuple[Stream, str]]:
         """Return the complete lines that arrived within ``timeout`` seconds, and enforce the wall time.
@@ -105,8 +101,7 @@ class Child:
             for key, _ in self._selector.select(timeout):
                 lines += self._take(key.data, key.fd)
         else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout)
+            self._wait(timeout)
         if self.returncode is not None:
             lines += self._take_the_rest()
         elif time.monotonic() - self._began > self.limits.wall_seconds:
@@ -171,27 +166,80 @@ class Child:
     def kill(self) -> None:
         """End the child and everything in its group: asked first, then for certain. Returns when it is gone."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-            try:
-                self._process.wait(KILL_AFTER_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            break
+            self._signal_group(number)
+            if self._wait(KILL_AFTER_SECONDS):
+                break
         self._kill_group()
 
     def _kill_group(self) -> None:
         # Grandchildren that outlived the leader are still in its group.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     def close(self) -> None:
         """Make sure that nothing of it is left."""
         self.kill()
         self._selector.close()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        for descriptor in self._pipes:
+            os.close(descriptor)
+        self._pipes = ()
+
+
+class Child(WatchedChild):
+    """A child that is a new process of its own program.
+
+    Parameters
+    ----------
+    argv
+        The command; no secret may stand in it.
+    folder
+        The only folder that the child is meant to write to, and where it starts.
+    stdin
+        What it is told, before its standard input is closed.
+    limits
+        What it may use.
+    """
+
+    def __init__(self, argv: Sequence[str], *, folder: Path, stdin: bytes, limits: Limits) -> None:
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment_of(folder),
+            start_new_session=True,
+            close_fds=True,
+            preexec_fn=functools.partial(enter, limits, os.getpid()),
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101 - for the type checker
+        out, err = (os.dup(stream.fileno()) for stream in (self._process.stdout, self._process.stderr))
+        self._process.stdout.close()
+        self._process.stderr.close()
+        super().__init__(limits=limits, out=out, err=err)
+        with contextlib.suppress(BrokenPipeError), self._process.stdin:
+            self._process.stdin.write(stdin)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the id of its group and session."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended: negative is a signal; ``None`` while it runs."""
+        return self._process.poll()
+
+    def _wait(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
@@ -199,7 +247,8 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return everything that a child in ``folder`` has in its environment."""
     return {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -213,25 +262,29 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
+        # Unless told not to, onnxruntime sends what it knows of models to its maker, and starts threads for that.
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 
 
-def _enter(limits: Limits, parent: int) -> Callable[[], None]:
-    def enter() -> None:
-        # Killed with its parent, whatever kills that; the parent may be gone already.
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(99)
-        os.umask(0o077)
-        for name, value in (
-            (resource.RLIMIT_AS, limits.memory_bytes),
-            (resource.RLIMIT_FSIZE, limits.file_bytes),
-            (resource.RLIMIT_NOFILE, limits.open_files),
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_CPU, int(limits.wall_seconds * (os.cpu_count() or 1)) + 5),
-        ):
-            resource.setrlimit(name, (value, value))
-        if limits.cpus:
-            os.sched_setaffinity(0, set(limits.cpus) & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+def die_with(parent: int) -> None:
+    """Let this process be killed when ``parent`` ends, whatever ends that; it may be gone already."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(99)
 
-    return enter
+
+def enter(limits: Limits, parent: int) -> None:
+    """Take on what a child is held to. Runs in the new process, a child of ``parent``, before anything else does."""
+    die_with(parent)
+    os.umask(0o077)
+    for name, value in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, int(limits.wall_seconds * (os.cpu_count() or 1)) + 5),
+    ):
+        resource.setrlimit(name, (value, value))
+    if limits.cpus:
+        os.sched_setaffinity(0, set(limits.cpus) & os.sched_getaffinity(0) or os.sched_getaffinity(0))

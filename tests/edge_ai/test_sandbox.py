@@ -1,4 +1,7 @@
-"""The child process: what it gets, what holds it, and that nothing of it survives. Real processes, no stand-ins."""
+"""The child process: what it gets, what holds it, and that nothing of it survives. Real processes, no stand-ins.
+
+Every guarantee is that of a cold child and of a fork of a warm process alike.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,54 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from edge_ai.sandbox import CODE_DIR, Child, Limits
+from edge_ai.sandbox import CODE_DIR, Child, Limits, WatchedChild
+from edge_ai.sandbox_warm import WarmProcess
+from tests.edge_ai import warm_work
 
 LIMITS = Limits(wall_seconds=20, memory_bytes=2 << 30)
+Start = Callable[..., WatchedChild]
 
 
-def start(code: str, folder: Path, *, limits: Limits = LIMITS, stdin: bytes = b"") -> Child:
+def start_cold(code: str, folder: Path, *, limits: Limits = LIMITS, stdin: bytes = b"") -> Child:
     """Start a Python child that runs ``code``."""
     return Child([sys.executable, "-c", code], folder=folder, stdin=stdin, limits=limits)
 
 
-def finish(child: Child, seconds: float = 30) -> list[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+    """A warm process whose forks run the code in their folder."""
+    made = WarmProcess(warm_work.__name__, folder=tmp_path_factory.mktemp("home"), idle_seconds=600)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["cold", "warm"])
+def start(request: pytest.FixtureRequest, process: WarmProcess) -> Start:
+    """What starts a child that runs some code, in either way."""
+
+    def start_warm(code: str, folder: Path, *, limits: Limits = LIMITS, stdin: bytes = b"") -> WatchedChild:
+        (folder / warm_work.CODE).write_text(code)
+        return process.child(folder=folder, stdin=stdin, limits=limits)
+
+    return start_warm if request.param == "warm" else start_cold
+
+
+def pid_of(child: WatchedChild) -> int:
+    """Wait until a child has begun."""
+    deadline = time.monotonic() + 20
+    while child.pid is None:
+        assert time.monotonic() < deadline, "the child does not begin"
+        time.sleep(0.02)
+    return child.pid
+
+
+def finish(child: WatchedChild, seconds: float = 30) -> list[tuple[str, str]]:
     """Read a child to its end."""
     lines: list[tuple[str, str]] = []
     deadline = time.monotonic() + seconds
@@ -50,7 +85,9 @@ def await_gone(pid: int) -> None:
         time.sleep(0.05)
 
 
-def test_no_secret_of_the_parent_reaches_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_of_the_parent_reaches_the_child(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("SECRET_KEY", "DATABASE_URL", "S3_SECRET_ACCESS_KEY", "SENTRY_DSN", "SOMETHING_NEW"):
         monkeypatch.setenv(name, "very secret")
     lines = finish(start("import json, os; print(json.dumps(dict(os.environ)))", tmp_path))
@@ -60,13 +97,13 @@ def test_no_secret_of_the_parent_reaches_the_child(tmp_path: Path, monkeypatch: 
     assert environment["HOME"] == environment["TMPDIR"] == str(tmp_path)
 
 
-def test_it_starts_in_its_folder_with_its_input_and_a_session_of_its_own(tmp_path: Path) -> None:
+def test_it_starts_in_its_folder_with_its_input_and_a_session_of_its_own(start: Start, tmp_path: Path) -> None:
     code = "import os, sys; print(os.getcwd()); print(sys.stdin.read()); print(os.getsid(0) == os.getpid())"
     lines = finish(start(code, tmp_path, stdin=b"a spec"))
     assert [text for _, text in lines] == [str(tmp_path), "a spec", "True"]
 
 
-def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
+def test_lines_arrive_while_it_runs(start: Start, tmp_path: Path) -> None:
     child = start("import time; print('first', flush=True); time.sleep(1); print('last')", tmp_path)
     early: list[tuple[str, str]] = []
     while not early:
@@ -77,7 +114,7 @@ def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
     assert child.returncode == 0
 
 
-def test_standard_error_is_kept_apart_and_bounded(tmp_path: Path) -> None:
+def test_standard_error_is_kept_apart_and_bounded(start: Start, tmp_path: Path) -> None:
     limits = Limits(wall_seconds=20, memory_bytes=2 << 30, log_bytes=1000)
     code = "import sys\nfor _ in range(5000): print('noise', file=sys.stderr)\nprint('answer')"
     lines = finish(start(code, tmp_path, limits=limits))
@@ -85,7 +122,7 @@ def test_standard_error_is_kept_apart_and_bounded(tmp_path: Path) -> None:
     assert sum(len(text) for stream, text in lines if stream == "err") <= 1000
 
 
-def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
+def test_exit_codes_and_signals_are_told(start: Start, tmp_path: Path) -> None:
     child = start("raise SystemExit(7)", tmp_path)
     finish(child)
     assert child.returncode == 7
@@ -94,19 +131,19 @@ def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
     assert child.returncode == -signal.SIGSEGV
 
 
-def test_memory_is_limited(tmp_path: Path) -> None:
+def test_memory_is_limited(start: Start, tmp_path: Path) -> None:
     limits = Limits(wall_seconds=20, memory_bytes=512 << 20)
     lines = finish(start("bytearray(1 << 30)", tmp_path, limits=limits))
     assert any("MemoryError" in text for _, text in lines)
 
 
-def test_files_are_limited(tmp_path: Path) -> None:
+def test_files_are_limited(start: Start, tmp_path: Path) -> None:
     limits = Limits(wall_seconds=20, memory_bytes=2 << 30, file_bytes=1 << 20)
     finish(start("open('big', 'wb').write(b'x' * (8 << 20))", tmp_path, limits=limits))
     assert (tmp_path / "big").stat().st_size <= 1 << 20
 
 
-def test_wall_time_is_limited_and_takes_grandchildren_along(tmp_path: Path) -> None:
+def test_wall_time_is_limited_and_takes_grandchildren_along(start: Start, tmp_path: Path) -> None:
     limits = Limits(wall_seconds=1, memory_bytes=2 << 30)
     code = (
         "import signal, subprocess, sys, time\n"
@@ -124,7 +161,7 @@ def test_wall_time_is_limited_and_takes_grandchildren_along(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["a session of its own", "the child's group"])
-def test_what_it_leaves_behind_does_not_keep_it_open(tmp_path: Path, alone: bool) -> None:
+def test_what_it_leaves_behind_does_not_keep_it_open(start: Start, tmp_path: Path, alone: bool) -> None:
     code = (
         "import os, subprocess, sys\n"
         f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session={alone})\n"
@@ -143,14 +180,14 @@ def test_what_it_leaves_behind_does_not_keep_it_open(tmp_path: Path, alone: bool
     await_gone(left)
 
 
-def test_what_it_wrote_before_it_ended_is_read_however_late(tmp_path: Path) -> None:
+def test_what_it_wrote_before_it_ended_is_read_however_late(start: Start, tmp_path: Path) -> None:
     child = start("for i in range(5000): print(i)", tmp_path)
     while child.returncode is None:
         time.sleep(0.05)
     assert [text for _, text in finish(child)] == [str(i) for i in range(5000)]
 
 
-def test_a_silent_child_is_stopped_and_its_reader_never_blocks(tmp_path: Path) -> None:
+def test_a_silent_child_is_stopped_and_its_reader_never_blocks(start: Start, tmp_path: Path) -> None:
     child = start("import time; time.sleep(600)", tmp_path, limits=Limits(wall_seconds=1, memory_bytes=2 << 30))
     began = time.monotonic()
     assert child.read(0.2) == []
@@ -159,24 +196,25 @@ def test_a_silent_child_is_stopped_and_its_reader_never_blocks(tmp_path: Path) -
     assert child.killed_for is not None and "longer than 1 second" in str(child.killed_for)
 
 
-def test_closing_ends_a_child_that_ignores_being_asked(tmp_path: Path) -> None:
+def test_closing_ends_a_child_that_ignores_being_asked(start: Start, tmp_path: Path) -> None:
     code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     )
     child = start(code, tmp_path)
     while not child.read(0.2):
         pass
+    pid = pid_of(child)
     child.close()
     assert child.returncode == -signal.SIGKILL
-    assert gone(child.pid)
+    assert gone(pid)
 
 
-def test_bytes_that_are_no_text_are_lines_all_the_same(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_lines_all_the_same(start: Start, tmp_path: Path) -> None:
     lines = finish(start("import sys; sys.stdout.buffer.write(b'\\xff\\xfe\\n\\nlast')", tmp_path))
     assert lines == [("out", "\ufffd\ufffd"), ("out", "last")]
 
 
-def test_neither_core_files_nor_open_folders_nor_handed_down_descriptors(tmp_path: Path) -> None:
+def test_neither_core_files_nor_open_folders_nor_handed_down_descriptors(start: Start, tmp_path: Path) -> None:
     secret = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(secret, True)
     code = (
@@ -198,7 +236,7 @@ def test_nothing_in_its_folder_is_imported(tmp_path: Path) -> None:
     assert "hijacked" not in " ".join(text for _, text in lines)
 
 
-def test_a_line_without_end_is_stopped(tmp_path: Path) -> None:
+def test_a_line_without_end_is_stopped(start: Start, tmp_path: Path) -> None:
     child = start("import sys\nwhile True: sys.stdout.write('x' * 65536)", tmp_path)
     finish(child)
     assert child.killed_for is not None and "line without end" in str(child.killed_for)
