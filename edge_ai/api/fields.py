@@ -12,13 +12,8 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils import html
 
-from edge_ai.engine.spec import (
-    MAX_CALIBRATION_SAMPLES,
-    MAX_OPTIONS,
-    MAX_SEED,
-    MIN_CALIBRATION_SAMPLES,
-    OptimizeOptions,
-)
+from edge_ai.engine.options import MAX_LAYER_NAME, MAX_LAYERS, OptimizeOptions, OptionRule, option_rules
+from edge_ai.engine.spec import MAX_OPTIONS
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4000
@@ -108,36 +103,57 @@ class TagsField(serializers.ListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-@extend_schema_field(
-    {
+def _option_schema(rule: OptionRule, default: Any) -> dict[str, Any]:
+    """Return the JSON schema of an option, made of the engine's own rule."""
+    schema: dict[str, Any] = {"description": rule.help}
+    if rule.kind == "choice":
+        schema |= {"type": "integer" if isinstance(rule.choices[0], int) else "string", "enum": list(rule.choices)}
+    elif rule.kind == "names":
+        schema |= {"type": "array", "items": {"type": "string", "maxLength": MAX_LAYER_NAME}, "maxItems": MAX_LAYERS}
+    else:
+        schema["type"] = rule.kind
+        if rule.low is not None:
+            schema |= {"minimum": rule.low, "maximum": rule.high}
+    if rule.optional:
+        schema["type"] = [schema["type"], "null"]
+    return schema | {"default": list(default) if isinstance(default, tuple) else default}
+
+
+def options_schema() -> dict[str, Any]:
+    """Describe the options of an optimization, from the engine's own rules."""
+    usual = OptimizeOptions()
+    return {
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "accuracy_budget": {
-                "type": "number",
-                "minimum": 0,
-                "maximum": 1,
-                "default": OptimizeOptions.accuracy_budget,
-                "description": "How much of a labelled metric may be lost, as a fraction of 1.",
-            },
-            "calibration_samples": {
-                "type": "integer",
-                "minimum": MIN_CALIBRATION_SAMPLES,
-                "maximum": MAX_CALIBRATION_SAMPLES,
-                "default": OptimizeOptions.calibration_samples,
-                "description": "How many samples to calibrate on at most.",
-            },
-            "seed": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": MAX_SEED,
-                "default": OptimizeOptions.seed,
-                "description": "Of the draw of samples and of made-up input.",
-            },
-            "fp16_mode": {"type": "string", "enum": ["weights"], "default": OptimizeOptions.fp16_mode},
+            name: _option_schema(rule) | {"default": _plain(getattr(usual, name)), "description": _told(rule)}
+            for name, rule in option_rules().items()
         },
     }
-)
+
+
+def _option_schema(rule: OptionRule) -> dict[str, Any]:
+    if rule.kind == "names":
+        items = {"type": "string", "minLength": 1, "maxLength": MAX_LAYER_NAME}
+        return {"type": "array", "items": items, "maxItems": MAX_LAYERS}
+    if rule.kind == "choice":
+        whole = all(isinstance(choice, int) for choice in rule.choices)
+        return {"type": "integer" if whole else "string", "enum": list(rule.choices)}
+    kind: str | list[str] = [rule.kind, "null"] if rule.optional else rule.kind
+    if rule.kind == "boolean":
+        return {"type": kind}
+    return {"type": kind, "minimum": rule.low, "maximum": rule.high}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _told(rule: OptionRule) -> str:
+    return f"{rule.help} null: the engine decides." if rule.optional else rule.help
+
+
+@extend_schema_field(options_schema())
 class OptionsField(serializers.DictField):
     """Named options. Which there are, the engine knows; here they are only held to what the database can keep."""
 

@@ -12,11 +12,11 @@ from django.db.models import Q, QuerySet
 from accounts.models import User
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.plan import check_dataset
+from edge_ai.engine.routes import LANES, targets_of
 from edge_ai.engine.sniff import DatasetHeader
 from edge_ai.engine.spec import (
     MAX_BATCH_SIZE,
     MAX_BENCHMARK_SECONDS,
-    MAX_CALIBRATION_SAMPLES,
     MAX_THREADS,
     MIN_BENCHMARK_SECONDS,
     Format,
@@ -33,6 +33,7 @@ from edge_ai.models import (
     Precision,
     Visibility,
 )
+from edge_ai.web.option_fields import GROUPS, option_fields, read_options
 
 SHOWN_IN_LISTS = 200
 # Precisions that are made here, with what a person needs to know to choose; the plan has the last word.
@@ -49,10 +50,27 @@ PRECISIONS: tuple[tuple[str, str, str], ...] = (
     ),
     (Precision.INT8_DYNAMIC, "int8, dynamic", "For transformers and recurrent networks. Needs no data."),
     (Precision.FP16, "fp16 weights", "Half the size, nearly the same numbers, the same speed on a CPU. Needs no data."),
+    (Precision.FP32, "fp32, as it is", "Only converted, or compressed by the options below."),
+    (Precision.INT4, "int4 weights", "A sixth of the size, for large dense layers; the numbers move more."),
+    (
+        Precision.INT16X8,
+        "int16 × int8",
+        "Nearly float's accuracy for accelerators with 16-bit activations; slow on a CPU.",
+    ),
+    (Precision.FP8, "fp8 weights", "A quarter of the size with a wider range than int8, widened when the model loads."),
+)
+TARGETS: tuple[tuple[str, str, str], ...] = (
+    (Format.ONNX, "ONNX", "Runs in ONNX Runtime, nearly everywhere."),
+    (Format.TFLITE, "TensorFlow Lite", "For phones, microcontrollers and LiteRT."),
+    (Format.OPENVINO, "OpenVINO", "For Intel processors."),
+    (Format.ORT, "ORT", "For ONNX Runtime's small builds; often slower on a PC."),
+    (Format.SAVED_MODEL, "SavedModel", "For TensorFlow."),
+    (Format.COREML, "Core ML", "For Apple's devices; made here, but not run."),
+    (Format.NCNN, "NCNN", "For phones with Vulkan or Arm processors."),
 )
 LEVELS: tuple[tuple[str, str, str], ...] = (
-    (OptimizationLevel.BALANCED, "Balanced", "Small and right: the most accurate of the variants that are tried."),
-    (OptimizationLevel.SPEED, "Fastest", "Takes the first variant that is good enough."),
+    (OptimizationLevel.BALANCED, "Balanced", "Stops at the first variant that is good, else takes the knee of all."),
+    (OptimizationLevel.SPEED, "Fastest", "Measures every variant that passes the parity gate; takes the fastest."),
     (OptimizationLevel.SIZE, "Smallest", "Takes the smallest variant that passes the parity gate."),
 )
 
@@ -168,9 +186,7 @@ class OptimizationForm(forms.Form):
     """Device, goal and data of an optimization."""
 
     device_profile = DeviceField(label="Device", queryset=DeviceProfile.objects.none(), empty_label=None)
-    target_format = forms.ChoiceField(
-        choices=ModelFormat.choices, initial=Format.ONNX.value, widget=forms.HiddenInput, required=False
-    )
+    target_format = forms.ChoiceField(choices=ModelFormat.choices, widget=forms.RadioSelect, required=False)
     precision = forms.ChoiceField(
         choices=Precision.choices, initial=Precision.AUTO, widget=forms.RadioSelect, required=False
     )
@@ -184,20 +200,13 @@ class OptimizationForm(forms.Form):
     dataset = DatasetField(
         label="Calibration data", queryset=Dataset.objects.none(), required=False, empty_label="No data"
     )
-    accuracy_budget = forms.FloatField(
-        required=False,
-        help_text="How much of a labelled metric may be lost, as a fraction: 0.02 is two points.",
-        widget=forms.NumberInput(attrs={"step": "0.005", "min": "0", "max": "1"}),
-    )
-    calibration_samples = forms.IntegerField(
-        required=False,
-        help_text=f"At most so many samples are calibrated on; up to {MAX_CALIBRATION_SAMPLES:,}.",
-        widget=forms.NumberInput(attrs={"min": "1", "max": str(MAX_CALIBRATION_SAMPLES)}),
-    )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model's name and the goal.")
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)
+        self.fields |= option_fields()
+        self._targets = targets_of(Format(model.format))
+        self.initial.setdefault("target_format", self._usual_target(model))
         devices = DeviceProfile.objects.visible_to(user)
         self._field("device_profile").queryset = devices
         if "device_profile" not in self.initial:
@@ -215,17 +224,33 @@ class OptimizationForm(forms.Form):
         if best and name not in self.initial:
             self.initial[name] = best[0].pk
 
+    def _usual_target(self, model: Model) -> str:
+        """Return the model's own format where variants can be made in it, else the first that it can become."""
+        own = Format(model.format)
+        return (own if own in self._targets else next(iter(self._targets), Format.ONNX)).value
+
     def options(self) -> dict[str, Any]:
         """Return the engine's options that were given."""
-        return {
-            name: self.cleaned_data[name]
-            for name in ("accuracy_budget", "calibration_samples")
-            if self.cleaned_data.get(name) is not None
-        }
+        return read_options(self.cleaned_data)
+
+    def option_groups(self) -> list[dict[str, Any]]:
+        """Return the options' fields under the headings of what they are about."""
+        return [{"title": title, "fields": [self[name] for name in names]} for title, names in GROUPS]
+
+    def has_option_errors(self) -> bool:
+        """Whether one of the options must be mended."""
+        return any(name in self.errors for _, names in GROUPS for name in names)
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return the tiles of the formats that the model can become."""
+        reachable = [tile for tile in TARGETS if tile[0] in self._targets]
+        return described(reachable, self["target_format"].value())
 
     def precisions(self) -> list[dict[str, Any]]:
-        """Return the tiles of the precision."""
-        return described(PRECISIONS, self["precision"].value())
+        """Return the tiles of the precisions that some reachable format has."""
+        made = {precision for target in self._targets for precision in LANES[target].precisions}
+        tiles = [tile for tile in PRECISIONS if tile[0] == Precision.AUTO or tile[0] in made]
+        return described(tiles, self["precision"].value())
 
     def levels(self) -> list[dict[str, Any]]:
         """Return the tiles of the goal."""

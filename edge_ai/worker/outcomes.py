@@ -28,6 +28,11 @@ from edge_ai.models import (
     OptimizationJob,
 )
 from edge_ai.services.jobs import record, settle
+from edge_ai.worker.work import EXTENSIONS
+
+#: The engine's recipes, by role, and how their files end.
+RECIPES = {"recipe": ".json", "recipe_yaml": ".yaml"}
+MAX_STEM = 180
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +116,16 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
     analysis = result.pop("analysis")
     suffix = Path(made.name).suffix or f".{job.target_format}"
     stem = Path(job.model.file_name).stem
-    file_name = f"{stem}-{job.precision}{suffix}"
+    file_name = (
+        f"{stem}-{job.precision}{suffix}" if suffix != ".zip" else f"{stem}-{job.target_format}-{job.precision}.zip"
+    )
     blob = storage.put(made.path, made.mark)
     variant = Model.objects.create(
         owner_id=job.owner_id,
         visibility=job.visibility,
-        name=f"{job.model.name} · {job.target_format} {job.precision}"[:200],
+        name=f"{job.model.name} · {job.target_format} {precision}"[:200],
         file_name=file_name[:255],
-        format=made.format or job.target_format,
+        format=job.target_format,
         status=ModelStatus.READY,
         blob=blob,
         size_bytes=made.mark.size_bytes,
@@ -129,9 +136,18 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
         producer=job,
     )
     _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name)
-    if "recipe" in files:
-        _artifact(job, variant, files["recipe"], ArtifactType.RECIPE, f"{stem}-{job.precision}-recipe.json")
+    for role, ending in (("recipe", "recipe.json"), ("recipe_yaml", "recipe.yaml")):
+        if role in files:
+            _artifact(job, variant, files[role], ArtifactType.RECIPE, f"{stem}-{job.precision}-{ending}")
     return result | {"model": str(variant.pk)}
+
+
+def variant_stem(source: str, job: OptimizationJob, precision: str) -> str:
+    """Return what a variant's files are called, without an ending: the format is said where that is another one."""
+    parts = [source[:MAX_STEM], precision]
+    if job.target_format != job.model.format:
+        parts.insert(1, job.target_format)
+    return "-".join(parts)
 
 
 def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: ArtifactType, name: str) -> None:

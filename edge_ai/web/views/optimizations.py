@@ -11,9 +11,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import MemberRequest, in_workspace, may_write
 from config.errors import status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.engine.plan import resolve_precision
-from edge_ai.engine.spec import Precision
-from edge_ai.models import Model, OptimizationLevel
+from edge_ai.models import Model, OptimizationLevel, Precision
 from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_optimization
 from edge_ai.web.forms import OptimizationForm, add_domain_error
 from edge_ai.web.pages import UNPROCESSABLE, page, see_other
@@ -31,7 +29,9 @@ def optimization_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
     planning = request.POST.get("action") == "plan"
     if request.method != "POST":
         initial = {
-            name: value for name in ("precision", "device_profile", "dataset") if (value := request.GET.get(name))
+            name: value
+            for name in ("target_format", "precision", "device_profile", "dataset")
+            if (value := request.GET.get(name))
         }
         form = OptimizationForm(user=request.user, model=model, initial=initial)
         # What the form shows at first is planned as if it had been sent.
@@ -57,7 +57,7 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
         model=model,
         device_profile=given["device_profile"],
         dataset=given["dataset"],
-        target_format=given["target_format"] or "onnx",
+        target_format=given["target_format"] or form.initial["target_format"],
         precision=given["precision"] or Precision.AUTO,
         optimization_level=given["optimization_level"] or OptimizationLevel.BALANCED,
         options=form.options(),
@@ -74,7 +74,4 @@ def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[
         plan = plan_optimization(request.user, request=asked)
     except EngineError as error:
         return {"refusal": error}
-    resolved = resolve_precision(
-        Precision(asked.precision), model.analysis or {}, has_dataset=asked.dataset is not None
-    )
-    return {"plan": plan, "asked": asked, "resolved": resolved.value}
+    return {"plan": plan, "asked": asked, "resolved": plan.precision if plan else None}
