@@ -307,6 +307,14 @@ JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one 
 ENGINE_MEMORY_BYTES = env.integer(
     "ENGINE_MEMORY_BYTES", 12 * 1024**3, "Address space of one engine process.", low=512 * 1024**2
 )
+ENGINE_WARM = env.flag(
+    "ENGINE_WARM",
+    True,
+    "Let each worker keep a process that has TensorFlow loaded, about 0.7 GB, so that jobs that need it begin at once.",
+)
+ENGINE_WARM_IDLE_SECONDS = env.integer(
+    "ENGINE_WARM_IDLE_SECONDS", 600, "A warm process ends after so many seconds without a job.", low=1
+)
 BENCHMARK_CPUS = env.cpu_list(
     "BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available."
 )

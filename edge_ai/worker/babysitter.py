@@ -21,13 +21,12 @@ from django.db.models import Q
 
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
-from edge_ai.engine.spec import spec_to_json
 from edge_ai.fleet.models import BenchmarkSlot
 from edge_ai.models import EventKind, Job, JobKind, JobStatus
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.sandbox import Child, python_module
+from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
-from edge_ai.worker import outcomes, work
+from edge_ai.worker import outcomes, warm, work
 from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
@@ -128,23 +127,20 @@ class Babysitter:
 
     def _attempt(self) -> None:
         prepared = work.prepare(self.job, self.folder)
-        child = Child(
-            python_module("edge_ai.engine", "run"),
-            folder=self.folder,
-            stdin=json.dumps(spec_to_json(prepared.spec)).encode(),
-            limits=prepared.limits,
-        )
-        try:
-            while not child.finished:
-                for stream, line in child.read(READ_SECONDS):
-                    self._hear(stream, line)
-                if not self._keep_lease():
-                    return
-        finally:
-            child.close()
-        self._end(child)
+        for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
+            try:
+                while not child.finished:
+                    for stream, line in child.read(READ_SECONDS):
+                        self._hear(stream, line)
+                    if not self._keep_lease():
+                        return
+            finally:
+                child.close()
+            if child.began or child.killed_for is not None:
+                self._end(child)
+                return
 
-    def _end(self, child: Child) -> None:
+    def _end(self, child: WatchedChild) -> None:
         answer = self.answer or {}
         if child.killed_for is not None:
             raise child.killed_for
@@ -163,8 +159,8 @@ class Babysitter:
                 f"The engine ended without an answer ({_how(child.returncode)}).",
                 code="engine_crashed",
                 fix="The model may be damaged or need more memory than is allowed. The job's log may say more.",
-                # What crashes the engine once crashes it again; a worker that dies is another matter.
-                retryable=False,
+                # What crashes the engine once crashes it again; a worker or a warm process that dies is another matter.
+                retryable=child.abandoned,
             )
 
     def _complete(self, answer: dict[str, Any]) -> None:
