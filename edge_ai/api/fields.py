@@ -103,22 +103,6 @@ class TagsField(serializers.ListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-def _option_schema(rule: OptionRule, default: Any) -> dict[str, Any]:
-    """Return the JSON schema of an option, made of the engine's own rule."""
-    schema: dict[str, Any] = {"description": rule.help}
-    if rule.kind == "choice":
-        schema |= {"type": "integer" if isinstance(rule.choices[0], int) else "string", "enum": list(rule.choices)}
-    elif rule.kind == "names":
-        schema |= {"type": "array", "items": {"type": "string", "maxLength": MAX_LAYER_NAME}, "maxItems": MAX_LAYERS}
-    else:
-        schema["type"] = rule.kind
-        if rule.low is not None:
-            schema |= {"minimum": rule.low, "maximum": rule.high}
-    if rule.optional:
-        schema["type"] = [schema["type"], "null"]
-    return schema | {"default": list(default) if isinstance(default, tuple) else default}
-
-
 def options_schema() -> dict[str, Any]:
     """Describe the options of an optimization, from the engine's own rules."""
     usual = OptimizeOptions()

@@ -13,6 +13,7 @@ resources = [
     path("models/", models.ModelList.as_view(), name="model-list"),
     path("models/<uuid:id>/", models.ModelDetail.as_view(), name="model-detail"),
     path("models/<uuid:id>/download/", models.ModelDownload.as_view(), name="model-download"),
+    path("models/<uuid:id>/compatibility/", models.ModelCompatibility.as_view(), name="model-compatibility"),
     path("datasets/", datasets.DatasetList.as_view(), name="dataset-list"),
     path("datasets/<uuid:id>/", datasets.DatasetDetail.as_view(), name="dataset-detail"),
     path("device-profiles/", devices.DeviceList.as_view(), name="device-profile-list"),

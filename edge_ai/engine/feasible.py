@@ -27,8 +27,12 @@ GAINS: Final[Mapping[Precision, frozenset[str]]] = {
 REDUCED: Final = frozenset({Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT16X8, Precision.INT4})
 #: Targets that take integer ranges from samples; the others quantize weights alone.
 CALIBRATED_TARGETS: Final = frozenset({Format.ONNX, Format.ORT, Format.TFLITE, Format.OPENVINO})
-#: Targets whose runtimes neither know strings nor branches.
+#: Targets whose runtimes do not branch.
 PLAIN_TARGETS: Final = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.COREML, Format.NCNN})
+#: Formats whose text, and tables to look it up in, survive no conversion to another.
+TEXT_STAYS_IN: Final = frozenset({Format.KERAS, Format.SAVED_MODEL})
+#: Targets that know text: from ONNX, which writes the operators of text and tables itself.
+TEXT_TARGETS: Final = frozenset({Format.ONNX, Format.ORT})
 BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 FLOATS: Final = frozenset({"float32", "float64", "float16", "bfloat16"})
 #: A conversion holds the model several times: as file, as graph, as constants, and in the session that checks it.
@@ -176,20 +180,11 @@ def check_graph(route: Route, analysis: Mapping[str, Any]) -> None:
         ``unsupported_operator`` naming what stands in the way.
     """
     target = route.lane.target
-    passes_plain = PLAIN_TARGETS & set(route.formats[1:]) if route.source is not target else frozenset()
-    if not passes_plain:
+    if route.source is target:
         return
-    strings = [item["name"] for item in analysis.get("inputs") or () if item.get("dtype") == "string"]
+    _check_text(route.source, target, analysis)
     branches = sorted(BRANCHES & set(analysis.get("control_flow") or ())) if route.source is Format.ONNX else []
-    if strings:
-        raise UnsupportedError(
-            f"The input {strings[0]!r} takes text, and {target} has no operators that look text up in tables.",
-            code="unsupported_operator",
-            fix="Export the network from where it takes numbers, and keep the tables in the application.",
-            field="model",
-            details={"inputs": strings},
-        )
-    if branches:
+    if branches and PLAIN_TARGETS & set(route.formats[1:]):
         raise UnsupportedError(
             f"The model decides while it runs what to compute ({', '.join(branches)}), which {target} cannot express here.",
             code="unsupported_operator",
@@ -197,6 +192,26 @@ def check_graph(route: Route, analysis: Mapping[str, Any]) -> None:
             field="target_format",
             details=nearest(Format.ONNX, Precision.INT8_DYNAMIC) | {"operators": branches},
         )
+
+
+def _check_text(source: Format, target: Format, analysis: Mapping[str, Any]) -> None:
+    if target in TEXT_TARGETS and source not in TEXT_STAYS_IN:
+        return
+    strings = [str(item.get("name")) for item in analysis.get("inputs") or () if item.get("dtype") == "string"]
+    tables = sorted(name for name in analysis.get("operators") or () if "LookupTable" in name or "HashTable" in name)
+    if strings:
+        what = f"The input {strings[0]!r} takes text, and no conversion to {target} keeps the operators that take it apart."
+    elif tables:
+        what = f"The model looks values up in tables ({', '.join(tables[:3])}), which no conversion to {target} keeps."
+    else:
+        return
+    raise UnsupportedError(
+        what,
+        code="unsupported_operator",
+        fix="Export the network from where it takes numbers, and keep text and tables in the application.",
+        field="model",
+        details={"inputs": strings, "operators": tables},
+    )
 
 
 def check_device(target: Format, precision: Precision, device: DeviceFacts) -> None:

@@ -16,7 +16,9 @@ from edge_ai.engine.plan import plan_optimization as plan_for
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 from edge_ai.models import Dataset, DeviceProfile, JobKind, JobStatus, Model, OptimizationJob, Queue, Visibility
 from edge_ai.services import queue
+from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
+from edge_ai.services.estimates import Estimate, estimate_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
 
 
@@ -41,8 +43,9 @@ def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | Non
     Raises
     ------
     EngineError
-        ``unsupported_conversion``, ``unsupported_precision``, ``nothing_to_quantize``, ``dataset_required``,
-        ``dataset_mismatch``, or the code that the model's own analysis failed with.
+        ``unsupported_conversion``, ``unsupported_precision``, ``unsupported_operator``, ``nothing_to_quantize``,
+        ``dataset_required``, ``dataset_mismatch``, ``resource_limit``, ``invalid_request`` for an option, or the code
+        that the model's own analysis failed with.
     """
     model = request.model
     require_usable(model)
@@ -59,7 +62,14 @@ def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | Non
         options=request.options,
         device=request.device_profile.facts,
         dataset=header_of(request.dataset),
+        missing_tools=missing_tools(),
+        memory_bytes=settings.ENGINE_MEMORY_BYTES,
     )
+
+
+def estimated_time(user: User, *, request: OptimizationRequest, plan: Plan | None) -> Estimate:
+    """Say how long what is planned will run, by how long it took before."""
+    return estimate_optimization(user, model=request.model, target_format=request.target_format, plan=plan)
 
 
 def submit_optimization(user: User, *, request: OptimizationRequest) -> OptimizationJob:

@@ -114,11 +114,9 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
     job = OptimizationJob.objects.select_related("model", "device_profile").get(pk=job_id)
     made = files["model"]
     analysis = result.pop("analysis")
-    suffix = Path(made.name).suffix or f".{job.target_format}"
-    stem = Path(job.model.file_name).stem
-    file_name = (
-        f"{stem}-{job.precision}{suffix}" if suffix != ".zip" else f"{stem}-{job.target_format}-{job.precision}.zip"
-    )
+    precision = str(result.get("precision") or job.precision)
+    stem = variant_stem(Path(job.model.file_name).stem, job, precision)
+    file_name = stem + EXTENSIONS.get(job.target_format, ".bin")
     blob = storage.put(made.path, made.mark)
     variant = Model.objects.create(
         owner_id=job.owner_id,
@@ -136,9 +134,9 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
         producer=job,
     )
     _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name)
-    for role, ending in (("recipe", "recipe.json"), ("recipe_yaml", "recipe.yaml")):
+    for role, suffix in RECIPES.items():
         if role in files:
-            _artifact(job, variant, files[role], ArtifactType.RECIPE, f"{stem}-{job.precision}-{ending}")
+            _artifact(job, variant, files[role], ArtifactType.RECIPE, f"{stem}-recipe{suffix}")
     return result | {"model": str(variant.pk)}
 
 

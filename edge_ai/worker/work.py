@@ -21,6 +21,7 @@ from edge_ai.engine.spec import (
 )
 from edge_ai.models import AnalysisJob, BenchmarkRun, Dataset, Job, JobKind, Model, ModelStatus, OptimizationJob
 from edge_ai.sandbox import Limits
+from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import require_usable
 
@@ -79,6 +80,8 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
         options=job.options,
         device=job.device_profile.facts,
         dataset=header_of(job.dataset),
+        missing_tools=missing_tools(),
+        memory_bytes=settings.ENGINE_MEMORY_BYTES,
     )
     return OptimizeSpec(
         model_path=_model(model, folder),

@@ -74,6 +74,9 @@ _NUMBER = {"type": ["number", "null"]}
         "properties": {
             "model": {"type": "string", "format": "uuid", "description": "The variant."},
             "size_bytes": {"type": "integer"},
+            "gzip_bytes": {"type": ["integer", "null"], "description": "The variant packed, as for a download."},
+            "precision": {"type": "string", "description": "What was made; with `auto`, what that stood for."},
+            "route": {"type": "array", "items": {"type": "string"}, "description": "The formats on the way."},
             "compression_ratio": {"type": "number", "description": "The original's size by the variant's."},
             "parity": {
                 "type": "object",
@@ -84,10 +87,42 @@ _NUMBER = {"type": ["number", "null"]}
                     "max_abs_error": _NUMBER,
                     "top1_agreement": _NUMBER,
                     "samples": {"type": "integer"},
-                    "data": {"type": "string", "enum": ["dataset", "representative", "random"]},
+                    "data": {
+                        "type": "string",
+                        "enum": ["dataset", "representative", "random", "not_checked"],
+                        "description": "What the two were compared on. `not_checked`: nothing here runs the target "
+                        "format, so every figure is null.",
+                    },
                 },
             },
             "passes": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+            "trials": {
+                "type": "array",
+                "description": "The ways that were tried, one of them chosen.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": True,
+                    "properties": {
+                        "name": {"type": "string"},
+                        "seconds": {"type": "number"},
+                        "size_bytes": {"type": ["integer", "null"]},
+                        "sqnr_db": _NUMBER,
+                        "top1_agreement": _NUMBER,
+                        "metric_drop": _NUMBER,
+                        "latency_ratio": {
+                            **_NUMBER,
+                            "description": "Measured time of one inference by that of the original; null: not measured.",
+                        },
+                        "refused_because": {"type": ["string", "null"]},
+                        "chosen": {"type": "boolean"},
+                    },
+                },
+            },
+            "steps": {
+                "type": "array",
+                "description": "What was done to the network, with sizes in bytes where that changed them.",
+                "items": {"type": "object", "additionalProperties": True},
+            },
             "warnings": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
             "recipe": {"type": "object", "additionalProperties": True},
         },
@@ -252,6 +287,18 @@ class CautionSerializer(serializers.Serializer[Any]):
     fix = serializers.CharField()
 
 
+class EstimateSerializer(serializers.Serializer[Any]):
+    """How long it will run, by how long what was like it took; the time before it starts is not counted."""
+
+    seconds = serializers.FloatField(
+        allow_null=True, help_text="The median, scaled to the model's size where enough ran."
+    )
+    low = serializers.FloatField(allow_null=True, help_text="Eight of ten lie between `low` and `high`.")
+    high = serializers.FloatField(allow_null=True)
+    samples = serializers.IntegerField(help_text="How many completed jobs it rests on.")
+    reason = serializers.CharField(allow_null=True, help_text="Why there is no estimate.")
+
+
 class PlanSerializer(serializers.Serializer[Any]):
     """What would run."""
 
@@ -259,9 +306,13 @@ class PlanSerializer(serializers.Serializer[Any]):
         help_text="False while the model's analysis is not done: the job would wait for it and be decided then."
     )
     route = serializers.ListField(child=serializers.CharField(), help_text="The formats on the way.")
+    precision = serializers.CharField(
+        allow_null=True, help_text="Of an optimization: the precision, with what `auto` stands for."
+    )
     stages = PlannedStageSerializer(many=True)
     warnings = CautionSerializer(many=True)
     expected_size_bytes = serializers.IntegerField(allow_null=True)
+    estimate = EstimateSerializer(allow_null=True, help_text="Null for benchmarks, whose time is given in the request.")
 
 
 class JobEventSerializer(serializers.ModelSerializer[JobEvent]):

@@ -30,6 +30,11 @@ _VALUES = {
                 "items": {"type": ["integer", "string", "null"]},
                 "description": "An axis is a size, a name when it is dynamic, or null when nothing is known.",
             },
+            "quantization": {
+                "type": ["object", "null"],
+                "additionalProperties": True,
+                "description": "Of an integer that stands for a real number: real = scale × (integer - zero_point).",
+            },
         },
     },
 }
@@ -48,6 +53,10 @@ _COUNT = {"type": ["integer", "null"]}
             "parameter_count": _COUNT,
             "weight_bytes": _COUNT,
             "macs": {**_COUNT, "description": "Multiply-accumulates of one inference of one sample."},
+            "peak_activation_bytes": {
+                **_COUNT,
+                "description": "The most that activations take at a time, for one sample, without the weights.",
+            },
             "opset": _COUNT,
             "ir_version": _COUNT,
             "producer": {"type": ["string", "null"]},

@@ -14,6 +14,7 @@ from edge_ai.api.serializers.jobs import JobEventsSerializer
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.spec import refuse
 from edge_ai.models import Job, JobEvent
+from edge_ai.services.estimates import Estimate
 
 EVENTS_PER_PAGE = 200
 MAX_SEQ = 2**63 - 1
@@ -26,6 +27,7 @@ AFTER = OpenApiParameter(
 UNDECIDED: dict[str, Any] = {
     "decided": False,
     "route": [],
+    "precision": None,
     "stages": [],
     "warnings": [
         {
@@ -38,9 +40,10 @@ UNDECIDED: dict[str, Any] = {
 }
 
 
-def planned(plan: Plan | None) -> Response:
-    """Answer what would run."""
-    return Response(UNDECIDED if plan is None else {"decided": True, **plan.to_json()})
+def planned(plan: Plan | None, estimate: Estimate | None = None) -> Response:
+    """Answer what would run, and of an optimization, how long."""
+    body = UNDECIDED if plan is None else {"decided": True, **plan.to_json()}
+    return Response(body | {"estimate": None if estimate is None else estimate.to_json()})
 
 
 def story(request: Request, job: Job) -> Response:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,13 +16,21 @@ from edge_ai.api.authentication import actor
 from edge_ai.api.filters import ModelFilters
 from edge_ai.api.negotiation import AnythingRenderer
 from edge_ai.api.schema import CHANGING, LISTING, MULTIPART, WRITING, asked, documented
+from edge_ai.api.serializers.compatibility import CompatibilitySerializer
 from edge_ai.api.serializers.models import ModelChangesSerializer, ModelUploadSerializer, StoredModelSerializer
 from edge_ai.api.views.base import StudioView, UploadView, created, elsewhere, find, gone, require_owner, valid
 from edge_ai.engine.spec import refuse
-from edge_ai.models import Model
+from edge_ai.models import DeviceCategory, Model
 from edge_ai.services import models as service
+from edge_ai.services.compatibility import compatibility_of
 
 TAG = "models"
+CATEGORY = OpenApiParameter(
+    "category",
+    {"type": "string", "enum": list(DeviceCategory.values)},
+    OpenApiParameter.QUERY,
+    description="Only devices of this category.",
+)
 
 
 class ModelList(UploadView[Model]):
@@ -106,6 +115,28 @@ class ModelDetail(StudioView):
     def delete(self, request: Request, id: UUID) -> HttpResponse:
         service.delete_model(actor(request), model=_model(request, id))
         return gone()
+
+
+class ModelCompatibility(StudioView):
+    """What a model can become."""
+
+    @documented(
+        "get_model_compatibility",
+        tag=TAG,
+        summary="What a model can become, and on which devices that runs",
+        description="For every target format and precision: whether it works, needs a data set, or is refused and why; first "
+        "whatever the device, then for each device that you see. Nothing is converted: the answers are those that an "
+        "optimization would be planned or refused with.",
+        answers={200: CompatibilitySerializer},
+        problems=LISTING,
+        parameters=[CATEGORY],
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        category = request.query_params.get("category", "")
+        if category and category not in DeviceCategory.values:
+            raise refuse("category", "There is no such category.", f"There are {', '.join(DeviceCategory.values)}.")
+        found = compatibility_of(actor(request), model=_model(request, id), category=category)
+        return Response(found.to_json())
 
 
 class ModelDownload(StudioView):

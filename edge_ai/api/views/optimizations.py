@@ -54,7 +54,8 @@ class JobList(StudioListView[OptimizationJob]):
         tag=TAG,
         summary="Make a smaller or faster variant of a model",
         description="What can never work is refused at once, with the reason and, in `details.nearest`, the nearest request "
-        "that works. A model that is still being analysed is waited for. With `dry_run` the answer is the plan.",
+        "that works. A model that is still being analysed is waited for. With `dry_run` the answer is the plan, "
+        "with an estimate of its time from the workspace's own history.",
         request=OptimizationRequestSerializer,
         answers={200: PlanSerializer, 201: OptimizationJobSerializer},
         problems=WRITING,
@@ -95,7 +96,8 @@ class JobList(StudioListView[OptimizationJob]):
             }
         )
         if dry_run:
-            return planned(service.plan_optimization(user, request=wanted))
+            plan = service.plan_optimization(user, request=wanted)
+            return planned(plan, service.estimated_time(user, request=wanted, plan=plan))
         job = service.submit_optimization(user, request=wanted)
         return created(OptimizationJobSerializer(job).data, reverse("api:job-detail", args=[job.pk]))
 
