@@ -12,6 +12,7 @@ import re
 import stat
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,13 @@ LABELS = "labels"
 ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 ONNX_GRAPH, ONNX_IR_VERSION, ONNX_OPSETS = 7, 1, 8
 MAX_TOP_LEVEL_FIELDS = 4096
+#: The first line of an NCNN network.
+NCNN_MAGIC = "7767517"
+TENSORRT_MARKS = (b"ptrt", b"ftrt")
+MAX_SAFETENSORS_HEADER = 100 << 20
+#: Core ML's specification: its version, its description, and the fields from here on that say which kind of model it is.
+COREML_VERSION, COREML_DESCRIPTION, COREML_FIRST_KIND, COREML_LAST_KIND = 1, 2, 200, 4000
+EXPORT = 'Export the network to ONNX: torch.onnx.export(model, example, "model.onnx", dynamo=True).'
 #: What people upload by mistake, by its first bytes.
 STRANGERS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -116,15 +124,75 @@ def sniff_model(path: Path) -> Sniffed:
         if head[:4] == b"PK\x03\x04":
             return _sniff_zip(path)
         if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2:
-            raise UserInputError(
-                "The file is a Python pickle, which runs code when it is loaded.",
-                code="model_unsafe",
-                fix="Export the network to ONNX, for example with torch.onnx.export.",
-                field="file",
-            )
+            raise _pickle("The file is a Python pickle")
+        if head[:4] in TENSORRT_MARKS:
+            return Sniffed(format=Format.TENSORRT, detail="a TensorRT engine")
+        if _looks_like_safetensors(head, size):
+            return Sniffed(format=Format.OTHER, detail="safetensors, which are weights without a network")
         if size >= len(b"\x08\x01\x3a\x00") and _looks_like_onnx(stream, size):
             return Sniffed(format=Format.ONNX, detail="an ONNX model")
+        if _looks_like_coreml(stream, size):
+            return Sniffed(format=Format.COREML, detail="a Core ML specification")
+    _refuse_halves(head)
     raise unreadable(f"The file is not a model: it is {stranger(head)}.")
+
+
+def _pickle(what: str) -> UserInputError:
+    return UserInputError(f"{what}, which runs code when it is loaded.", code="model_unsafe", fix=EXPORT, field="file")
+
+
+def _refuse_halves(head: bytes) -> None:
+    """Say which file is missing, where half of a model was sent."""
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
+    if re.match(r"(<\?xml[^>]*>\s*)?<net[\s>]", text):
+        raise UserInputError(
+            "This is the .xml of an OpenVINO model without its weights.",
+            code="external_data_missing",
+            fix="Zip the .xml together with its .bin, and upload the archive.",
+            field="file",
+        )
+    if text.startswith(NCNN_MAGIC):
+        raise UserInputError(
+            "This is the .param of an NCNN model without its weights.",
+            code="external_data_missing",
+            fix="Zip the .param together with its .bin, and upload the archive.",
+            field="file",
+        )
+
+
+def _looks_like_safetensors(head: bytes, size: int) -> bool:
+    """A length of 8 bytes, then a JSON object of that length."""
+    length = int.from_bytes(head[:8], "little")
+    return len(head) > 10 and 2 <= length <= min(size, MAX_SAFETENSORS_HEADER) and head[8:10] in {b'{"', b"{ "}
+
+
+def _looks_like_coreml(stream: IO[bytes], size: int) -> bool:
+    """Walk the top level of a protobuf: a version, a description, and one of the kinds of model."""
+    stream.seek(0)
+    seen: set[int] = set()
+    for _ in range(MAX_TOP_LEVEL_FIELDS):
+        if stream.tell() >= size:
+            break
+        tag = _varint(stream)
+        if tag is None:
+            return False
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            if _varint(stream) is None:
+                return False
+        elif wire == 2:
+            length = _varint(stream)
+            if length is None:
+                return False
+            if stream.tell() + length > size:
+                seen.add(number)
+                break
+            stream.seek(length, 1)
+        else:
+            return False
+        seen.add(number)
+    kinds = {number for number in seen if COREML_FIRST_KIND <= number <= COREML_LAST_KIND}
+    return {COREML_VERSION, COREML_DESCRIPTION} <= seen and bool(kinds)
 
 
 def stranger(head: bytes) -> str:
@@ -148,7 +216,7 @@ def unreadable(message: str) -> UserInputError:
     return UserInputError(
         message,
         code="model_unreadable",
-        fix="Upload an ONNX, TensorFlow Lite, Keras or SavedModel (zip) file.",
+        fix="Upload an ONNX, TensorFlow Lite, Keras, SavedModel (zip), OpenVINO (zip) or ORT file.",
         field="file",
     )
 
@@ -205,9 +273,25 @@ def _sniff_zip(path: Path) -> Sniffed:
     last = {name.rsplit("/", 1)[-1] for name in names}
     if "saved_model.pb" in last:
         return Sniffed(format=Format.SAVED_MODEL, detail="a zipped SavedModel", mime_type="application/zip")
+    if {"data.pkl", "constants.pkl"} & last or any(name.endswith(".pkl") for name in last):
+        raise _pickle("The file is a PyTorch archive with a pickle in it")
+    kinds = Counter(name.rsplit(".", 1)[-1] for name in last if "." in name)
+    if "manifest.json" in last and kinds["mlmodel"]:
+        return Sniffed(format=Format.COREML, detail="a zipped Core ML package", mime_type="application/zip")
+    if kinds["onnx"] == 1:
+        return Sniffed(
+            format=Format.ONNX, detail="an ONNX model with its weights beside it", mime_type="application/zip"
+        )
+    if kinds["xml"] == 1 and kinds["bin"]:
+        return Sniffed(format=Format.OPENVINO, detail="a zipped OpenVINO model", mime_type="application/zip")
+    if kinds["param"] == 1 and kinds["bin"]:
+        return Sniffed(format=Format.NCNN, detail="a zipped NCNN model", mime_type="application/zip")
     if any(name.endswith(".npy") for name in last):
         raise unreadable("The file is not a model: it is an archive of NumPy arrays.")
-    raise unreadable("The file is a zip archive with neither a Keras model nor a SavedModel in it.")
+    raise unreadable(
+        "The file is a zip archive without a model that is known here: no Keras, SavedModel, OpenVINO (.xml and .bin), "
+        "Core ML package, NCNN (.param and .bin) or single ONNX file is in it."
+    )
 
 
 def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:

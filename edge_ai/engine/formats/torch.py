@@ -1,0 +1,83 @@
+"""safetensors: weights without a network. PyTorch's own files are pickles and are refused before they get here."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.formats.kept import KeptFormat, damaged, weight_facts
+from edge_ai.engine.sniff import MAX_SAFETENSORS_HEADER
+from edge_ai.engine.spec import Format
+
+DTYPES: Final = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8e4m3fn",
+    "F8_E5M2": "float8e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_PRECISIONS: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
+
+
+class SafetensorsFormat(KeptFormat):
+    """See :class:`~edge_ai.engine.formats.kept.KeptFormat`."""
+
+    def facts(self, path: Path, workdir: Path) -> dict[str, Any]:
+        """Read the header, which lists every tensor."""
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))
+            if length > min(size - 8, MAX_SAFETENSORS_HEADER):
+                raise _damaged("it ends within its header")
+            try:
+                header = json.loads(stream.read(length))
+                tensors = {name: item for name, item in header.items() if name != "__metadata__"}
+                return _facts(tensors, header.get("__metadata__") or {}, size - 8 - length)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                raise _damaged("its header is not what safetensors write") from None
+
+
+HANDLER: Final = SafetensorsFormat(
+    Format.OTHER,
+    "variant.safetensors",
+    reason="It holds weights without the network that they belong to.",
+    fix='Load them into the network and export that: torch.onnx.export(model, example, "model.onnx", dynamo=True).',
+)
+
+
+def _facts(tensors: dict[str, Any], metadata: dict[str, Any], room: int) -> dict[str, Any]:
+    sizes: Counter[str] = Counter()
+    parameters = 0
+    for item in tensors.values():
+        begin, end = item["data_offsets"]
+        if not 0 <= begin <= end <= room:
+            raise _damaged("it ends before the tensors that its header lists")
+        sizes[DTYPES.get(item["dtype"], str(item["dtype"]).lower()[:20])] += end - begin
+        parameters += prod(item["shape"])
+    most = max(sizes, key=lambda name: sizes[name]) if sizes else ""
+    return {
+        **weight_facts(sizes, parameters),
+        "producer": "safetensors",
+        "precision": _PRECISIONS.get(most, most[:20] or None),
+        "metadata": {str(key)[:200]: str(value)[:200] for key, value in list(metadata.items())[:32]}
+        | {"tensors": str(len(tensors))},
+    }
+
+
+def _damaged(reason: str) -> UserInputError:
+    return damaged("safetensors file", reason, "Save it again with safetensors, and upload the whole file.")
