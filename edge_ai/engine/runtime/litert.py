@@ -85,6 +85,16 @@ def open_session(path: Path, format: Format, *, threads: int, optimize: bool = T
         return LiteRtSession(interpreter)
 
 
+def signature_of(path: Path) -> tuple[str | None, dict[str, str]]:
+    """Return the key of a file's only signature, and how it calls the inputs that sessions give the tensors' names.
+
+    ``None`` and nothing where there is no signature, or more than one.
+    """
+    with _quiet():
+        found = Interpreter(str(path)).get_signature_list()
+    return (next(iter(found)), {}) if len(found) == 1 else (None, {})
+
+
 def _signature(interpreter: Interpreter) -> Mapping[str, Mapping[str, int]]:
     """Return the names of inputs and outputs by tensor, where there is one signature to tell them."""
     # The public list has the names without their tensors.
