@@ -68,6 +68,7 @@ TARGETS: tuple[tuple[str, str, str], ...] = (
     (Format.COREML, "Core ML", "For Apple's devices; made here, but not run."),
     (Format.NCNN, "NCNN", "For phones with Vulkan or Arm processors."),
 )
+_NAMES = {value: word for value, word, _ in TARGETS}
 LEVELS: tuple[tuple[str, str, str], ...] = (
     (OptimizationLevel.BALANCED, "Balanced", "Stops at the first variant that is good, else takes the knee of all."),
     (OptimizationLevel.SPEED, "Fastest", "Measures every variant that passes the parity gate; takes the fastest."),
@@ -235,11 +236,18 @@ class OptimizationForm(forms.Form):
 
     def option_groups(self) -> list[dict[str, Any]]:
         """Return the options' fields under the headings of what they are about."""
-        return [{"title": title, "fields": [self[name] for name in names]} for title, names in GROUPS]
+        return [
+            {"title": title, "detail": detail, "fields": [self[name] for name in names]}
+            for title, detail, names in GROUPS
+        ]
 
     def has_option_errors(self) -> bool:
         """Whether one of the options must be mended."""
-        return any(name in self.errors for _, names in GROUPS for name in names)
+        return any(name in self.errors for _, _, names in GROUPS for name in names)
+
+    def options_changed(self) -> int:
+        """Return how many options differ from what they usually are."""
+        return len(self.options()) if self.is_bound and self.is_valid() else 0
 
     def targets(self) -> list[dict[str, Any]]:
         """Return the tiles of the formats that the model can become."""
@@ -247,10 +255,21 @@ class OptimizationForm(forms.Form):
         return described(reachable, self["target_format"].value())
 
     def precisions(self) -> list[dict[str, Any]]:
-        """Return the tiles of the precisions that some reachable format has."""
-        made = {precision for target in self._targets for precision in LANES[target].precisions}
-        tiles = [tile for tile in PRECISIONS if tile[0] == Precision.AUTO or tile[0] in made]
-        return described(tiles, self["precision"].value())
+        """Return the tiles of the precisions that some reachable format has, and whether the chosen one has them."""
+        chosen = str(self["target_format"].value())
+        made = {
+            precision: [target for target in self._targets if precision in LANES[target].precisions]
+            for precision in Precision.values
+        }
+        tiles = described(
+            (tile for tile in PRECISIONS if tile[0] == Precision.AUTO or made[tile[0]]), self["precision"].value()
+        )
+        for tile in tiles:
+            formats = made[tile["value"]]
+            tile["off"] = bool(formats) and chosen not in formats
+            few = tile["off"] or len(formats) < len(self._targets)
+            tile["formats"] = [_NAMES[target] for target in formats] if formats and few else []
+        return tiles
 
     def levels(self) -> list[dict[str, Any]]:
         """Return the tiles of the goal."""

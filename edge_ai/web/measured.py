@@ -9,6 +9,7 @@ from edge_ai.models import BenchmarkRun
 from edge_ai.web.wording import latency, significant
 
 SERIES_COLUMNS = 10
+RUNTIMES = {"onnxruntime": "ONNX Runtime", "litert": "LiteRT", "openvino": "OpenVINO", "tensorflow": "TensorFlow"}
 VERDICTS = {
     "faster": "{ratio}× faster than “{against}” (95 % interval {low} to {high}×).",
     "slower": "{ratio}× the latency of “{against}”: slower (95 % interval {low} to {high}×).",
@@ -49,6 +50,12 @@ def gain_words(comparison: Mapping[str, Any]) -> str:
         "slower": f"{significant(ratio)}× slower",
         "same": "the same",
     }.get(comparison["verdict"], "no clear difference")
+
+
+def runtime_of(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ran the model and its version; benchmarks of old name none, and ran in ONNX Runtime."""
+    name = str(environment.get("runtime") or "onnxruntime")
+    return {"name": RUNTIMES.get(name, name), "version": str(environment.get(name) or "")}
 
 
 def chart_tables(chart: Mapping[str, Any]) -> dict[str, Any]:

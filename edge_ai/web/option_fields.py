@@ -1,17 +1,19 @@
-"""The options of an optimization as fields of a form, made of the engine's own rules."""
+"""The options of an optimization as fields of a form, made of the engine's own rules. The engine alone judges them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from django import forms
 
-from edge_ai.engine.options import OptimizeOptions, OptionRule, option_rules
+from edge_ai.engine.options import MAX_LAYER_NAME, MAX_LAYERS, OptimizeOptions, OptionRule, option_rules
 
-GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "Calibration and judgement",
+        "How ranges are measured on samples, and what may be lost.",
         (
             "accuracy_budget",
             "calibration_samples",
@@ -19,64 +21,113 @@ GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
             "percentile",
             "per_channel",
             "symmetric_activations",
-            "exclude_layers",
             "seed",
         ),
     ),
-    ("Precision", ("weight_only", "block_size", "fp16_mode", "keep_io_float32", "integer_io")),
-    ("Compression", ("simplify", "deduplicate", "prune", "sparsity", "cluster")),
+    (
+        "Precision",
+        "What becomes smaller numbers, and how.",
+        ("weight_only", "block_size", "fp16_mode", "keep_io_float32", "integer_io", "exclude_layers"),
+    ),
+    (
+        "Compression",
+        "What makes the network itself smaller, on the way through ONNX.",
+        ("simplify", "deduplicate", "prune", "sparsity", "cluster"),
+    ),
 )
 UNDECIDED: Final = "auto"
-_WORDS: Final[Mapping[str, str]] = {"0": "no", "none": "no", UNDECIDED: "automatic", "true": "yes", "false": "no"}
+_WORDS: Final[Mapping[object, str]] = {
+    0: "No",
+    "none": "No",
+    "auto": "Automatic",
+    "minmax": "Smallest and largest",
+    "percentile": "Percentile",
+    "entropy": "Entropy",
+    "weights": "Weights only",
+    "full": "Weights and arithmetic",
+    "unstructured": "Unstructured",
+    "2:4": "Two of each four (2:4)",
+}
+
+
+class OptionField(forms.Field):
+    """One option: what is sent is read as far as it goes, and handed to the engine as it is where it goes no further."""
+
+    def __init__(self, name: str, rule: OptionRule, default: Any) -> None:
+        self.rule = rule
+        super().__init__(
+            label=rule.title,
+            help_text=rule.help,
+            required=False,
+            initial=_shown(default),
+            widget=_widget(rule, default),
+        )
+        self.name = name
+        self.default = default
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value in the engine's own type; ``None`` where nothing was chosen."""
+        if isinstance(value, bool):
+            return value
+        text = str(value or "").strip()
+        if text in ("", UNDECIDED) and (self.rule.optional or not text):
+            return None
+        return _parsed(self.rule, text)
 
 
 def option_fields() -> dict[str, forms.Field]:
     """Return a field for every option, under the option's name."""
-    defaults = OptimizeOptions()
-    return {name: _field(rule, getattr(defaults, name)) for name, rule in option_rules().items()}
+    usual = OptimizeOptions()
+    return {name: OptionField(name, rule, getattr(usual, name)) for name, rule in option_rules().items()}
 
 
 def read_options(cleaned: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that differ from their defaults, as the engine reads them."""
-    given: dict[str, Any] = {}
-    for name, rule in option_rules().items():
-        value = _value(rule, cleaned.get(name))
-        if value is not None and value != getattr(OptimizeOptions, name):
-            given[name] = list(value) if isinstance(value, tuple) else value
-    return given
+    """Return the options that differ from what they are when nothing is said."""
+    usual = OptimizeOptions()
+    return {
+        name: value
+        for name in option_rules()
+        if (value := cleaned.get(name)) is not None and value != _listed(getattr(usual, name))
+    }
 
 
-def _field(rule: OptionRule, default: Any) -> forms.Field:
-    common: dict[str, Any] = {"label": rule.title, "help_text": rule.help, "required": False, "initial": default}
-    if rule.kind == "boolean" and default is False:
-        return forms.BooleanField(**common)
+def _parsed(rule: OptionRule, text: str) -> Any:
+    if rule.kind == "names":
+        return [name.strip() for name in text.splitlines() if name.strip()]
     if rule.kind == "boolean":
-        # A box that is not ticked is not sent, which must not read as a no.
-        words = (UNDECIDED, "true", "false") if rule.optional else ("true", "false")
-        return forms.ChoiceField(
-            **(common | {"choices": [(word, _WORDS[word]) for word in words], "initial": words[0]})
-        )
-    if rule.kind == "choice":
-        return forms.ChoiceField(
-            choices=[(str(value), _WORDS.get(str(value), str(value))) for value in rule.choices], **common
-        )
-    if rule.kind == "names":
-        note = f"{rule.help} Separated by commas."
-        return forms.CharField(**(common | {"initial": "", "help_text": note}), max_length=4000)
-    bounds = {"min": f"{rule.low:g}" if rule.low is not None else None, "max": f"{rule.high:g}" if rule.high else None}
-    step = {} if rule.kind == "integer" else {"step": "any"}
-    widget = forms.NumberInput(attrs={key: value for key, value in bounds.items() if value is not None} | step)
-    return (forms.IntegerField if rule.kind == "integer" else forms.FloatField)(widget=widget, **common)
+        return {"true": True, "on": True, "false": False}.get(text, text)
+    whole = rule.kind == "integer" or (rule.kind == "choice" and isinstance(rule.choices[0], int))
+    readers: list[Callable[[str], float]] = [int] if whole else [int, float] if rule.kind == "number" else []
+    for read in readers:
+        with suppress(ValueError):
+            return read(text)
+    return text
 
 
-def _value(rule: OptionRule, cleaned: Any) -> Any:
-    """Return what a field's value means; ``None`` where it was left empty."""
-    if cleaned in (None, ""):
-        return None
-    if rule.kind == "names":
-        return tuple(name.strip() for name in str(cleaned).split(",") if name.strip())
-    if rule.kind == "boolean" and isinstance(cleaned, str):
-        return {"true": True, "false": False}.get(cleaned)
+def _widget(rule: OptionRule, default: Any) -> forms.Widget:
+    if rule.kind == "boolean" and default is False:
+        return forms.CheckboxInput()
+    if rule.kind == "boolean":
+        # A box that is not ticked is not sent, which must not be read as a no.
+        words = [("true", "Yes"), ("false", "No")]
+        return forms.Select(choices=[(UNDECIDED, "Automatic"), *words] if rule.optional else words)
     if rule.kind == "choice":
-        return type(rule.choices[0])(cleaned)
-    return cleaned
+        return forms.Select(choices=[(str(choice), _WORDS.get(choice, str(choice))) for choice in rule.choices])
+    if rule.kind == "names":
+        attributes = {"rows": 2, "maxlength": MAX_LAYERS * MAX_LAYER_NAME, "placeholder": "One name a line"}
+        return forms.Textarea(attrs=attributes)
+    bounds = {"min": f"{rule.low:g}", "max": f"{rule.high:.0f}" if rule.kind == "integer" else f"{rule.high:g}"}
+    return forms.NumberInput(attrs=bounds | ({} if rule.kind == "integer" else {"step": "any"}))
+
+
+def _shown(default: Any) -> Any:
+    """Return what a field shows when nothing was chosen; a word for what HTML has no value for."""
+    if default is None:
+        return UNDECIDED
+    if default is True:
+        return "true"
+    return "" if default == () else default
+
+
+def _listed(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from edge_ai.web.views import artifacts, benchmarks, datasets, devices, jobs, models, optimizations, overview, public
+from edge_ai.web.views import (
+    artifacts,
+    benchmarks,
+    compatibility,
+    datasets,
+    devices,
+    jobs,
+    models,
+    optimizations,
+    overview,
+    public,
+)
 
 app_name = "edge_ai"
 urlpatterns = [
@@ -17,6 +28,7 @@ urlpatterns = [
     path("models/<uuid:model_id>/download/", models.model_download, name="model-download"),
     path("models/<uuid:model_id>/edit/", models.model_update, name="model-update"),
     path("models/<uuid:model_id>/delete/", models.model_delete, name="model-delete"),
+    path("models/<uuid:model_id>/compatibility/", compatibility.model_compatibility, name="model-compatibility"),
     path("models/<uuid:model_id>/optimize/", optimizations.optimization_create, name="optimization-create"),
     path("models/<uuid:model_id>/benchmark/", benchmarks.benchmark_create, name="benchmark-create"),
     path("jobs/", jobs.job_list, name="job-list"),

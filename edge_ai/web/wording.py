@@ -6,7 +6,7 @@ Sizes are in MB of 10^6 bytes, latencies in ms, both with three significant digi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 UNKNOWN = "–"
@@ -173,3 +173,19 @@ def shape(axes: Sequence[object] | None) -> str:
     if axes is None:
         return "any shape"
     return " × ".join("?" if axis is None else str(axis) for axis in axes) or "scalar"
+
+
+def quantization(scale_and_zero: Mapping[str, object]) -> str:
+    """Return what the integers of a tensor stand for: ``scale 0.0078, zero point 128``."""
+    scale, zero = scale_and_zero.get("scale"), scale_and_zero.get("zero_point")
+    if isinstance(scale, (list, tuple)):
+        return (
+            f"{len(scale)} scales, one a channel"
+            if len(scale) > 1
+            else quantization({"scale": scale[0], "zero_point": zero})
+        )
+    if not isinstance(scale, (int, float)):
+        return "quantized"
+    if isinstance(zero, (list, tuple)):
+        zero = zero[0] if zero else None
+    return f"scale {scale:.4g}" + (f", zero point {zero}" if isinstance(zero, int) else "")

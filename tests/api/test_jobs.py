@@ -63,7 +63,16 @@ def test_a_dry_run_queues_nothing(alpha: Workspace, ids: dict[str, str], owner: 
     answer = send_json(script_of(owner), "post", "optimization-jobs/", optimization(ids, dry_run=True))
     assert answer.status_code == 200, answer.content
     plan = answer.json()
-    assert set(plan) >= {"decided", "route", "stages", "warnings", "expected_size_bytes"}
+    assert set(plan) == {
+        *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate"),
+    }
+    assert plan["estimate"] == {
+        "seconds": None,
+        "low": None,
+        "high": None,
+        "samples": 0,
+        "reason": "No optimization from onnx to onnx in int8 has been completed here yet.",
+    }
     assert (plan["decided"], plan["route"]) == (True, ["onnx", "onnx"])
     assert "calibrate" in [stage["name"] for stage in plan["stages"]]
     assert 0 < plan["expected_size_bytes"] < 5000
@@ -87,9 +96,10 @@ def test_a_model_that_is_being_analysed_is_waited_for(ids: dict[str, str], owner
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [
-        ({"precision": "fp8"}, "unsupported_precision", "precision"),
-        ({"precision": "int4"}, "unsupported_precision", "precision"),
-        ({"target_format": "coreml"}, "unsupported_conversion", "target_format"),
+        ({"precision": "int16x8"}, "unsupported_precision", "precision"),
+        ({"precision": "int4", "target_format": "openvino"}, "unsupported_precision", "precision"),
+        ({"target_format": "gguf"}, "unsupported_conversion", "target_format"),
+        ({"target_format": "coreml"}, "unsupported_conversion", "device_profile"),
     ],
 )
 def test_what_can_never_work_names_what_does(

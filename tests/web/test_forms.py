@@ -14,6 +14,9 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from accounts.models import User, Workspace
+from edge_ai.engine.options import option_rules
+from edge_ai.engine.routes import targets_of
+from edge_ai.engine.spec import Format
 from edge_ai.models import BenchmarkRun, Dataset, Job, Model, OptimizationJob
 from edge_ai.sample import CALIBRATION_DATA, ONNX_MODEL
 from tests.conftest import inside
@@ -215,16 +218,45 @@ def test_a_device_that_is_not_here_is_refused_at_its_field(rows: Rows, owner: Us
 BAD_OPTIMIZATIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"precision": "int8", "dataset": None}, "dataset", "dataset_required"),
     ({"precision": "fp32"}, "precision", "unsupported_precision"),
-    ({"precision": "int4"}, "precision", "unsupported_precision"),
-    ({"precision": "fp16", "target_format": "tflite"}, "target_format", "unsupported_conversion"),
-    ({"precision": "fp16", "calibration_samples": 5000}, "calibration_samples", "invalid_request"),
-    ({"precision": "fp16", "accuracy_budget": 2}, "accuracy_budget", "invalid_request"),
+    ({"precision": "int16x8"}, "precision", "unsupported_precision"),
+    ({"precision": "fp16", "target_format": "gguf"}, "target_format", "unsupported_conversion"),
+    ({"precision": "fp16", "target_format": "coreml"}, "device_profile", "unsupported_conversion"),
+]
+BAD_OPTIONS: list[dict[str, Any]] = [
+    {"calibration_samples": 5000},
+    {"calibration_samples": "many"},
+    {"calibration_method": "guess"},
+    {"accuracy_budget": 2},
+    {"percentile": 10},
+    {"per_channel": "perhaps"},
+    {"seed": -1},
+    {"exclude_layers": [f"layer{number}" for number in range(201)]},
+    {"block_size": 48},
+    {"fp16_mode": "half"},
+    {"keep_io_float32": "perhaps"},
+    {"prune": "most"},
+    {"sparsity": 0.3},
+    {"sparsity": 1.5, "prune": "unstructured"},
+    {"cluster": 7},
+    {"cluster": 16, "fp16_mode": "full"},
 ]
 
 
-@pytest.mark.parametrize(("asked", "field", "code"), BAD_OPTIMIZATIONS)
+def form_value(value: Any) -> str:
+    """What a browser sends for a value."""
+    return "\n".join(value) if isinstance(value, list) else str(value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "field", "code"),
+    [
+        *((asked, {}, field, code) for asked, field, code in BAD_OPTIMIZATIONS),
+        *(({"precision": "fp16"}, options, next(iter(options)), "invalid_request") for options in BAD_OPTIONS),
+    ],
+)
 def test_both_doors_refuse_with_the_same_code(
     asked: dict[str, Any],
+    options: dict[str, Any],
     field: str,
     code: str,
     alpha: Workspace,
@@ -236,13 +268,12 @@ def test_both_doors_refuse_with_the_same_code(
     with inside(alpha, owner):
         host = factories.host_device()
     form = {name: value for name, value in asked.items() if value is not None} | {"device_profile": host.pk}
+    form |= {name: form_value(value) for name, value in options.items()}
     page = browser_of(owner).post(to("optimization-create", rows.model.pk), form)
     assert page.status_code == 422
     errors = page.context["form"].errors.as_data()
     assert [error.code for error in errors[field]] == [code]
-    options = {name: asked[name] for name in ("calibration_samples", "accuracy_budget") if name in asked}
-    body = {name: value for name, value in asked.items() if name not in options}
-    body |= {
+    body = asked | {
         "model": str(rows.model.pk),
         "device_profile": str(host.pk),
         "options": options,
@@ -251,3 +282,97 @@ def test_both_doors_refuse_with_the_same_code(
     answer = script_of(owner).post("/api/edge/v1/optimization-jobs/", json.dumps(body), content_type="application/json")
     assert answer.status_code == 422
     assert answer.json()["code"] == code
+    said = [error["field"] for error in answer.json()["errors"]]
+    assert said == [f"options.{field}" if options else field]
+    assert answer.json()["errors"][0]["detail"].startswith(errors[field][0].messages[0]), "in the same words"
+
+
+def test_every_option_can_be_given_and_arrives_as_it_was_meant(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    given: dict[str, tuple[str, Any]] = {
+        "accuracy_budget": ("0.05", 0.05),
+        "calibration_samples": ("50", 50),
+        "seed": ("7", 7),
+        "calibration_method": ("entropy", "entropy"),
+        "percentile": ("99.9", 99.9),
+        "per_channel": ("false", False),
+        "symmetric_activations": ("on", True),
+        "exclude_layers": ("conv1\nconv, 2\n", ["conv1", "conv, 2"]),
+        "weight_only": ("on", True),
+        "block_size": ("64", 64),
+        "fp16_mode": ("full", "full"),
+        "keep_io_float32": ("false", False),
+        "integer_io": ("on", True),
+        "simplify": ("on", True),
+        "deduplicate": ("on", True),
+        "prune": ("unstructured", "unstructured"),
+        "sparsity": ("0.25", 0.25),
+        "cluster": ("0", None),
+    }
+    assert set(given) == set(option_rules())
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {"device_profile": host.pk, "precision": "fp16", "name": "All of them"}
+    response = browser_of(owner).post(
+        to("optimization-create", rows.model.pk), asked | {name: sent for name, (sent, _) in given.items()}
+    )
+    assert response.status_code == 303, response.context["form"].errors
+    with inside(alpha, owner):
+        job = OptimizationJob.objects.get(name="All of them")
+    assert job.options == {name: meant for name, (_, meant) in given.items() if meant is not None}
+
+
+def test_what_is_left_as_it_was_is_not_sent_along(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    """A form that is sent as it came asks for what a request without options asks for."""
+    browser = browser_of(owner)
+    form = browser.get(to("optimization-create", rows.model.pk)).context["form"]
+    sent = {name: value for name in form.fields if (value := form[name].value()) not in (None, False)}
+    response = browser.post(to("optimization-create", rows.model.pk), sent | {"name": "As it came"})
+    assert response.status_code == 303, response.context["form"].errors
+    with inside(alpha, owner):
+        job = OptimizationJob.objects.get(name="As it came")
+    assert (job.options, job.target_format, job.precision) == ({}, "onnx", "auto")
+
+
+def test_the_choices_follow_from_the_model(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        lite = factories.make_model(owner, format="tflite", file_name="net.tflite")
+        gguf = factories.make_model(owner, format="gguf", file_name="words.gguf")
+    browser = browser_of(owner)
+    form = browser.get(to("optimization-create", lite.pk)).context["form"]
+    assert {tile["value"] for tile in form.targets()} == {format.value for format in targets_of(Format.TFLITE)}
+    assert [tile["value"] for tile in form.targets() if tile["checked"]] == ["tflite"]
+    off = {tile["value"] for tile in form.precisions() if tile["off"]}
+    assert off == {"fp8"}, "made for ONNX, which it can become, but not for TensorFlow Lite"
+    page = browser.get(to("optimization-create", gguf.pk))
+    assert page.context["form"].targets() == []
+    assert "Nothing here makes another format of this one." in page.content.decode()
+
+
+def test_another_format_brings_its_precisions_with_the_plan(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {"device_profile": host.pk, "target_format": "openvino", "precision": "int4", "action": "plan"}
+    text = browser_of(owner).post(to("optimization-create", rows.model.pk), asked, headers=HTMX).content.decode()
+    assert 'id="precisions" hx-swap-oob="true"' in text
+    assert "Not for the chosen format; made for" in text
+    assert "target_format=openvino&amp;precision=fp16" in text, "the nearest that works is a link"
+
+
+def test_the_plan_says_how_long_by_what_ran_before(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    """The rows hold one int8 job, which took four seconds."""
+    with inside(alpha, owner):
+        host = factories.host_device()
+    asked = {"device_profile": host.pk, "dataset": rows.dataset.pk, "action": "plan"}
+    browser = browser_of(owner)
+    address = to("optimization-create", rows.model.pk)
+    assert "By one job like it." in browser.post(address, asked | {"precision": "int8"}, headers=HTMX).content.decode()
+    text = browser.post(address, asked | {"precision": "fp16"}, headers=HTMX).content.decode()
+    assert "No optimization from onnx to onnx in fp16 has been completed here yet." in text

@@ -65,6 +65,22 @@ def status_badge(status: str) -> SafeString:
     )
 
 
+# Icon and colour of an answer to "can this be made?"; the words stand beside, or are read out.
+ANSWERS: dict[str, tuple[str, str, str]] = {
+    "works": ("check", "text-success", "works"),
+    "needs_data": ("dataset", "text-info", "needs a data set"),
+    "refused": ("cross", "text-muted", "refused"),
+}
+
+
+@register.simple_tag
+def answer_mark(status: str, words: str) -> SafeString:
+    """Whether something can be made, as icon and word; what the icon means is said to screen readers."""
+    symbol, colour, meaning = ANSWERS[status]
+    said = "" if words == meaning else format_html('<span class="sr-only"> {}</span>', meaning)
+    return format_html('<span class="status {}">{}{}{}</span>', colour, icon(symbol), words, said)
+
+
 @register.filter
 def megabytes(value: object) -> SafeString:
     """A size in MB, with the exact bytes on hover."""
@@ -170,6 +186,12 @@ def duration(seconds: object) -> str:
 def shape(axes: Sequence[object] | None) -> str:
     """A tensor's shape."""
     return wording.shape(axes)
+
+
+@register.filter
+def quantization(scale_and_zero: Mapping[str, object]) -> str:
+    """What the integers of a tensor stand for."""
+    return wording.quantization(scale_and_zero)
 
 
 @register.simple_tag

@@ -16,7 +16,7 @@ from edge_ai.models import BenchmarkRun, JobStatus, Model
 from edge_ai.services.artifacts import samples_url
 from edge_ai.services.benchmarks import BenchmarkRequest, plan_benchmark, submit_benchmark
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
-from edge_ai.web.measured import chart_tables, verdict
+from edge_ai.web.measured import chart_tables, runtime_of, verdict
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
 from edge_ai.web.views.gains import with_numbers
 from edge_ai.web.views.jobs import progress_of, whole_job
@@ -124,6 +124,7 @@ def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "against": against,
             "tables": chart_tables(result.get("chart") or {}),
             "threads": (result.get("environment") or {}).get("threads"),
+            "runtime": runtime_of(result.get("environment") or {}),
         }
     return page(request, "edge_ai/benchmark_detail.html", context)
 

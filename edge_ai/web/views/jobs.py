@@ -15,9 +15,11 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import MemberRequest, in_workspace, may_write
 from accounts.models import User
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.models import (
     AnalysisJob,
     Artifact,
+    ArtifactType,
     BenchmarkRun,
     EventKind,
     Job,
@@ -28,6 +30,7 @@ from edge_ai.models import (
     OptimizationJob,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
+from edge_ai.web.outcome import outcome_of
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
 from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
 from edge_ai.web.views.gains import gains_of
@@ -128,13 +131,18 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
 def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
     variant = Model.objects.visible_to(user).filter(producer=job).select_related("parent").first()
     gains = gains_of(user, [variant]) if variant is not None else []
+    artifacts = list(
+        Artifact.objects.visible_to(user).filter(optimization_job=job).order_by("artifact_type", "file_name")
+    )
     return {
         "variant": variant,
         "gain": gains[0] if gains else None,
         "largest_bytes": max(job.model.size_bytes, variant.size_bytes if variant else 0),
-        "artifacts": Artifact.objects.visible_to(user).filter(optimization_job=job).order_by("artifact_type"),
+        "artifacts": artifacts,
+        "recipes": [each for each in artifacts if each.artifact_type == ArtifactType.RECIPE],
         "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
-    }
+        "runs_here": job.target_format in RUNS_HERE,
+    } | outcome_of(job.result or {})
 
 
 @in_workspace

@@ -17,6 +17,8 @@ from accounts.models import User
 from config.errors import status_of
 from config.middleware import max_body
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.routes import NO_SOURCE, RUNS_HERE, targets_of
+from edge_ai.engine.spec import Format
 from edge_ai.models import (
     AnalysisJob,
     Artifact,
@@ -151,6 +153,9 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
         "run_count": runs.count(),
         "tabs": [(name, name.capitalize()) for name in TABS],
         "best": best_latencies(request.user, [model.pk]).get(model.pk, []),
+        "convertible": bool(targets_of(Format(model.format))),
+        "no_source": NO_SOURCE.get(Format(model.format), ""),
+        "runs_here": model.format in RUNS_HERE,
     }
     if tab == "operators":
         context["operators"] = _operators(analysis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -11,11 +12,17 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import MemberRequest, in_workspace, may_write
 from config.errors import status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import Model, OptimizationLevel, Precision
-from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_optimization
+from edge_ai.models import Model, ModelFormat, OptimizationLevel, Precision
+from edge_ai.services.optimizations import (
+    OptimizationRequest,
+    estimated_time,
+    plan_optimization,
+    submit_optimization,
+)
 from edge_ai.web.forms import OptimizationForm, add_domain_error
 from edge_ai.web.pages import UNPROCESSABLE, page, see_other
 from edge_ai.web.views.models import visible_model
+from edge_ai.web.wording import precision
 
 TEMPLATE = "edge_ai/optimization_form.html"
 
@@ -65,6 +72,20 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
     )
 
 
+def _nearest(asked: OptimizationRequest, error: EngineError) -> dict[str, str] | None:
+    """Return the nearest request that works as a link to this page and in words."""
+    found = (error.details or {}).get("nearest") or {}
+    changes = {name: str(found[name]) for name in ("target_format", "precision") if name in found}
+    given = {"target_format": asked.target_format, "precision": asked.precision}
+    if not changes or given | changes == given:
+        return None
+    query = given | {"device_profile": str(asked.device_profile.pk)} | changes
+    if asked.dataset is not None:
+        query["dataset"] = str(asked.dataset.pk)
+    words = f"{precision(query['precision'])} as {ModelFormat(query['target_format']).label}"
+    return {"query": urlencode(query), "words": words}
+
+
 def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[str, Any]:
     """Return the plan, or the refusal, of what the form asks for."""
     if not form.is_valid():
@@ -73,5 +94,10 @@ def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[
     try:
         plan = plan_optimization(request.user, request=asked)
     except EngineError as error:
-        return {"refusal": error}
-    return {"plan": plan, "asked": asked, "resolved": plan.precision if plan else None}
+        return {"refusal": error, "nearest": _nearest(asked, error)}
+    return {
+        "plan": plan,
+        "asked": asked,
+        "resolved": plan.precision if plan else None,
+        "estimate": estimated_time(request.user, request=asked, plan=plan) if plan else None,
+    }
