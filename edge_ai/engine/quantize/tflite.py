@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any, Final
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.options import OptimizeOptions, refuse
+from edge_ai.engine.quantize.tflite_ranges import Activations, is_simple, observe
+from edge_ai.engine.quantize.tflite_screen import LayerLoss, layers_of, screen
 from edge_ai.engine.quantize.trial import Trial, first_line
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.runtime.litert import signature_of
@@ -29,6 +31,14 @@ CORE: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNE
 #: What loses most in integers: what turns scores into answers, and what normalizes.
 DELICATE: Final = ("SOFTMAX", "LOGISTIC", "TANH", "RSQRT", "SQUARED_DIFFERENCE", "MEAN", "GELU")
 THREADS: Final = 2
+#: Where single values reach far beyond the others, covering them all wastes most of 256 steps.
+USUAL_PERCENTILE: Final = 99.9
+#: As close as int8 usually comes; closer than that, nothing more is tried.
+GOOD_DB: Final = 20.0
+#: How many layers are kept in float at first, how many are told, and how many samples decide which.
+FEW: Final = 3
+TOLD: Final = 10
+SCREENED_SAMPLES: Final = 8
 
 # It raises plain exceptions of every kind at a graph that it cannot take.
 _FAILURES: Final = (
@@ -55,6 +65,12 @@ class Way:
         The operators that are changed; all that can be, where it is empty.
     spared
         The operators that stay in float.
+    spared_layers
+        The layers that stay in float, by the name of what they answer.
+    layer
+        The only layer that is changed, by the same name.
+    percentile
+        Which share of the activations their ranges cover, in percent; ``None`` for all.
     """
 
     name: str
@@ -63,73 +79,207 @@ class Way:
     activation_bits: int = 8
     only: Sequence[str] = ()
     spared: Sequence[str] = ()
+    spared_layers: Sequence[str] = ()
+    layer: str | None = None
+    percentile: float | None = None
     algorithm: str = "min_max_uniform_quantize"
+
+    def settings(self, options: OptimizeOptions) -> dict[str, object]:
+        """Return what the trial table and the recipe say of it."""
+        said: dict[str, object] = {
+            "quantizer": TOOL,
+            "version": version(TOOL),
+            "kind": self.kind,
+            "weights": f"int{self.weight_bits}",
+            "activations": f"int{self.activation_bits}" if self.kind == "static" else "float32",
+            "operators": list(self.only) or "all",
+            "kept_in_float": [*self.spared, *self.spared_layers, *options.exclude_layers],
+            "algorithm": self.algorithm,
+            "integer_io": options.integer_io,
+        }
+        if self.kind == "static":
+            said["calibration"] = "minmax" if self.percentile is None else f"percentile {self.percentile:g}"
+        return said
 
 
 def ways(context: LaneContext) -> Iterator[Trial]:
     """Yield the ways to make a variant of a float TensorFlow Lite file, the most promising first.
 
+    What was tried before decides what is tried next, so a trial must be made and compared before the next is asked for.
+
     Raises
     ------
     EngineError
-        ``unsupported_precision``, ``invalid_request`` for a layer that is not there.
+        ``nothing_to_quantize`` for a file whose weights are integers already, ``unsupported_precision``,
+        ``invalid_request`` for a layer that is not there.
     """
     if context.precision is Precision.FP32:
         yield context.trial(0, "float32", {}, lambda path: shutil.copyfile(context.model, path), suffix=SUFFIX)
         return
+    _require_float(context)
     if context.precision is Precision.FP16:
         yield context.trial(0, "fp16 weights", {"weights": "fp16"}, partial(_halve, context.model), suffix=SUFFIX)
         return
-    ranges: dict[int, Any] = {}
-    for place, way in enumerate(_ways(context.precision, context.options)):
-        settings: dict[str, object] = {
-            "quantizer": TOOL,
-            "version": version(TOOL),
-            "kind": way.kind,
-            "weights": f"int{way.weight_bits}",
-            "activations": f"int{way.activation_bits}" if way.kind == "static" else "float32",
-            "operators": list(way.only) or "all",
-            "kept_in_float": [*way.spared, *context.options.exclude_layers],
-            "algorithm": way.algorithm,
-            "integer_io": context.options.integer_io,
-        }
-        yield context.trial(place, way.name, settings, partial(_make, context, way, ranges), suffix=SUFFIX)
+    maker = Maker(context)
+    for place, way in enumerate(_ways(context, maker)):
+        trial = context.trial(place, way.name, way.settings(context.options), partial(maker.make, way), suffix=SUFFIX)
+        maker.tried.append((way, trial))
+        yield trial
 
 
-def _ways(precision: Precision, options: OptimizeOptions) -> list[Way]:
+def _require_float(context: LaneContext) -> None:
+    """Refuse to quantize again what is quantized."""
+    from edge_ai.engine.formats.tflite_analysis import precision_of
+    from edge_ai.engine.formats.tflite_file import read_file
+
+    kept = precision_of(read_file(context.model)) or ""
+    if "int8" in kept or kept in {"int16x8", "weight-only"}:
+        raise UnsupportedError(
+            f"The model's weights are quantized already ({kept}); doing it again would only lose accuracy.",
+            code="nothing_to_quantize",
+            fix="Keep the model as it is, or start from the float model that it was made from.",
+            field="precision",
+            details={"nearest": {"target_format": "tflite", "precision": "fp32"}},
+        )
+
+
+def _ways(context: LaneContext, maker: Maker) -> Iterator[Way]:
+    precision, options = context.precision, context.options
     if precision is Precision.INT8 and options.weight_only:
-        return [Way(name="int8 weights", kind="weight_only")]
-    if precision is Precision.INT8:
-        return [
-            Way(name="static int8", kind="static"),
-            Way(name="static int8, delicate operators in float", kind="static", spared=DELICATE),
-            Way(name="static int8, only convolutions and matrix products", kind="static", only=CORE),
-        ]
-    if precision is Precision.INT8_DYNAMIC:
-        return [Way(name="dynamic int8", kind="dynamic")]
-    if precision is Precision.INT16X8:
-        return [
-            Way(name="int16 activations", kind="static", activation_bits=16),
-            Way(
-                name="int16 activations, delicate operators in float",
-                kind="static",
-                activation_bits=16,
-                spared=DELICATE,
-            ),
-        ]
-    if precision is Precision.INT4:
-        return [
-            Way(name="int4 weights, int8 activations", kind="dynamic", weight_bits=4),
-            Way(name="int4 weights", kind="weight_only", weight_bits=4),
-            Way(name="int4 weights, chosen by squared error", kind="weight_only", weight_bits=4, algorithm="MSE"),
-        ]
-    raise UnsupportedError(
-        f"TensorFlow Lite files are not made in {precision}.",
-        code="unsupported_precision",
-        fix="Choose int8, int8_dynamic or fp16.",
-        field="precision",
-        details={"nearest": {"target_format": "tflite", "precision": "fp16"}},
-    )
+        yield Way(name="int8 weights", kind="weight_only")
+    elif precision is Precision.INT8:
+        yield from _static_ways(context, maker)
+    elif precision is Precision.INT8_DYNAMIC:
+        yield Way(name="dynamic int8", kind="dynamic")
+    elif precision is Precision.INT16X8:
+        wide = Way(name="int16 activations", kind="static", activation_bits=16)
+        yield wide
+        yield replace(wide, name="int16 activations, delicate operators in float", spared=DELICATE)
+    elif precision is Precision.INT4:
+        yield Way(name="int4 weights, int8 activations", kind="dynamic", weight_bits=4)
+        yield Way(name="int4 weights", kind="weight_only", weight_bits=4)
+        yield Way(name="int4 weights, chosen by squared error", kind="weight_only", weight_bits=4, algorithm="MSE")
+    else:
+        raise UnsupportedError(
+            f"TensorFlow Lite files are not made in {precision}.",
+            code="unsupported_precision",
+            fix="Choose int8, int8_dynamic or fp16.",
+            field="precision",
+            details={"nearest": {"target_format": "tflite", "precision": "fp16"}},
+        )
+
+
+def _static_ways(context: LaneContext, maker: Maker) -> Iterator[Way]:
+    """Yield what differs in the ranges, then in what stays in float, then what the layers' own losses suggest."""
+    for percentile in _percentiles(context.options):
+        label = "" if percentile is None else f", percentile {percentile:g}"
+        yield Way(name=f"static int8{label}", kind="static", percentile=percentile)
+    best = maker.best()
+    label = best.name.removeprefix("static int8")
+    yield replace(best, name=f"static int8, only convolutions and matrix products{label}", only=CORE)
+    yield replace(best, name=f"static int8, delicate operators in float{label}", spared=DELICATE)
+    if maker.good():
+        return
+    best = maker.best()
+    worst = maker.screen(replace(best, spared=(), spared_layers=()))
+    if worst:
+        few = tuple(item.layer for item in worst[:FEW])
+        many = tuple(item.layer for item in worst[: max(2 * FEW, len(worst) // 4)])
+        for layers in dict.fromkeys((few, many)):
+            yield replace(best, name=f"{best.name}, {len(layers)} worst layers in float", spared_layers=layers)
+    yield Way(name="int8 weights", kind="weight_only")
+
+
+def _percentiles(options: OptimizeOptions) -> tuple[float | None, ...]:
+    method = options.calibration_method
+    if method == "entropy":
+        raise refuse(
+            "options.calibration_method",
+            "TensorFlow Lite files are calibrated with minmax or percentile, not with entropy.",
+            "Choose auto, minmax or percentile.",
+        )
+    return {"minmax": (None,), "percentile": (options.percentile,)}.get(method, (None, USUAL_PERCENTILE))
+
+
+class Maker:
+    """Makes the variants of one float file; the activations are observed once, by the first way that needs them.
+
+    Parameters
+    ----------
+    tried
+        The ways so far, with their outcomes.
+    """
+
+    def __init__(self, context: LaneContext) -> None:
+        self._context = context
+        self._activations: Activations | None = None
+        self._signature, self._names = signature_of(context.model)
+        self._measured: Any = None
+        self.tried: list[tuple[Way, Trial]] = []
+
+    def make(self, way: Way, target: Path) -> None:
+        """Write a variant."""
+        from ai_edge_quantizer import quantizer
+
+        with _translated(way), _quiet():
+            tool = quantizer.Quantizer(str(self._context.model))
+            _configure(tool, way, self._context.options)
+            made = tool.quantize(self._ranges(tool, way)) if tool.need_calibration else tool.quantize()
+            made.export_model(str(target), overwrite=True)
+
+    def best(self) -> Way:
+        """Return the way that came closest to the original; the first where none could be compared."""
+        made = [(way, trial.parity.sqnr_db or 0.0) for way, trial in self.tried if trial.parity is not None]
+        return max(made, key=lambda item: item[1])[0] if made else self.tried[0][0]
+
+    def good(self) -> bool:
+        """Whether one of them is as close as is usual."""
+        return any(
+            trial.fair and trial.parity is not None and (trial.parity.sqnr_db or 0.0) >= GOOD_DB
+            for _, trial in self.tried
+        )
+
+    def screen(self, way: Way) -> list[LayerLoss]:
+        """Quantize layers one at a time, and tell in the result's steps which of them lose most.
+
+        Returns
+        -------
+        list
+            The worst first; empty where there is nothing to compare on.
+        """
+        context = self._context
+        layers = [] if self._activations is None else layers_of(context.model, set(CORE) | {"TRANSPOSE_CONV"})
+        context.progress.stage("sensitivity", 60, f"Which of {len(layers)} layers lose most")
+        with context.timed("sensitivity", context.model):
+            worst = screen(
+                context.model,
+                layers,
+                context.calibration[:SCREENED_SAMPLES],
+                lambda layer, path: self.make(replace(way, only=(), layer=layer), path),
+                context.workdir / f"screened{SUFFIX}",
+            )
+        if worst:
+            context.steps.append({"step": "sensitivity", "worst": [item.to_json() for item in worst[:TOLD]]})
+        return worst
+
+    def _ranges(self, tool: Any, way: Way) -> Any:
+        """Return the activations' ranges: by tensor, or what the tool itself measured where there are subgraphs."""
+        context = self._context
+        if not context.calibration:
+            raise refuse("dataset", "int8 is calibrated on samples, and none were given.", "Give a data set.")
+        if self._activations is None and is_simple(context.model):
+            context.progress.stage("calibrate", 20, f"{len(context.calibration)} samples")
+            self._activations = observe(
+                context.model, context.inputs, context.calibration, threads=THREADS, seed=context.options.seed
+            )
+        if self._activations is not None:
+            return self._activations.ranges(way.percentile)
+        if self._measured is None:
+            feeds: list[Feed] = [
+                {self._names.get(name, name): value for name, value in feed.items()} for feed in context.calibration
+            ]
+            self._measured = tool.calibrate({self._signature: feeds}, num_threads=THREADS)
+        return self._measured
 
 
 def _halve(source: Path, target: Path) -> None:
@@ -147,22 +297,6 @@ def _halve(source: Path, target: Path) -> None:
     target.write_bytes(halved)
 
 
-def _make(context: LaneContext, way: Way, ranges: dict[int, Any], target: Path) -> None:
-    from ai_edge_quantizer import quantizer
-
-    with _translated(way), _quiet():
-        tool = quantizer.Quantizer(str(context.model))
-        _configure(tool, way, context.options)
-        if tool.need_calibration:
-            if way.activation_bits not in ranges:
-                context.progress.stage("calibrate", 20, f"{len(context.calibration)} samples")
-                ranges[way.activation_bits] = _calibrate(tool, context)
-            made = tool.quantize(ranges[way.activation_bits])
-        else:
-            made = tool.quantize()
-        made.export_model(str(target), overwrite=True)
-
-
 def _configure(tool: Any, way: Way, options: OptimizeOptions) -> None:
     """Write the recipe: what is changed first, then what stays as it is."""
     from ai_edge_quantizer import qtyping
@@ -171,37 +305,34 @@ def _configure(tool: Any, way: Way, options: OptimizeOptions) -> None:
     names = qtyping.TFLOperationName
     granularity = QuantGranularity.TENSORWISE if options.per_channel is False else QuantGranularity.CHANNELWISE
     algorithm = AlgorithmName(way.algorithm)
+    where = ".*" if way.layer is None else _exactly(way.layer)
     add: dict[str, Callable[[Any], None]] = {
         "static": lambda operation: tool.add_static_config(
-            ".*", operation, way.activation_bits, way.weight_bits, granularity, algorithm
+            where, operation, way.activation_bits, way.weight_bits, granularity, algorithm
         ),
-        "dynamic": lambda operation: tool.add_dynamic_config(".*", operation, way.weight_bits, granularity, algorithm),
+        "dynamic": lambda operation: tool.add_dynamic_config(where, operation, way.weight_bits, granularity, algorithm),
         "weight_only": lambda operation: tool.add_weight_only_config(
-            ".*", operation, way.weight_bits, granularity, algorithm
+            where, operation, way.weight_bits, granularity, algorithm
         ),
     }
     for name in way.only or (names.ALL_SUPPORTED.value,):
         add[way.kind](names(name))
-    spared = [*way.spared]
-    if way.kind == "static" and not options.integer_io:
-        spared += [names.INPUT.value, names.OUTPUT.value]
-    for name in spared:
-        tool.update_quantization_recipe(".*", names(name), algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for layer in options.exclude_layers:
-        if layer in {name.value for name in names}:
-            tool.update_quantization_recipe(".*", names(layer), algorithm_key=AlgorithmName.NO_QUANTIZE)
-        else:
-            regex = f".*{re.escape(layer)}.*"
-            tool.update_quantization_recipe(regex, names.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    spared = [(".*", name) for name in way.spared]
+    if way.kind == "static" and (way.layer is not None or not options.integer_io):
+        spared += [(".*", names.INPUT.value), (".*", names.OUTPUT.value)]
+    spared += [(_exactly(layer), names.ALL_SUPPORTED.value) for layer in way.spared_layers]
+    kinds = {name.value for name in names}
+    spared += [
+        (".*", layer) if layer in kinds else (f".*{re.escape(layer)}.*", names.ALL_SUPPORTED.value)
+        for layer in options.exclude_layers
+    ]
+    for place, name in spared:
+        tool.update_quantization_recipe(place, names(name), algorithm_key=AlgorithmName.NO_QUANTIZE)
 
 
-def _calibrate(tool: Any, context: LaneContext) -> Any:
-    """Measure the activations' ranges."""
-    if not context.calibration:
-        raise refuse("dataset", "int8 is calibrated on samples, and none were given.", "Give a data set.")
-    key, names = signature_of(context.model)
-    feeds: list[Feed] = [{names.get(name, name): value for name, value in feed.items()} for feed in context.calibration]
-    return tool.calibrate({key: feeds}, num_threads=THREADS)
+def _exactly(layer: str) -> str:
+    """Return the pattern for one layer; the tool names layers by all that they answer, each with a semicolon behind."""
+    return f"^{re.escape(layer)};"
 
 
 @contextlib.contextmanager
