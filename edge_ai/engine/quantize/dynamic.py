@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,15 @@ RECIPES = (
 )
 
 
-def quantize_dynamically(prepared: Path, target: Path, recipe: DynamicRecipe) -> Counter[str]:
+def quantize_dynamically(
+    prepared: Path, target: Path, recipe: DynamicRecipe, spare: Sequence[str] = ()
+) -> Counter[str]:
     """Write the dynamically quantized variant of a prepared graph.
+
+    Parameters
+    ----------
+    spare
+        Names of nodes, or operators, that stay in float.
 
     Returns
     -------
@@ -54,7 +62,8 @@ def quantize_dynamically(prepared: Path, target: Path, recipe: DynamicRecipe) ->
     quantize_dynamic(
         model,
         str(target),
-        op_types_to_quantize=list(OPERATORS),
+        op_types_to_quantize=[name for name in OPERATORS if name not in spare],
+        nodes_to_exclude=[node.name for node in model.graph.node if node.name in spare],
         per_channel=recipe.per_channel,
         weight_type=QuantType.QUInt8 if recipe.unsigned_weights else QuantType.QInt8,
         extra_options={"EnableSubgraph": False, "MatMulConstBOnly": True},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +14,17 @@ from onnx import helper, numpy_helper
 from edge_ai.engine.convert.onnx_prepare import drop_weight_inputs, lift_constants
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import elements, opset_of, read_model, subgraphs, write_model
+from edge_ai.engine.measure.session import open_session
+from edge_ai.engine.spec import Format
 
 #: Below this many numbers, the Cast that widens them takes more room in the file than it saves.
 MIN_ELEMENTS = 64
 #: Beyond it, a number becomes infinite in fp16.
 MAX_FP16 = 65_504.0
+#: The smallest number that fp16 keeps with all its digits.
+NORMAL_FP16 = 2.0**-14
+#: How many of a weight's numbers may be smaller before it counts as one with a wide range.
+TINY_SHARE = 0.01
 #: Scales decide what integers mean, and take next to no room.
 KEEP_WIDE_FOR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 FIRST_OPSET_WITH_TYPED_CAST = 6
@@ -30,8 +38,13 @@ class HalvedWeights:
     out_of_range: int
 
 
-def store_weights_as_fp16(source: Path, target: Path) -> HalvedWeights:
+def store_weights_as_fp16(source: Path, target: Path, *, spare_wide: bool = False) -> HalvedWeights:
     """Write a model whose float32 weights are stored as fp16 and widened by a Cast.
+
+    Parameters
+    ----------
+    spare_wide
+        Leave weights alone of which fp16 would lose the digits of more than a few numbers.
 
     Inputs, outputs and all arithmetic stay float32. onnxruntime computes the Casts once, when it loads the model, so that the
     variant runs like its source; it is half as large.
@@ -49,7 +62,7 @@ def store_weights_as_fp16(source: Path, target: Path) -> HalvedWeights:
             code="unsupported_conversion",
             fix="Export the model with a newer opset.",
         )
-    done = halve_weights(model)
+    done = halve_weights(model, spare_wide=spare_wide)
     if done.halved == 0:
         raise UnsupportedError(
             "The model has no float32 weights that fp16 would make smaller.",
@@ -61,13 +74,48 @@ def store_weights_as_fp16(source: Path, target: Path) -> HalvedWeights:
     return done
 
 
-def halve_weights(model: onnx.ModelProto) -> HalvedWeights:
+def compute_in_fp16(source: Path, target: Path, *, keep_io: bool, spare: Sequence[str] = ()) -> None:
+    """Write a model that computes in fp16 where onnxruntime can, with onnxconverter-common.
+
+    Parameters
+    ----------
+    keep_io
+        Inputs and outputs stay float32.
+    spare
+        Names of nodes, or operators, that stay in float32.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_operator`` where the outcome does not load.
+    """
+    from onnxconverter_common import float16
+
+    model = read_model(source)
+    drop_weight_inputs(model)
+    lift_constants(model)
+    operators = {node.op_type for node in model.graph.node}
+    nodes = [node.name for node in model.graph.node if node.name in spare]
+    blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *(name for name in spare if name in operators)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = float16.convert_float_to_float16(
+            model, keep_io_types=keep_io, op_block_list=blocked, node_block_list=nodes
+        )
+    write_model(made, target)
+    # Some graphs only show when they are optimized that a cast is missing.
+    open_session(target, Format.ONNX, threads=1)
+
+
+def halve_weights(model: onnx.ModelProto, *, spare_wide: bool = False) -> HalvedWeights:
     """Store the float32 weights of a model as fp16, in place."""
     drop_weight_inputs(model)
     lift_constants(model)
     halved = out_of_range = 0
     for graph in subgraphs(model.graph):
         for tensor in _candidates(graph):
+            if spare_wide and _is_wide(tensor):
+                continue
             one, other = _halve(tensor, graph)
             halved += one
             out_of_range += other
@@ -85,6 +133,12 @@ def _candidates(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
         and elements(tensor) >= MIN_ELEMENTS
         and tensor.name not in outputs | wide
     ]
+
+
+def _is_wide(tensor: onnx.TensorProto) -> bool:
+    """Whether fp16 would lose the digits of more than a few of a weight's numbers, such as those of a long filter's tails."""
+    values = np.abs(numpy_helper.to_array(tensor))
+    return float(np.mean((values > 0) & (values < NORMAL_FP16))) > TINY_SHARE
 
 
 def _halve(tensor: onnx.TensorProto, graph: onnx.GraphProto) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
@@ -17,10 +18,12 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.parity import Feed
 from edge_ai.engine.formats.onnx import read_model, write_model
 from edge_ai.engine.measure.session import explained
+from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize.fp16 import halve_weights
+from edge_ai.engine.quantize.weight_only import narrow_spared
+from edge_ai.engine.runtime.base import Feed
 
 #: Operators that hold the weights, and most of the work.
 CORE_OPERATORS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -49,7 +52,6 @@ ALL_OPERATORS = (
 )
 #: What may stand between the last activation and an output.
 MOVES_DATA = frozenset({"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
-PERCENTILE = 99.99
 #: A histogram keeps the activations of a chunk of samples in memory at once.
 HISTOGRAM_CHUNK = 4
 HISTOGRAM_SAMPLES = 50
@@ -61,28 +63,51 @@ class Calibration(StrEnum):
 
     MIN_MAX = "minmax"
     PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+
+METHODS = {
+    Calibration.MIN_MAX: CalibrationMethod.MinMax,
+    Calibration.PERCENTILE: CalibrationMethod.Percentile,
+    Calibration.ENTROPY: CalibrationMethod.Entropy,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaticRecipe:
-    """One way to do it."""
+    """One way to do it; ``spared`` are the names of layers that stay in float."""
 
     name: str
     calibration: Calibration
     operators: tuple[str, ...]
+    per_channel: bool = True
+    symmetric: bool = False
+    spared: tuple[str, ...] = ()
 
 
-#: In the order in which they are tried.
-RECIPES = (
-    StaticRecipe(name="MinMax", calibration=Calibration.MIN_MAX, operators=ALL_OPERATORS),
-    StaticRecipe(name="MinMax, only Conv, MatMul and Gemm", calibration=Calibration.MIN_MAX, operators=CORE_OPERATORS),
-    StaticRecipe(name="Percentile 99.99", calibration=Calibration.PERCENTILE, operators=ALL_OPERATORS),
-    StaticRecipe(
-        name="Percentile 99.99, only Conv, MatMul and Gemm",
-        calibration=Calibration.PERCENTILE,
-        operators=CORE_OPERATORS,
-    ),
-)
+def recipes(options: OptimizeOptions) -> list[StaticRecipe]:
+    """Return the ways that the options leave open, in the order in which they are tried."""
+    methods: tuple[Calibration, ...] = (Calibration.MIN_MAX, Calibration.PERCENTILE)
+    if options.calibration_method != "auto":
+        methods = (Calibration(options.calibration_method),)
+    words = {
+        Calibration.MIN_MAX: "MinMax",
+        Calibration.PERCENTILE: f"Percentile {options.percentile:g}",
+        Calibration.ENTROPY: "Entropy",
+    }
+    found = []
+    for method in methods:
+        for operators, suffix in ((ALL_OPERATORS, ""), (CORE_OPERATORS, ", only Conv, MatMul and Gemm")):
+            found.append(
+                StaticRecipe(
+                    name=f"{words[method]}{suffix}",
+                    calibration=method,
+                    operators=operators,
+                    per_channel=options.per_channel is not False,
+                    symmetric=options.symmetric_activations,
+                )
+            )
+    return found
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -96,7 +121,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def calibrate(prepared: Path, feeds: Sequence[Feed], calibration: Calibration, workdir: Path) -> TensorsData:
+def calibrate(
+    prepared: Path, feeds: Sequence[Feed], calibration: Calibration, workdir: Path, *, percentile: float = 99.99
+) -> TensorsData:
     """Measure the range of every activation.
 
     Parameters
@@ -107,14 +134,17 @@ def calibrate(prepared: Path, feeds: Sequence[Feed], calibration: Calibration, w
         The samples.
     workdir
         Where a temporary model is written.
+    percentile
+        Which share of the activations the range covers, in percent.
     """
     augmented = workdir / "calibrate.onnx"
-    percentile = calibration is Calibration.PERCENTILE
+    histogram = calibration is not Calibration.MIN_MAX
     options: dict[str, Any] = {"symmetric": False}
-    if percentile:
-        options["percentile"] = PERCENTILE
+    if calibration is Calibration.PERCENTILE:
+        options["percentile"] = percentile
+    if histogram:
         feeds = feeds[:HISTOGRAM_SAMPLES]
-    chunk = HISTOGRAM_CHUNK if percentile else max(1, len(feeds))
+    chunk = HISTOGRAM_CHUNK if histogram else max(1, len(feeds))
     # onnxruntime prints as it goes along.
     with (
         contextlib.redirect_stdout(io.StringIO()),
@@ -124,7 +154,7 @@ def calibrate(prepared: Path, feeds: Sequence[Feed], calibration: Calibration, w
             str(prepared),
             list(ALL_OPERATORS),
             augmented_model_path=str(augmented),
-            calibrate_method=CalibrationMethod.Percentile if percentile else CalibrationMethod.MinMax,
+            calibrate_method=METHODS[calibration],
             extra_options=options,
         )
         for begin in range(0, len(feeds), chunk):
@@ -134,11 +164,18 @@ def calibrate(prepared: Path, feeds: Sequence[Feed], calibration: Calibration, w
     return ranges
 
 
-def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, ranges: TensorsData) -> int:
+def quantize_statically(
+    prepared: Path, target: Path, recipe: StaticRecipe, ranges: TensorsData, *, spare: Sequence[str] = ()
+) -> int:
     """Write the quantized variant of a prepared graph.
 
     Activations are uint8, weights int8 with a scale for each channel: the fastest combination on processors with VNNI, and
     the most exact one on all.
+
+    Parameters
+    ----------
+    spare
+        Names of nodes, or operators, that stay in float, beside those of the recipe.
 
     Returns
     -------
@@ -151,7 +188,7 @@ def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, rang
         ``nothing_to_quantize`` when nothing changed.
     """
     model = read_model(prepared)
-    per_channel = any(
+    per_channel = recipe.per_channel and any(
         item.domain in {"", "ai.onnx"} and item.version >= FIRST_OPSET_PER_CHANNEL for item in model.opset_import
     )
     quantizer = QDQQuantizer(
@@ -159,12 +196,12 @@ def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, rang
         per_channel,
         False,
         QuantType.QInt8,
-        QuantType.QUInt8,
+        QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
         ranges,
         [],
-        final_activations(model),
-        list(recipe.operators),
-        {"ActivationSymmetric": False, "WeightSymmetric": True, "MinimumRealRange": 1e-4},
+        [*final_activations(model), *recipe.spared, *(node.name for node in model.graph.node if node.name in spare)],
+        [name for name in recipe.operators if name not in spare],
+        {"ActivationSymmetric": recipe.symmetric, "WeightSymmetric": True, "MinimumRealRange": 1e-4},
     )
     quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
@@ -177,11 +214,21 @@ def quantize_statically(prepared: Path, target: Path, recipe: StaticRecipe, rang
             details={"nearest": {"target_format": "onnx", "precision": "fp16"}},
         )
     quantizer.model.topological_sort()
-    # What stays in float is stored in half the room; onnxruntime widens it when it loads the model, at no cost later.
+    # What stays in float is stored in less room; onnxruntime widens it when it loads the model, at no cost later.
+    narrow_spared(made, recipe.spared)
     halve_weights(made)
     drop_unused_domains(made)
     write_model(made, target)
     return count
+
+
+def limits(ranges: TensorsData) -> dict[str, tuple[float, float]]:
+    """Return the calibrated range of each activation: low and high."""
+    return {
+        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
+        for name, data in ranges.items()
+        if data.range_value is not None
+    }
 
 
 def final_activations(model: onnx.ModelProto) -> list[str]:
