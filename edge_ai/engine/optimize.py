@@ -226,8 +226,6 @@ class _Optimization:
         for trial in ways_of(route, context):
             trials.append(trial)
             self._attempt(trial, len(trials), route.lane.target, asked)
-            if trial.failure is not None and trial.failure.code == "nothing_to_quantize":
-                break
             if self._spec.optimization_level is OptimizationLevel.BALANCED and self._good(trial):
                 break
             if time.monotonic() > end_s and any(other.fair for other in trials):

@@ -165,7 +165,11 @@ def _measure_carefully(
 
     measured = measure_ratios(
         [
-            Candidate(path=path, format=format, feeds=feeds_for(reference, open_model(path, format, threads=1)))
+            Candidate(
+                path=path,
+                format=format,
+                feeds=[dict(feed) for feed in feeds_for(reference, open_model(path, format, threads=1))],
+            )
             for path, format in [(baseline.path, baseline.format), *((trial.path, target) for trial in fair)]
         ],
         threads=1,

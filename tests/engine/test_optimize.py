@@ -250,10 +250,10 @@ def test_a_variant_that_is_slower_completes_with_the_figure_the_reasons_and_what
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h0"])]
     nodes += [helper.make_node("Erf", [f"h{place}"], [f"h{place + 1}"]) for place in range(2)]
     nodes.append(helper.make_node("MatMul", ["h2", "v"], ["y"]))
-    inputs, outputs = [graphs.value("x", [512, 4])], [graphs.value("y", [512, 2])]
+    inputs, outputs = [graphs.value("x", [64, 4])], [graphs.value("y", [64, 2])]
     weights = [graphs.weight("w", 4, 2048), graphs.weight("v", 2048, 2)]
     path = graphs.save(graphs.model_of(nodes, inputs, outputs, weights), tmp_path / "m.onnx")
-    data = graphs.save_data(tmp_path / "d.npz", x=graphs.samples(512 * 3, 4))
+    data = graphs.save_data(tmp_path / "d.npz", x=graphs.samples(64 * 12, 4))
     result = optimize(tmp_path / "work", Precision.INT8, model=path, data=data).result
     warning = next((item for item in result["warnings"] if item["code"] == "variant_slower"), None)
     ratio = next(trial["latency_ratio"] for trial in result["trials"] if trial["chosen"])

@@ -188,7 +188,24 @@ def _dynamic(context: LaneContext) -> Iterator[Trial]:
             "other_weights": "fp16",
         }
         make = partial(dynamic.quantize_dynamically, prepared, recipe=way, spare=context.options.exclude_layers)
-        yield context.trial(place, way.name, settings, make, suffix=SUFFIX)
+        made = context.trial(place, way.name, settings, make, suffix=SUFFIX)
+        yield made
+        if made.failure is not None and made.failure.code == "nothing_to_quantize":
+            break
+    else:
+        return
+    # Inside branches, and behind operators that compute weights, no activation can become integers: the weights still can.
+    for last in _weight_only(context):
+        context.cautions.append(
+            Caution(
+                code="activations_stay_float",
+                detail="No operator of this network can take integer activations here; its weights are stored as int8 and "
+                "widened when the model loads.",
+                fix="It is smaller, not faster. Export it without control flow to have its activations quantized.",
+            )
+        )
+        yield replace(last, path=context.workdir / f"trial-weights{SUFFIX}")
+        return
 
 
 def _static(context: LaneContext) -> Iterator[Trial]:

@@ -59,6 +59,7 @@ def quantize_dynamically(
         ``nothing_to_quantize`` when no operator changed.
     """
     model = read_model(prepared)
+    branches = sum(1 for _ in subgraphs(model.graph)) > 1
     quantize_dynamic(
         model,
         str(target),
@@ -66,7 +67,7 @@ def quantize_dynamically(
         nodes_to_exclude=[node.name for node in model.graph.node if node.name in spare],
         per_channel=recipe.per_channel,
         weight_type=QuantType.QUInt8 if recipe.unsigned_weights else QuantType.QInt8,
-        extra_options={"EnableSubgraph": False, "MatMulConstBOnly": True},
+        extra_options={"EnableSubgraph": branches, "MatMulConstBOnly": True},
     )
     made = read_model(target)
     found = Counter(

@@ -23,8 +23,8 @@ from edge_ai.engine.quantize.fp16 import halve_weights
 
 #: Below this many numbers, what widens them takes more room than it saves.
 MIN_ELEMENTS: Final = 512
-#: The axis along which each operator's weight has a scale of its own: its output channels.
-CHANNEL_AXIS: Final = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": -1, "Gather": 0}
+#: The axis along which an operator's weight has a scale of its own, its output channels, where that is not the first.
+CHANNEL_AXIS: Final = {"ConvTranspose": 1, "MatMul": -1, "Gemm": -1, "LSTM": 1, "GRU": 1, "RNN": 1}
 FP8_OPSET: Final = 19
 INT8_MAX: Final = 127
 FP8_MAX: Final = 448.0
@@ -143,20 +143,22 @@ def _written(model: onnx.ModelProto, target: Path, done: Narrowed) -> Narrowed:
 
 
 def _channel_axes(graph: onnx.GraphProto, spare: set[str]) -> dict[str, int]:
-    """Return the weights of a graph that may be narrowed, with the axis of their channels."""
+    """Return the tensors of a graph that may be narrowed, with the axis of their channels.
+
+    What reads them does not matter, since they are widened again before; operators that are not known have their channels
+    first.
+    """
     outputs = {value.name for value in graph.output}
     axes: dict[str, int] = {}
-    barred: set[str] = set()
-    for node in graph.node:
-        axis = CHANNEL_AXIS.get(node.op_type)
-        for place, name in enumerate(node.input):
-            weight_place = 0 if node.op_type == "Gather" else 1
-            if axis is None or place != weight_place or spare & {node.name, node.op_type}:
-                barred.add(name)
-                continue
+    spared: set[str] = set()
+    for inner in subgraphs(graph):
+        for node in inner.node:
             transposed = node.op_type == "Gemm" and any(item.name == "transB" and item.i for item in node.attribute)
-            axes.setdefault(name, 0 if transposed else axis)
-    return {name: axis for name, axis in axes.items() if name not in barred | outputs}
+            for name in node.input:
+                axes.setdefault(name, 0 if transposed else CHANNEL_AXIS.get(node.op_type, 0))
+                if spare & {node.name, node.op_type}:
+                    spared.add(name)
+    return {name: axis for name, axis in axes.items() if name not in spared | outputs}
 
 
 def _narrow(
