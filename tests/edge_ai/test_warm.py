@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from edge_ai.sandbox import Child, Limits, WatchedChild
 from edge_ai.sandbox_warm import WarmChild
 from edge_ai.worker import warm
 from edge_ai.worker.work import Work
-from tests.edge_ai import warm_work
+from tests.edge_ai import warm_tensorflow, warm_work
 from tests.edge_ai.test_sandbox import await_gone, finish, pid_of
 
 LIMITS = Limits(wall_seconds=120, memory_bytes=12 << 30)
@@ -123,3 +125,42 @@ def test_a_dead_process_is_replaced(warmth: warm.Warmth, tmp_path: Path) -> None
     child = next(warm.children(work, tmp_path, first_attempt=True))
     assert finish(child) == [("out", "done")]
     assert pid_of(child) > 0 and warmth.process.pid != killed
+
+
+MAKE_MODEL = """
+import keras
+steps = keras.Input((16, 16, 3), name="image")
+x = keras.layers.Conv2D(8, 3, activation="relu")(steps)
+x = keras.layers.GlobalAveragePooling2D()(x)
+keras.Model(steps, keras.layers.Dense(4, name="classes")(x)).save("model.keras")
+"""
+
+
+def test_fork_after_fork_converts_with_tensorflow(tmp_path: Path) -> None:
+    made = warm.Warmth(warm_tensorflow.__name__)
+    work = Work(spec=optimize(Format.KERAS, Format.TFLITE, Precision.FP16), limits=LIMITS)
+    model = tmp_path / "made" / "model.keras"
+    model.parent.mkdir()
+    (model.parent / warm_work.CODE).write_text(MAKE_MODEL)
+    try:
+        maker = made.child(folder=model.parent, stdin=b"", work=work)
+        assert maker is not None
+        said = finish(maker, seconds=120)
+        assert maker.returncode == 0, said
+        variants = set()
+        for number in range(3):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            shutil.copy(model, folder / "model")
+            child = made.child(folder=folder, stdin=json.dumps(spec_to_json(work.spec)).encode(), work=work)
+            assert child is not None
+            lines = finish(child, seconds=120)
+            assert child.returncode == 0, lines
+            answer = json.loads(lines[-1][1])
+            assert answer["type"] == "result"
+            assert answer["result"]["parity"]["sqnr_db"] > 40
+            variants.add((folder / answer["files"][0]["path"]).read_bytes())
+        assert len(variants) == 1, "a fork makes what another fork makes"
+    finally:
+        if made.process is not None:
+            made.process.stop()
