@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from django.contrib import admin, messages
 from django.db import connection, models, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django_q.tasks import async_task
 
 from edge_ai.catalogue.models import DeviceTemplate
@@ -30,6 +32,7 @@ from edge_ai.models import (
     Queue,
 )
 from edge_ai.models.job import FINAL
+from edge_ai.services.converters import converters
 from edge_ai.services.jobs import record, settle
 
 M = TypeVar("M", bound=models.Model)
@@ -191,11 +194,22 @@ class ArtifactAdmin(WorkspaceAdmin[Artifact]):
     search_fields = ("file_name", "sha256")
 
 
+def converters_page(request: HttpRequest) -> HttpResponse:
+    """Which converters and runtimes are installed, in which version, and what needs them."""
+    context = admin.site.each_context(request) | {"title": "Converters", "converters": converters()}
+    return TemplateResponse(request, "admin/converters.html", context)
+
+
 @admin.register(Cluster)
 class ClusterAdmin(admin.ModelAdmin[Cluster]):
     """Which clusters were heard of lately."""
 
     list_display = ("queue", "host", "pid", "workers", "ready", "restarts", "seen_at")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of converters, which has no rows of its own."""
+        view = self.admin_site.admin_view(converters_page)
+        return [path("converters/", view, name="edge_ai_converters"), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -70,6 +70,11 @@ class Target:
     reason: str | None
     precisions: tuple[Answer, ...]
 
+    @property
+    def one_reason(self) -> str | None:
+        """The reason, where all precisions are refused for the same."""
+        return _one_reason(self.precisions)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -91,8 +96,7 @@ class Cell:
     @property
     def one_reason(self) -> str | None:
         """The reason, where all precisions are refused for the same."""
-        reasons = {answer.reason for answer in self.refused}
-        return next(iter(reasons)) if len(reasons) == 1 and not self.possible else None
+        return _one_reason(self.precisions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +192,11 @@ def cells_for(device: DeviceFacts, targets: Sequence[Target]) -> tuple[Cell, ...
         )
         for target in targets
     )
+
+
+def _one_reason(answers: Sequence[Answer]) -> str | None:
+    reasons = {answer.reason for answer in answers}
+    return next(iter(reasons)) if len(reasons) == 1 and answers[0].status == REFUSED else None
 
 
 def _answer(

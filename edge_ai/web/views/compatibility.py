@@ -12,6 +12,7 @@ from accounts.access import MemberRequest, in_workspace
 from edge_ai.engine.errors import EngineError
 from edge_ai.models import DeviceCategory, ModelFormat
 from edge_ai.services.compatibility import MAX_DEVICES, compatibility_of
+from edge_ai.web.measured import RUNTIMES
 from edge_ai.web.pages import chosen, page
 from edge_ai.web.views.models import visible_model
 
@@ -27,6 +28,7 @@ def model_compatibility(request: MemberRequest, model_id: UUID) -> HttpResponse:
         "category": category,
         "categories": DeviceCategory.choices,
         "names": dict(ModelFormat.choices),
+        "runtimes": RUNTIMES,
         "most": MAX_DEVICES,
     }
     try:
