@@ -12,6 +12,7 @@ from tf2onnx.convert import from_tflite
 
 from edge_ai.engine.convert.base import Conversion, Converted
 from edge_ai.engine.convert.tensorflow_onnx import OPSET, converted, finish, rename
+from edge_ai.engine.convert.tflite_custom import handlers, safe_interpreter
 from edge_ai.engine.evaluate.pairing import pair
 from edge_ai.engine.formats.onnx import describe_value
 from edge_ai.engine.runtime.base import Tensor
@@ -19,7 +20,9 @@ from edge_ai.engine.runtime.base import Tensor
 
 def convert(conversion: Conversion) -> Converted:
     """Write the ONNX file of a TensorFlow Lite file; see :func:`edge_ai.engine.convert.base.convert`."""
-    model = converted(lambda: from_tflite(str(conversion.source), opset=OPSET))
+    custom = handlers(conversion.source)
+    with safe_interpreter():
+        model = converted(lambda: from_tflite(str(conversion.source), opset=OPSET, custom_op_handlers=custom or None))
     names = signature_names(conversion.source)
     rename(model.graph, names)
     # The source may be known under names of a signature, or of its tensors.

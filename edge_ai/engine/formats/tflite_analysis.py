@@ -21,7 +21,9 @@ CONTROL_FLOW: Final = frozenset(
     {"IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE"}
 )
 #: Custom operators that LiteRT's own resolver knows.
-KNOWN_CUSTOM: Final = frozenset({"AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"})
+KNOWN_CUSTOM: Final = frozenset(
+    {"AudioSpectrogram", "Convolution2DTransposeBias", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"}
+)
 #: What only hands weights on: the reader behind it is what counts.
 PASSING: Final = frozenset({"CAST", "DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE"})
 MAX_METADATA: Final = 32
