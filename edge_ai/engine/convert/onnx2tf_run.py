@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from edge_ai.engine.convert.base import Conversion
 from edge_ai.engine.convert.onnx_prepare import (
@@ -104,7 +106,37 @@ def _prepare(conversion: Conversion) -> onnx.ModelProto:
     if (opset_of(model) or 0) < OLDEST_OPSET:
         model = raise_opset(model, OLDEST_OPSET) or model
     _fix_sizes(model, conversion)
+    _narrow_doubles(model)
+    _drop_lone_joins(model)
     return _folded(model, conversion.workdir)
+
+
+def _narrow_doubles(model: onnx.ModelProto) -> None:
+    """Compute in float32 what the network computes in float64, for which LiteRT has few kernels."""
+    double, single = onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT
+    for graph in subgraphs(model.graph):
+        for tensor in graph.initializer:
+            if tensor.data_type == double:
+                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+        for value in (*graph.output, *graph.input, *graph.value_info):
+            if value.type.tensor_type.elem_type == double:
+                value.type.tensor_type.elem_type = single
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == double:
+                    attribute.i = single
+                elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == double:
+                    narrowed = numpy_helper.to_array(attribute.t).astype(np.float32)
+                    attribute.t.CopyFrom(numpy_helper.from_array(narrowed, attribute.t.name))
+
+
+def _drop_lone_joins(model: onnx.ModelProto) -> None:
+    """Turn a Concat of one tensor into what it does; onnx2tf makes a custom operator of it."""
+    for graph in subgraphs(model.graph):
+        for node in graph.node:
+            if node.op_type == "Concat" and len(node.input) == 1:
+                node.op_type = "Identity"
+                del node.attribute[:]
 
 
 def _fix_sizes(model: onnx.ModelProto, conversion: Conversion) -> None:
