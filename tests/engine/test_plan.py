@@ -9,6 +9,7 @@ from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.fit import check_dataset
 from edge_ai.engine.formats.onnx_analysis import describe
 from edge_ai.engine.plan import DeviceFacts, Plan, plan_benchmark, plan_optimization, resolve_precision
+from edge_ai.engine.routes import LANES
 from edge_ai.engine.sniff import ArraySpec, DatasetHeader
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 
@@ -279,3 +280,25 @@ def test_a_benchmark_cannot_change_a_fixed_batch() -> None:
         plan_benchmark(analysis=fixed, format=Format.ONNX, device=HOST, dataset=None, batch_size=4)
     assert (caught.value.code, caught.value.field) == ("invalid_request", "batch_size")
     assert plan_benchmark(analysis=CONV, format=Format.ONNX, device=HOST, dataset=None, batch_size=4).stages
+
+
+TEXT = {"inputs": [{"name": "words", "dtype": "string", "shape": [None]}], "operators": {"StringSplit": 1}}
+TABLES = {"inputs": [{"name": "ids", "dtype": "int64", "shape": [None]}], "operators": {"LookupTableFindV2": 1}}
+ANYWHERE = replace(HOST, formats=(), precisions=())
+
+
+@pytest.mark.parametrize("analysis", [TEXT, TABLES], ids=["text", "tables"])
+@pytest.mark.parametrize("target", [Format.TFLITE, Format.ONNX, Format.OPENVINO, Format.COREML])
+def test_text_survives_no_conversion(analysis: dict[str, Any], target: Format) -> None:
+    error = refusal(
+        analysis, LANES[target].precisions[0], source_format=Format.SAVED_MODEL, target_format=target, device=ANYWHERE
+    )
+    assert (error.code, error.field) == ("unsupported_operator", "model")
+
+
+def test_text_may_stay_where_it_is_known() -> None:
+    """ONNX has operators of text, and a quantizer leaves them alone."""
+    words = DENSE | {"inputs": [{"name": "words", "dtype": "string", "shape": [None]}]}
+    assert plan(words, Precision.FP16).route == ("onnx", "onnx")
+    error = refusal(words, Precision.FP16, target_format=Format.OPENVINO, device=ANYWHERE)
+    assert error.code == "unsupported_operator"
