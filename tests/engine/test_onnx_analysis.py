@@ -1,7 +1,6 @@
 """What is said of an ONNX model, against figures worked out by hand."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.formats.onnx import read_model
 from edge_ai.engine.formats.onnx_analysis import analyze, describe, precision_of
 from edge_ai.engine.formats.onnx_cost import count_macs
-from edge_ai.engine.formats.stored import describe_stored
 
 from . import graphs
 
@@ -252,12 +250,3 @@ def test_graphs_nested_absurdly_deep_are_unsafe(tmp_path: Path) -> None:
 
 def _leaf() -> onnx.GraphProto:
     return helper.make_graph([helper.make_node("Identity", ["x"], ["o"])], "leaf", [], [graphs.value("o", [1])])
-
-
-def test_formats_that_are_only_stored_say_so(tmp_path: Path) -> None:
-    path = tmp_path / "model.tflite"
-    shutil.copy(sample.TFLITE_MODEL, path)
-    found = describe_stored(path)
-    assert found.keys() >= REQUIRED
-    assert (found["inputs"], found["outputs"], found["parameter_count"], found["macs"]) == ([], [], None, None)
-    assert [warning["code"] for warning in found["warnings"]] == ["stored_only"]

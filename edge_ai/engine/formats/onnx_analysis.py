@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.formats.base import analysis_of, free_axes, warning
 from edge_ai.engine.formats.onnx import (
     DEFAULT_DOMAINS,
     constant_value,
@@ -22,14 +23,13 @@ from edge_ai.engine.formats.onnx import (
     weights,
 )
 from edge_ai.engine.formats.onnx_cost import count_macs
+from edge_ai.engine.formats.onnx_parameters import FLOATS, Parameters, count_parameters
+from edge_ai.engine.formats.onnx_parameters import PARAMETERS as PARAMETERS
+from edge_ai.engine.formats.onnx_shapes import infer, peak_activation_bytes
 from edge_ai.engine.measure.session import open_session
 from edge_ai.engine.spec import Format
 
-FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 HALVES = frozenset({"float16", "bfloat16"})
-SMALL_INTEGERS = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
-#: Integers as wide as these are indices, shapes and tables, not parameters that were learned.
-PARAMETERS = FLOATS | SMALL_INTEGERS | {"float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "float4e2m1"}
 INTEGER_OPERATORS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "QGemm", "QAttention"})
 DYNAMIC_OPERATORS = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulInteger"}
@@ -82,46 +82,52 @@ def describe(
     by_dtype: Counter[str] = Counter()
     for weight in held:
         by_dtype[weight.dtype] += weight.size_bytes
-    cost = count_macs(model)
-    warnings = _warnings(model, operators, complaint=complaint, cannot_run=cannot_run)
+    known = infer(model)
+    cost = count_macs(model, known)
+    parameters = count_parameters(graphs, held)
+    found = _warnings(model, operators, complaint=complaint, cannot_run=cannot_run)
     if cost.total is None:
-        warnings.append(
-            _warning(
+        found.append(
+            warning(
                 "macs_unknown",
                 f"The work of {', '.join(cost.unknown)} depends on shapes that are only known when the model runs.",
                 "Export the model with fixed shapes to see its multiply-accumulates.",
             )
         )
-    return {
-        "inputs": inputs,
-        "outputs": [describe_value(value) for value in model.graph.output],
-        "operators": dict(operators.most_common()),
-        "parameter_count": sum(weight.elements for weight in held if weight.dtype in PARAMETERS),
-        "weight_bytes": sum(by_dtype.values()),
-        "weight_bytes_by_dtype": dict(by_dtype.most_common()),
-        "weight_bytes_by_operator": _float_bytes_by_operator(model),
-        "macs": cost.total,
-        "macs_by_operator": dict(cost.by_operator) if cost.total is not None else None,
-        "opset": opset_of(model),
-        "ir_version": model.ir_version,
-        "producer": _producer(model),
-        "precision": precision_of(operators, by_dtype),
-        "dynamic_axes": [
-            {"input": item["name"], "axis": place, "name": axis}
-            for item in inputs
-            for place, axis in enumerate(item["shape"] or ())
-            if not isinstance(axis, int)
-        ],
-        "domains": {item.domain or "ai.onnx": item.version for item in model.opset_import},
-        "control_flow": sorted(CONTROL_FLOW & operators.keys()),
-        "node_count": sum(operators.values()),
-        "metadata": {item.key[:MAX_TEXT]: item.value[:MAX_TEXT] for item in model.metadata_props[:MAX_METADATA]},
-        "warnings": warnings,
-    }
+    return analysis_of(
+        inputs=inputs,
+        outputs=[describe_value(value) for value in model.graph.output],
+        operators=dict(operators.most_common()),
+        node_count=sum(operators.values()),
+        parameter_count=parameters.count,
+        weight_bytes=sum(by_dtype.values()),
+        weight_bytes_by_dtype=dict(by_dtype.most_common()),
+        weight_bytes_by_operator=_float_bytes_by_operator(model),
+        macs=cost.total,
+        macs_by_operator=dict(cost.by_operator) if cost.total is not None else None,
+        peak_activation_bytes=peak_activation_bytes(model, known),
+        opset=opset_of(model),
+        ir_version=model.ir_version,
+        producer=_producer(model),
+        precision=precision_of(operators, by_dtype, parameters),
+        dynamic_axes=free_axes(inputs),
+        domains={item.domain or "ai.onnx": item.version for item in model.opset_import},
+        control_flow=sorted(CONTROL_FLOW & operators.keys()),
+        metadata={item.key[:MAX_TEXT]: item.value[:MAX_TEXT] for item in model.metadata_props[:MAX_METADATA]},
+        warnings=found,
+    )
 
 
-def precision_of(operators: Mapping[str, int], by_dtype: Mapping[str, int]) -> str | None:
-    """Name the precision of a model from its operators and its weights' bytes by type; ``None`` without weights."""
+def precision_of(
+    operators: Mapping[str, int], by_dtype: Mapping[str, int], parameters: Parameters | None = None
+) -> str | None:
+    """Name the precision of a model from its operators and its weights' bytes by type; ``None`` without weights.
+
+    Parameters
+    ----------
+    parameters
+        How many of them are stored in 8 bits or fewer and widened when the model loads: integers, 8-bit floats, palettes.
+    """
     names = operators.keys()
     if INTEGER_OPERATORS & names:
         return "qoperator-int8"
@@ -130,6 +136,8 @@ def precision_of(operators: Mapping[str, int], by_dtype: Mapping[str, int]) -> s
     if "QuantizeLinear" in names and "DequantizeLinear" in names:
         return "qdq-int8"
     if "DequantizeLinear" in names or WEIGHT_ONLY_OPERATORS & names:
+        return "weight-only"
+    if parameters is not None and parameters.widened > parameters.count / 2:
         return "weight-only"
     floats = {name: size for name, size in by_dtype.items() if name in FLOATS and size}
     if not floats:
@@ -203,7 +211,7 @@ def _warnings(
     )
     if foreign:
         found.append(
-            _warning(
+            warning(
                 "unsupported_operator",
                 f"The runtimes here do not have these operators: {', '.join(foreign[:8])}.",
                 "Export the model with standard ONNX operators.",
@@ -211,18 +219,18 @@ def _warnings(
         )
     if cannot_run is not None:
         found.append(
-            _warning("cannot_run_here", cannot_run.message, cannot_run.fix or "Export the model for onnxruntime.")
+            warning("cannot_run_here", cannot_run.message, cannot_run.fix or "Export the model for onnxruntime.")
         )
     if complaint is not None:
         found.append(
-            _warning(
+            warning(
                 "checker_complaint", f"onnx's checker says: {complaint}", "Export the model again if it misbehaves."
             )
         )
     flow = sorted(CONTROL_FLOW & operators.keys())
     if flow:
         found.append(
-            _warning(
+            warning(
                 "control_flow",
                 f"The model decides while it runs what to compute ({', '.join(flow)}); what is inside stays in float.",
                 "Export it without control flow if every layer is to be quantized.",
@@ -231,17 +239,13 @@ def _warnings(
     opset = opset_of(model)
     if opset is not None and opset < 13:
         found.append(
-            _warning(
+            warning(
                 "old_opset",
                 f"The model uses opset {opset}; int8 with a scale for each channel needs 13.",
                 "Nothing: the studio raises it where it is needed.",
             )
         )
     return found
-
-
-def _warning(code: str, detail: str, fix: str) -> dict[str, str]:
-    return {"code": code, "detail": detail, "fix": fix}
 
 
 def _producer(model: onnx.ModelProto) -> str | None:

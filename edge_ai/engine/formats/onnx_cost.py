@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
 import onnx
+from onnx import helper
 
-from edge_ai.engine.formats.onnx import constant_value, shape_of, subgraphs, true_inputs
+from edge_ai.engine.formats.onnx import subgraphs
+from edge_ai.engine.formats.onnx_shapes import Inferred, Shape, infer
 
-Shape = Sequence[int]
 Shapes = Mapping[str, Shape]
 
 
@@ -33,20 +34,22 @@ class Cost:
     unknown: tuple[str, ...]
 
 
-def count_macs(model: onnx.ModelProto) -> Cost:
+def count_macs(model: onnx.ModelProto, known: Inferred | None = None) -> Cost:
     """Count the multiply-accumulates of a model.
 
     Parameters
     ----------
     model
         With its weights or without. A free first axis of an input is taken for the batch, and for 1. It is not changed.
+    known
+        Its shapes, where they were inferred already.
 
     Returns
     -------
     Cost
         Convolutions, matrix products and recurrent layers are counted, as is usual; element-wise work is not.
     """
-    shapes = _shapes(model)
+    shapes = (known or infer(model)).shapes
     counted: dict[str, int] = {}
     unknown: set[str] = set()
     for graph in subgraphs(model.graph):
@@ -61,42 +64,10 @@ def count_macs(model: onnx.ModelProto) -> Cost:
                 if graph is not model.graph:
                     raise KeyError(node.op_type)
                 counted[node.op_type] = counted.get(node.op_type, 0) + counter(node, shapes)
-            except (KeyError, IndexError):
+            except (KeyError, IndexError, ValueError):
                 unknown.add(node.op_type)
     total = None if unknown else sum(counted.values())
     return Cost(total=total, by_operator=counted, unknown=tuple(sorted(unknown)))
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Infer the shapes for a batch of one; only fully known ones are returned."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for value in true_inputs(copy.graph):
-        axes = value.type.tensor_type.shape.dim
-        if axes and (axes[0].WhichOneof("value") != "dim_value" or axes[0].dim_value <= 0):
-            axes[0].dim_value = 1
-    # What exporters declare for a free batch contradicts the 1; it is inferred again.
-    del copy.graph.value_info[:]
-    for value in copy.graph.output:
-        if value.type.WhichOneof("value") == "tensor_type":
-            value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        inferred = copy
-    shapes: dict[str, Shape] = {}
-    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.HasField("shape"):
-            shape = shape_of(value)
-            if all(isinstance(axis, int) for axis in shape):
-                shapes[value.name] = [axis for axis in shape if isinstance(axis, int)]
-    for tensor in model.graph.initializer:
-        shapes[tensor.name] = list(tensor.dims)
-    for node in model.graph.node:
-        tensor = constant_value(node)
-        if tensor is not None:
-            shapes[node.output[0]] = list(tensor.dims)
-    return shapes
 
 
 def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -133,6 +104,27 @@ def _recurrent(gates: int) -> Callable[[onnx.NodeProto, Shapes], int]:
     return count
 
 
+def _quantized_gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
+    facts = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    left, right = shapes[node.input[0]], shapes[node.input[3]]
+    rows, inner = (left[1], left[0]) if facts.get("transA") else (left[0], left[1])
+    return rows * inner * (right[0] if facts.get("transB") else right[1])
+
+
+def _packed_matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
+    facts = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    return prod(shapes[node.input[0]]) * int(facts["N"])
+
+
+def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
+    # onnxruntime's own, with the projection to queries, keys and values inside; ONNX's has none, and other inputs.
+    if node.domain != "com.microsoft":
+        raise KeyError(node.op_type)
+    batch, length, _ = shapes[node.input[0]]
+    wide, projected = shapes[node.input[1]]
+    return batch * length * wide * projected + 2 * batch * length * length * projected // 3
+
+
 def _dynamic_lstm(node: onnx.NodeProto, shapes: Shapes) -> int:
     # Its weights are transposed: [directions, input, 4 × hidden] and [directions, hidden, 4 × hidden].
     x, w, r = shapes[node.input[0]], shapes[node.input[1]], shapes[node.input[2]]
@@ -153,6 +145,11 @@ COUNTERS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
     "FusedMatMul": _matmul,
     "DynamicQuantizeMatMul": _matmul,
     "MatMulIntegerToFloat": _matmul,
+    "MatMulNBits": _packed_matmul,
+    "QGemm": _quantized_gemm,
+    "Attention": _attention,
+    "QAttention": _attention,
+    "DeformConv": _conv,
     "LSTM": _recurrent(4),
     "GRU": _recurrent(3),
     "RNN": _recurrent(1),
@@ -160,4 +157,4 @@ COUNTERS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
 }
 
 #: Operators that multiply matrices in ways that are not counted here.
-OPAQUE = frozenset({"Attention", "QAttention", "MultiHeadAttention", "Einsum", "MatMulNBits", "DeformConv"})
+OPAQUE = frozenset({"MultiHeadAttention", "Einsum"})
