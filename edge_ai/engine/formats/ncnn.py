@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,19 @@ from edge_ai.engine.sniff import NCNN_MAGIC
 from edge_ai.engine.spec import Format
 
 MAX_LAYERS: Final = 100_000
+#: What the weights of a layer begin with in the ``.bin``. Source: ModelBinFromDataReader of ncnn's modelbin.cpp.
+MARKS: Final = {0: "fp32", 0x0002C056: "fp32", 0x01306B47: "fp16", 0x000D4B38: "int8"}
+#: Layers whose weights begin with such a mark.
+MARKED: Final = (
+    "Convolution",
+    "ConvolutionDepthWise",
+    "Deconvolution",
+    "DeconvolutionDepthWise",
+    "InnerProduct",
+    "Gemm",
+)
+#: Layers that have weights without a mark.
+UNMARKED: Final = ("BatchNorm", "Scale", "PReLU", "MemoryData", "LayerNorm", "GroupNorm", "Bias")
 
 
 class NcnnFormat(KeptFormat):
@@ -44,13 +58,14 @@ class NcnnFormat(KeptFormat):
         except (ValueError, IndexError):
             raise _damaged("a line of its .param is damaged") from None
         operators.pop("Input", None)
-        size = param.with_suffix(".bin").stat().st_size
+        weights = param.with_suffix(".bin")
         return {
             "inputs": [{"name": name, "dtype": "float32", "shape": None} for name in inputs],
             "outputs": [{"name": name, "dtype": "float32", "shape": None} for name in made if name not in read],
             "operators": dict(operators.most_common()),
             "node_count": sum(operators.values()),
-            "weight_bytes": size,
+            "weight_bytes": weights.stat().st_size,
+            "precision": _precision(weights, [row[0] for row in rows]),
             "producer": "NCNN",
         }
 
@@ -65,6 +80,15 @@ HANDLER: Final = NcnnFormat(
     reason="NCNN is for phones and boards; it is loaded here only to compare what pnnx made.",
     fix="Run it on the device; to optimize the network here, start from the model that it was made from.",
 )
+
+
+def _precision(weights: Path, layers: Sequence[str]) -> str | None:
+    """Return how the first weights are kept, where what they begin with tells."""
+    first = next((layer for layer in layers if layer in MARKED + UNMARKED), None)
+    if first not in MARKED:
+        return None
+    with weights.open("rb") as stream:
+        return MARKS.get(int.from_bytes(stream.read(4), "little"))
 
 
 def _damaged(reason: str) -> UserInputError:

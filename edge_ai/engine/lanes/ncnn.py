@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Final
 
 import onnx
 
-from edge_ai.engine.convert.onnx_prepare import drop_weight_inputs, fold, lift_constants
+from edge_ai.engine.convert.onnx_prepare import drop_weight_inputs, flatten_biases, fold, lift_constants
 from edge_ai.engine.errors import ResourceError, UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, true_inputs, write_model
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.runtime.ncnn import BIN_NAME, PARAM_NAME
-from edge_ai.engine.spec import Precision
+from edge_ai.engine.spec import Format, Precision
 
 TIMEOUT_SECONDS: Final = 300
 #: What pnnx calls the types of inputs that are not float32.
@@ -49,25 +49,29 @@ def _make(context: LaneContext, halve: bool, target: Path) -> None:
         ) from None
     param, weights = folder / PARAM_NAME, folder / BIN_NAME
     if done.returncode != 0 or not param.is_file() or not weights.is_file():
-        raise UnsupportedError(
-            f"pnnx cannot convert this network (it ended with {done.returncode}).",
-            code="unsupported_operator",
-            fix="Choose another target format.",
-            details={"nearest": {"target_format": "onnx", "precision": "fp16"}},
-        )
-    foreign = sorted(
-        {line.split()[0] for line in param.read_text().splitlines()[2:] if line.startswith(("pnnx.", "aten::"))}
-    )
-    if foreign:
-        raise UnsupportedError(
-            f"NCNN has no form of the operators {', '.join(foreign[:8])}.",
-            code="unsupported_operator",
-            fix="Choose another target format.",
-            details={"operators": foreign, "nearest": {"target_format": "onnx", "precision": "fp16"}},
-        )
+        how = "crashes on" if done.returncode < 0 else "cannot convert"
+        raise _refusal(f"The converter to NCNN, pnnx, {how} this network.")
+    left_over = _without_ncnn_form(param)
+    if left_over:
+        raise _refusal(f"NCNN has no form of the operators {', '.join(left_over[:8])}.", operators=left_over)
     target.mkdir()
     shutil.move(param, target / PARAM_NAME)
     shutil.move(weights, target / BIN_NAME)
+
+
+def _without_ncnn_form(param: Path) -> list[str]:
+    """Return the operators that pnnx left in its own notation, such as ``F.linear``, ``aten::where`` or ``pnnx.Expression``."""
+    kinds = {line.split()[0] for line in param.read_text(encoding="utf-8").splitlines()[2:] if line.strip()}
+    return sorted(kind for kind in kinds if "." in kind or "::" in kind)
+
+
+def _refusal(message: str, *, operators: Sequence[str] = ()) -> UnsupportedError:
+    details: dict[str, object] = {"nearest": {"target_format": Format.ONNX.value, "precision": Precision.FP16.value}}
+    if operators:
+        details["operators"] = list(operators)
+    return UnsupportedError(
+        message, code="unsupported_operator", fix="Choose onnx or tflite as the target format.", details=details
+    )
 
 
 def _prepare(context: LaneContext, folder: Path) -> list[str]:
@@ -79,18 +83,21 @@ def _prepare(context: LaneContext, folder: Path) -> list[str]:
     for value in true_inputs(model.graph):
         sample = None if context.sample is None else context.sample.get(value.name)
         axes = value.type.tensor_type.shape.dim
-        sizes = [
-            axis.dim_value or (int(sample.shape[place]) if sample is not None and sample.ndim == len(axes) else 1)
-            for place, axis in enumerate(axes)
-        ]
+        known = sample.shape if sample is not None and sample.ndim == len(axes) else [1] * len(axes)
+        # Some exporters write -1 for a free size.
+        sizes = [axis.dim_value if axis.dim_value > 0 else int(size) for axis, size in zip(axes, known, strict=True)]
         for axis, size in zip(axes, sizes, strict=True):
             axis.dim_value = size
         suffix = TYPES.get(int(value.type.tensor_type.elem_type), "")
         shapes.append(f"[{','.join(map(str, sizes))}]{suffix}")
     written = folder / "fixed.onnx"
     write_model(model, written)
-    if not fold(written, folder / "model.onnx"):
-        shutil.copyfile(written, folder / "model.onnx")
+    folded = folder / "folded.onnx"
+    if fold(written, folded):
+        model = read_model(folded)
+    # pnnx takes a bias of one axis only.
+    flatten_biases(model)
+    write_model(model, folder / "model.onnx")
     return shapes
 
 

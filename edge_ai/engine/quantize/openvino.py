@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import openvino
 
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.formats.openvino import reproducible
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial, first_line
-from edge_ai.engine.runtime.openvino import IR_NAME, name_of, translated
+from edge_ai.engine.runtime.openvino import IR_NAME, name_of, openvino, translated
 from edge_ai.engine.spec import Format, Precision
 
 RECURRENT: Final = frozenset(
