@@ -61,13 +61,22 @@ def run_onnx2tf(conversion: Conversion, *, saved_model: bool) -> Path:
     folder.mkdir(exist_ok=True)
     source = folder / "model.onnx"
     model = _prepare(conversion)
+    if saved_model:
+        _plain_names(model)
     # onnx2tf rewrites its input in place: it gets a copy.
     write_model(model, source)
     from onnx2tf import convert
 
     said = io.StringIO()
+    mending = _mended() if saved_model else contextlib.nullcontext()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _within(folder), _no_progress():
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            _within(folder),
+            _no_progress(),
+            mending,
+        ):
             convert(
                 input_onnx_file_path=str(source),
                 output_folder_path=str(folder / "out"),
@@ -176,6 +185,27 @@ def _folded(model: onnx.ModelProto, workdir: Path) -> onnx.ModelProto:
         return model
 
 
+def _plain_names(model: onnx.ModelProto) -> None:
+    """Give inputs, outputs and nodes names that TensorFlow takes as they are, lest onnx2tf lose sight of them.
+
+    ``x:0`` becomes ``x__0``, as TensorFlow's own tools have it; other signs become underscores.
+    """
+    graph = model.graph
+    renamed = {
+        value.name: re.sub(r"[^A-Za-z0-9_.]", "_", value.name.replace(":", "__"))
+        for value in (*graph.input, *graph.output)
+    }
+    if len(set(renamed.values())) < len(renamed):
+        return
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.name = renamed.get(value.name, value.name)
+    for place, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{place}"
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = renamed.get(name, name)
+
+
 def _refusal(error: BaseException, said: str) -> EngineError:
     lines = [_ANSI.sub("", line).strip() for line in said.splitlines()]
     told = [line for line in lines if re.search(r"error|unsupported|not supported|failed", line, re.IGNORECASE)]
@@ -213,3 +243,55 @@ def _no_progress() -> Iterator[None]:
             del os.environ["TQDM_DISABLE"]
         else:
             os.environ["TQDM_DISABLE"] = before
+
+
+@contextlib.contextmanager
+def _mended() -> Iterator[None]:
+    """Compute depthwise convolutions rightly: onnx2tf's own hands four dilations to a function that takes two."""
+    # Loads TensorFlow.
+    from onnx2tf.tflite_builder import saved_model_exporter as exporter
+
+    kernels = exporter._REGISTERED_KERNELS
+    before = kernels["DEPTHWISE_CONV_2D"]
+    kernels["DEPTHWISE_CONV_2D"] = _depthwise
+    try:
+        yield
+    finally:
+        kernels["DEPTHWISE_CONV_2D"] = before
+
+
+def _depthwise(executor: Any, operator: Any, env: Any) -> None:
+    """Compute TensorFlow Lite's DEPTHWISE_CONV_2D in TensorFlow, whose strides must be equal: others are taken after it."""
+    # Loaded already where this is called.
+    import tensorflow as tf
+    from onnx2tf.tflite_builder.saved_model_exporter import _apply_fused_activation
+
+    x, filters = (executor._resolve_tensor(name, env) for name in operator.inputs[:2])
+    option = operator.options.get
+    strides = (int(option("strideH", 1)), int(option("strideW", 1)))
+    dilations = (int(option("dilationHFactor", 1)), int(option("dilationWFactor", 1)))
+    padding = str(option("padding", "SAME")).upper()
+    height, width = int(filters.shape[1]), int(filters.shape[2])
+    channels = int(x.shape[3])
+    kernel = tf.reshape(filters, [height, width, channels, int(filters.shape[3]) // channels])
+    if strides[0] == strides[1]:
+        y = tf.nn.depthwise_conv2d(x, kernel, strides=[1, *strides, 1], dilations=dilations, padding=padding)
+    else:
+        if padding == "SAME":
+            sizes = zip(x.shape[1:3], (height, width), strides, dilations, strict=True)
+            x = tf.pad(x, [[0, 0], *(_same_padding(*item) for item in sizes), [0, 0]])
+        y = tf.nn.depthwise_conv2d(x, kernel, strides=[1, 1, 1, 1], dilations=dilations, padding="VALID")
+        y = y[:, :: strides[0], :: strides[1], :]
+    bias = executor._resolve_optional_tensor(operator.inputs[2], env) if len(operator.inputs) > 2 else None
+    if bias is not None:
+        y = tf.nn.bias_add(y, bias)
+    executor._assign_outputs(
+        operator, [_apply_fused_activation(y, str(option("fusedActivationFunction", "NONE")))], env
+    )
+
+
+def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> list[int]:
+    """Return what TensorFlow's ``SAME`` adds before and behind an axis."""
+    reach = (kernel - 1) * dilation + 1
+    total = max((-(-int(size) // stride) - 1) * stride + reach - int(size), 0)
+    return [total // 2, total - total // 2]
