@@ -10,7 +10,7 @@ import onnxruntime
 from playwright.sync_api import Download, Page, StorageState, expect
 
 from tests.browser.conftest import Open, sign_in
-from tests.browser.work import API, SAMPLE
+from tests.browser.work import API, SAMPLE, Work
 from tests.conftest import ask
 from tests.studio import RealStudio
 
@@ -129,3 +129,47 @@ def test_the_main_job_without_javascript(open_page: Open, studio: RealStudio) ->
     page.get_by_label("Tags").fill("plain, small")
     page.get_by_role("main").get_by_role("button", name="Save").click()
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_visible()
+
+
+def test_from_what_is_possible_to_another_format(open_page: Open, signed_in: StorageState, work: Work) -> None:
+    page = open_page(storage_state=signed_in)
+    page.goto(f"/models/{work.model}/")
+    page.get_by_role("link", name="Compatibility", exact=True).click()
+    row = page.get_by_role("row", name=re.compile("^This machine"))
+    row.get_by_role("cell").nth(2).get_by_role("link", name=re.compile("^fp16")).click()
+    expect(page.get_by_label("TensorFlow Lite", exact=False).first).to_be_checked()
+    plan = page.locator("#plan")
+    expect(plan).to_contain_text("Makes fp16")
+
+    page.locator("#target-openvino").check()
+    expect(page.locator("#precisions")).to_contain_text("Not for the chosen format")
+    page.locator("#precision-int4").focus()
+    page.keyboard.press("Space")
+    expect(plan).to_contain_text("Precision not supported")
+    expect(page.locator("#precision-int4")).to_be_focused()
+    plan.get_by_role("link", name="Choose fp16 as OpenVINO IR").click()
+    expect(plan).to_contain_text("Makes fp16")
+
+    page.locator("#target-tflite").check()
+    page.get_by_text("Advanced options").click()
+    page.get_by_label("Accuracy budget").fill("0.05")
+    expect(plan).to_contain_text("Convert to tflite")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(JOB_ADDRESS)
+    expect(page.get_by_role("heading", name="Before and after")).to_be_visible(timeout=JOB_MS)
+    expect(page.get_by_role("link", name=re.compile(r"tflite-fp16\.tflite$"))).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile(r"-recipe\.yaml$")).first).to_be_visible()
+
+
+def test_another_format_without_javascript(open_page: Open, signed_in: StorageState, work: Work) -> None:
+    page = open_page(java_script_enabled=False, storage_state=signed_in)
+    page.goto(f"/models/{work.model}/optimize/")
+    page.locator("#target-openvino").check()
+    page.locator("#precision-fp16").check()
+    page.get_by_text("Advanced options").click()
+    page.get_by_label("Simplify the graph").check()
+    page.get_by_role("button", name="Show the plan first").click()
+    expect(page.locator("#plan")).to_contain_text("Compress the network")
+    expect(page.get_by_text("Advanced options: 1 changed")).to_be_visible()
+    expect(page.get_by_label("Simplify the graph")).to_be_checked()
+    expect(page.locator("#precisions")).to_contain_text("Not for the chosen format")
