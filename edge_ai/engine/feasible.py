@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_ai.engine.errors import ResourceError, UnsupportedError, UserInputError
-from edge_ai.engine.routes import LANES, TOOLS, Route
+from edge_ai.engine.routes import LANES, RUNTIME_OF, TOOLS, Route
 from edge_ai.engine.spec import Format, OptimizeOptions, Precision
 
 #: Operators whose weights int8 static quantization turns into integers.
@@ -81,6 +81,25 @@ def check_tools(route: Route, missing: frozenset[str]) -> None:
             fix=f"Ask the operator to install {packages}, or choose another target format.",
             field="target_format",
             details={"missing": lacking},
+        )
+
+
+def check_runtime(format: Format, missing: frozenset[str]) -> None:
+    """Refuse to run a format whose runtime is not installed where jobs run.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_conversion`` naming it.
+    """
+    runtime = RUNTIME_OF[format]
+    if runtime in missing:
+        raise UnsupportedError(
+            f"This studio lacks {runtime}, which runs {format} models.",
+            code="unsupported_conversion",
+            fix=f"Ask the operator to install {', '.join(TOOLS[runtime].distributions)}.",
+            field="model",
+            details={"missing": [runtime]},
         )
 
 

@@ -15,6 +15,7 @@ from edge_ai.engine.feasible import (
     check_graph,
     check_memory,
     check_precision,
+    check_runtime,
     check_tools,
     float_weight_bytes,
     needs_samples,
@@ -147,6 +148,7 @@ def plan_benchmark(
     device: DeviceFacts,
     dataset: DatasetHeader | None,
     batch_size: int,
+    missing_tools: frozenset[str] = frozenset(),
 ) -> Plan:
     """Plan a benchmark.
 
@@ -165,6 +167,7 @@ def plan_benchmark(
             field="model",
             details={"nearest": {"format": Format.ONNX.value}},
         )
+    check_runtime(format, missing_tools)
     if not device.is_host:
         raise UnsupportedError(
             f"A benchmark measures, and the studio does not run on a {device.name}.",

@@ -15,6 +15,7 @@ from edge_ai.engine.plan import plan_benchmark as plan_for
 from edge_ai.engine.spec import BenchmarkSpec, Format
 from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, JobKind, JobStatus, Model, Queue, Visibility
 from edge_ai.services import queue
+from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import analysis_awaited, require_usable
 
@@ -73,6 +74,7 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
         device=request.device_profile.facts,
         dataset=header_of(request.dataset),
         batch_size=request.batch_size,
+        missing_tools=missing_tools(),
     )
 
 

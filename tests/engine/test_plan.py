@@ -302,3 +302,12 @@ def test_text_may_stay_where_it_is_known() -> None:
     assert plan(words, Precision.FP16).route == ("onnx", "onnx")
     error = refusal(words, Precision.FP16, target_format=Format.OPENVINO, device=ANYWHERE)
     assert error.code == "unsupported_operator"
+
+
+def test_a_runtime_that_is_not_installed_is_named() -> None:
+    asked: dict[str, Any] = {"analysis": {}, "device": HOST, "dataset": None, "batch_size": 1}
+    assert plan_benchmark(format=Format.OPENVINO, **asked).route == ("openvino",)
+    with pytest.raises(UnsupportedError) as caught:
+        plan_benchmark(format=Format.OPENVINO, missing_tools=frozenset({"openvino"}), **asked)
+    assert (caught.value.code, caught.value.field) == ("unsupported_conversion", "model")
+    assert "openvino" in caught.value.fix

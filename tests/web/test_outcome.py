@@ -153,3 +153,12 @@ def test_operators_that_were_not_timed_say_why(alpha: Workspace, owner: User, br
     text = browser_of(owner).get(reverse("edge_ai:benchmark-detail", args=[run.pk])).content.decode()
     assert reason in text
     assert "LiteRT <span" in text
+
+
+def test_a_failure_tells_what_was_tried(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    error = results.FAILED["error"] | {"details": {"trials": results.OPTIMIZED["trials"][1:]}}
+    with inside(alpha, owner):
+        job = factories.make_optimization(owner, **(results.FAILED | {"error": error}))
+    text = browser_of(owner).get(reverse("edge_ai:job-detail", args=[job.pk])).content.decode()
+    assert "What was tried" in text
+    assert "It is too far from the original." in text
