@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import edge_ai.sample
-from edge_ai.engine.convert import onnx_to_tflite
+from edge_ai.engine.convert import onnx_to_saved_model, onnx_to_tflite
 from edge_ai.engine.convert.base import Conversion
 from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.pairing import pair, to_answer, translate
@@ -218,3 +218,21 @@ def test_a_free_axis_is_resized_when_it_is_fed(tmp_path: Path) -> None:
     one = np.concatenate([session.run({"x": row[None]})[0] for row in rows])
     np.testing.assert_allclose(session.run({"x": rows})[0], one, rtol=1e-5)
     np.testing.assert_allclose(session.run({"x": rows[:1]})[0], one[:1], rtol=1e-5)
+
+
+def test_a_saved_model_has_uneven_strides_and_the_layout_of_its_source(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x:0", "w"], ["c"], group=3, strides=[2, 1], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["c"], ["y"]),
+    ]
+    model = model_of(nodes, [value("x:0", [1, 3, 8, 6])], [value("y", [1, 72])], [weight("w", 3, 1, 3, 3)])
+    source, target = tmp_path / "source.onnx", tmp_path / "saved_model"
+    source.write_bytes(model.SerializeToString())
+    onnx_to_saved_model.convert(
+        Conversion(source=source, target=target, workdir=tmp_path, inputs=(), sample=None, progress=Told())
+    )
+    ours, theirs = open_model(source, Format.ONNX, threads=1), open_model(target, Format.SAVED_MODEL, threads=1)
+    assert [tensor.shape for tensor in theirs.inputs] == [(1, 3, 8, 6)]
+    feed = {"x:0": np.random.default_rng(0).standard_normal((1, 3, 8, 6)).astype(np.float32)}
+    answer = theirs.run(translate(feed, pair(ours.inputs, theirs.inputs), ours.inputs, theirs.inputs))[0]
+    np.testing.assert_allclose(answer, ours.run(feed)[0], rtol=1e-4, atol=1e-5)
