@@ -247,7 +247,7 @@ def _static(context: LaneContext) -> Iterator[Trial]:
         return
     context.progress.stage("calibrate", 60, "Looking for the layers that lose most")
     with context.timed("screen layers", prepared):
-        worst = screen_layers(prepared, context.calibration, static.limits(ranges[base.calibration]))
+        worst = screen_layers(prepared, context.calibration, static.limits_of(ranges[base.calibration]))
     if not worst:
         return
     context.steps.append({"step": "sensitivity", "worst": [layer.to_json() for layer in worst[:10]]})
@@ -275,6 +275,7 @@ def _make_static(
                 way.calibration,
                 context.workdir,
                 percentile=context.options.percentile,
+                known=ranges.get(static.Calibration.MIN_MAX),
             )
     static.quantize_statically(prepared, path, way, ranges[way.calibration], spare=context.options.exclude_layers)
 

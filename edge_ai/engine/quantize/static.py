@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, write_model
-from edge_ai.engine.measure.session import explained
 from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize.fp16 import halve_weights
+from edge_ai.engine.quantize.ranges import activations_of, extremes, histograms, least_entropy, percentiles
 from edge_ai.engine.quantize.weight_only import narrow_spared
 from edge_ai.engine.runtime.base import Feed
 
@@ -52,8 +49,6 @@ ALL_OPERATORS = (
 )
 #: What may stand between the last activation and an output.
 MOVES_DATA = frozenset({"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
-#: A histogram keeps the activations of a chunk of samples in memory at once.
-HISTOGRAM_CHUNK = 4
 HISTOGRAM_SAMPLES = 50
 FIRST_OPSET_PER_CHANNEL = 13
 
@@ -64,13 +59,6 @@ class Calibration(StrEnum):
     MIN_MAX = "minmax"
     PERCENTILE = "percentile"
     ENTROPY = "entropy"
-
-
-METHODS = {
-    Calibration.MIN_MAX: CalibrationMethod.MinMax,
-    Calibration.PERCENTILE: CalibrationMethod.Percentile,
-    Calibration.ENTROPY: CalibrationMethod.Entropy,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +98,14 @@ def recipes(options: OptimizeOptions) -> list[StaticRecipe]:
     return found
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands samples to onnxruntime's calibration one by one."""
-
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self._feeds: Iterator[Feed] = iter(feeds)
-
-    def get_next(self) -> Feed | None:
-        """Return the next sample, or ``None`` after the last."""
-        return next(self._feeds, None)
-
-
 def calibrate(
-    prepared: Path, feeds: Sequence[Feed], calibration: Calibration, workdir: Path, *, percentile: float = 99.99
+    prepared: Path,
+    feeds: Sequence[Feed],
+    calibration: Calibration,
+    workdir: Path,
+    *,
+    percentile: float = 99.99,
+    known: TensorsData | None = None,
 ) -> TensorsData:
     """Measure the range of every activation.
 
@@ -136,32 +119,24 @@ def calibrate(
         Where a temporary model is written.
     percentile
         Which share of the activations the range covers, in percent.
+    known
+        The extremes, where they were measured already.
     """
-    augmented = workdir / "calibrate.onnx"
-    histogram = calibration is not Calibration.MIN_MAX
-    options: dict[str, Any] = {"symmetric": False}
-    if calibration is Calibration.PERCENTILE:
-        options["percentile"] = percentile
-    if histogram:
+    names = activations_of(read_model(prepared), ALL_OPERATORS)
+    if calibration is not Calibration.MIN_MAX:
         feeds = feeds[:HISTOGRAM_SAMPLES]
-    chunk = HISTOGRAM_CHUNK if histogram else max(1, len(feeds))
-    # onnxruntime prints as it goes along.
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        explained("run", {"model_path": str(prepared), "input": "dataset"}),
-    ):
-        calibrator = create_calibrator(
-            str(prepared),
-            list(ALL_OPERATORS),
-            augmented_model_path=str(augmented),
-            calibrate_method=METHODS[calibration],
-            extra_options=options,
+    limits = extremes(prepared, names, feeds, workdir) if known is None else limits_of(known)
+    if calibration is not Calibration.MIN_MAX:
+        counts = histograms(prepared, limits, feeds, workdir)
+        limits = (
+            least_entropy(limits, counts)
+            if calibration is Calibration.ENTROPY
+            else percentiles(limits, counts, percentile)
         )
-        for begin in range(0, len(feeds), chunk):
-            calibrator.collect_data(_Reader(feeds[begin : begin + chunk]))
-        ranges: TensorsData = calibrator.compute_data()
-    augmented.unlink(missing_ok=True)
-    return ranges
+    return TensorsData(
+        CalibrationMethod.MinMax,
+        {name: (np.float32(low), np.float32(high)) for name, (low, high) in limits.items()},
+    )
 
 
 def quantize_statically(
@@ -222,7 +197,7 @@ def quantize_statically(
     return count
 
 
-def limits(ranges: TensorsData) -> dict[str, tuple[float, float]]:
+def limits_of(ranges: TensorsData) -> dict[str, tuple[float, float]]:
     """Return the calibrated range of each activation: low and high."""
     return {
         name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
