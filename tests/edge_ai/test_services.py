@@ -114,8 +114,9 @@ def test_what_can_never_work_is_refused_with_the_nearest_that_does(owner: User) 
     cases = [
         ({"precision": "int8"}, "dataset_required"),
         ({"precision": "int8", "dataset": stranger}, "dataset_mismatch"),
-        ({"precision": "int4"}, "unsupported_precision"),
-        ({"target_format": "tflite"}, "unsupported_conversion"),
+        ({"precision": "int16x8"}, "unsupported_precision"),
+        ({"target_format": "gguf"}, "unsupported_conversion"),
+        ({"target_format": "coreml"}, "unsupported_conversion"),
     ]
     for fields, code in cases:
         with pytest.raises(EngineError) as refused:
