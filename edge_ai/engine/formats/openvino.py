@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from edge_ai.engine.errors import EngineError, UserInputError
 from edge_ai.engine.formats.archive import pack_folder, unpack_archive
@@ -40,12 +41,16 @@ DTYPES: Final = {
 LEARNED: Final = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8", "int4", "uint4"})
 FLOW: Final = frozenset({"If", "Loop", "TensorIterator"})
 MAX_XML_BYTES: Final = 256 << 20
+#: Bodies of loops are nested in layers; no network nests them nearly as deep.
+MAX_DEPTH: Final = 256
 #: What differs between two conversions of the same network, and says nothing about it.
 _OF_THE_RUN: Final = re.compile(
     r"\s*<(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend|is_python_object|is_python_api_used)\b"
     r"(?:[^>]*/>|.*?</(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend)>)",
     re.DOTALL,
 )
+#: A name that OpenVINO made up, such as ``Constant_37016``: it counts every operator that the process ever made.
+_NAME: Final = re.compile(r'(<layer id="\d+" name=")([A-Z][A-Za-z0-9]*)_(\d+)(?=["_/])')
 
 
 class OpenVinoFormat:
@@ -93,9 +98,15 @@ HANDLER: Final = OpenVinoFormat()
 
 
 def reproducible(xml: Path) -> None:
-    """Take out of a written ``.xml`` what the run put there: paths and parameters of the conversion."""
-    text = xml.read_text(encoding="utf-8")
-    xml.write_text(_OF_THE_RUN.sub("", text), encoding="utf-8")
+    """Take out of a written ``.xml`` what the run put there: paths, parameters of the conversion, and running numbers."""
+    text = _OF_THE_RUN.sub("", xml.read_text(encoding="utf-8"))
+    places: dict[str, dict[str, int]] = {}
+
+    def renumber(found: re.Match[str]) -> str:
+        known = places.setdefault(found[2], {})
+        return f"{found[1]}{found[2]}_{known.setdefault(found[3], len(known))}"
+
+    xml.write_text(_NAME.sub(renumber, text), encoding="utf-8")
 
 
 def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
@@ -133,7 +144,7 @@ def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
         weight_bytes_by_dtype=dict(sizes.most_common()),
         macs=None if macs is None else sum(macs.values()),
         macs_by_operator=None if macs is None else dict(macs.most_common()),
-        ir_version=int(net.get("version") or 0) or None,
+        ir_version=_number(net.get("version")),
         producer=_producer(net),
         precision=_precision(sizes, operators),
         dynamic_axes=free_axes(inputs),
@@ -146,21 +157,51 @@ def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
 def _read(xml: Path) -> ElementTree.Element:
     if xml.stat().st_size > MAX_XML_BYTES:
         raise _unreadable("its .xml is larger than 256 MB")
-    data = xml.read_bytes()
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise UserInputError(
-            "The .xml declares entities, which no OpenVINO file does.",
-            code="model_unsafe",
-            fix="Convert the network again with openvino.save_model.",
-            field="file",
-        )
     try:
-        net = ElementTree.fromstring(data)  # noqa: S314 - declarations of entities have just been refused
-    except ElementTree.ParseError as error:
+        net = _parse(xml.read_bytes())
+    except (expat.ExpatError, AssertionError, LookupError, ValueError) as error:
         raise _unreadable(f"its .xml is damaged ({error})") from None
     if net.tag != "net":
         raise _unreadable("its .xml is no network")
     return net
+
+
+def _parse(data: bytes) -> ElementTree.Element:
+    """Parse with the standard library's parser, but refuse a document type, in whatever encoding it comes."""
+    builder = ElementTree.TreeBuilder()
+    depth = 0
+
+    def refuse(*_: object) -> None:
+        raise UserInputError(
+            "The .xml declares a document type, which no OpenVINO file does: entities in it may grow without end.",
+            code="model_unsafe",
+            fix="Convert the network again with openvino.save_model.",
+            field="file",
+        )
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _unreadable(f"its .xml nests elements more than {MAX_DEPTH} deep")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(data, True)
+    return builder.close()
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 10 else None
 
 
 def _outputs(layer: ElementTree.Element) -> ElementTree.Element | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.formats.openvino import reproducible
 from edge_ai.engine.lanes.base import LaneContext
+from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial, first_line
 from edge_ai.engine.runtime.openvino import IR_NAME, name_of, openvino, translated
@@ -26,7 +27,12 @@ RECURRENT: Final = frozenset(
     {"LSTMSequence", "GRUSequence", "RNNSequence", "TensorIterator", "Loop", "LSTMCell", "GRUCell"}
 )
 TRANSFORMERS: Final = frozenset({"ScaledDotProductAttention", "MVN", "Gelu"})
-DELICATE: Final = frozenset({"SoftMax", "Sigmoid", "MVN", "Tanh", "HSwish", "HSigmoid", "Swish", "Gelu"})
+#: Operators that hold the weights, and most of the work.
+CORE: Final = frozenset(
+    {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul"}
+)
+#: What nncf leaves alone anyway.
+NO_WORK: Final = frozenset({"Parameter", "Result", "Constant", "Convert"})
 
 # nncf raises plain exceptions of every kind at a graph that it cannot take.
 _FAILURES: Final = (
@@ -43,18 +49,22 @@ _FAILURES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to quantize: nncf's ``preset``, and whether operators that lose most stay in float."""
+    """One way to quantize: nncf's ``preset``, and whether only the operators with weights become integers."""
 
     name: str
     preset: str
-    spare: bool = False
-    settings: Mapping[str, object] = field(default_factory=dict)
+    core_only: bool = False
 
 
 WAYS: Final = (
     Way(name="int8, mixed preset", preset="mixed"),
-    Way(name="int8, mixed preset, delicate operators in float", preset="mixed", spare=True),
+    Way(name="int8, mixed preset, only convolutions and matrix products", preset="mixed", core_only=True),
     Way(name="int8, performance preset", preset="performance"),
+)
+#: The performance preset has symmetric activations.
+SYMMETRIC_WAYS: Final = (
+    Way(name="int8, performance preset", preset="performance"),
+    Way(name="int8, performance preset, only convolutions and matrix products", preset="performance", core_only=True),
 )
 
 
@@ -93,11 +103,20 @@ def ways(context: LaneContext) -> Iterator[Trial]:
             field="dataset",
             details={"nearest": {"target_format": "openvino", "precision": "fp16"}},
         )
-    for place, way in enumerate(WAYS):
+    if context.options.calibration_method == "entropy":
+        raise refuse(
+            "options.calibration_method",
+            "nncf, which quantizes OpenVINO models, has no calibration by entropy.",
+            "Choose auto, minmax or percentile.",
+        )
+    for place, way in enumerate(SYMMETRIC_WAYS if context.options.symmetric_activations else WAYS):
         settings = _settings(
             preset=way.preset,
             nncf=version("nncf"),
-            kept_in_float=[*(sorted(DELICATE & found) if way.spare else ()), *context.options.exclude_layers],
+            calibration=context.options.calibration_method,
+            weights="int8" if context.options.per_channel is False else "int8 per channel",
+            operators=sorted(CORE & found) if way.core_only else "all",
+            kept_in_float=list(context.options.exclude_layers),
         )
         context.progress.stage("calibrate", 20 + 5 * place, f"{way.name}: {len(context.calibration)} samples")
         yield context.trial(
@@ -154,10 +173,10 @@ def _quantize(context: LaneContext, model: Any, way: Way, transformer: bool, tar
         for feed in context.calibration
     ]
     ignored: Callable[..., Any] = nncf.IgnoredScope
-    types = sorted(DELICATE & {operator.get_type_name() for operator in model.get_ops()}) if way.spare else []
     known = {operator.get_type_name() for operator in model.get_ops()}
-    types += [layer for layer in context.options.exclude_layers if layer in known]
-    layers = [layer for layer in context.options.exclude_layers if layer not in known]
+    spared = set(context.options.exclude_layers)
+    types = sorted((spared & known) | (known - CORE - NO_WORK if way.core_only else set()))
+    layers = sorted(spared - known)
     with _nncf(way.name):
         made = nncf.quantize(
             model.clone(),
@@ -167,8 +186,33 @@ def _quantize(context: LaneContext, model: Any, way: Way, transformer: bool, tar
             fast_bias_correction=True,
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=ignored(types=types, names=layers, validate=False),
+            advanced_parameters=_advanced(context.options),
         )
     _save(made, True, target)
+
+
+def _advanced(options: OptimizeOptions) -> Any:
+    """Return what of the options nncf takes as details."""
+    import nncf
+    from nncf.quantization import range_estimator as ranges
+
+    advanced = nncf.AdvancedQuantizationParameters()
+    if options.per_channel is False:
+        advanced.weights_quantization_params.per_channel = False
+    if options.calibration_method == "minmax":
+        advanced.activations_range_estimator_params = ranges.RangeEstimatorParametersSet.MINMAX
+    elif options.calibration_method == "percentile":
+        advanced.activations_range_estimator_params = ranges.RangeEstimatorParameters(
+            *(
+                ranges.StatisticsCollectorParameters(
+                    statistics_type=ranges.StatisticsType.QUANTILE,
+                    aggregator_type=ranges.AggregatorType.MEAN,
+                    quantile_outlier_prob=1 - options.percentile / 100,
+                )
+                for _ in range(2)
+            )
+        )
+    return advanced
 
 
 @contextlib.contextmanager
