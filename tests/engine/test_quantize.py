@@ -1,6 +1,8 @@
-"""Preparing graphs, and the three ways of quantizing them."""
+"""Preparing graphs, and each way of reducing their precision."""
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,18 @@ from edge_ai.engine.convert.onnx_prepare import (
     separate_biases,
 )
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.parity import Feed
 from edge_ai.engine.formats.onnx import opset_of, read_model
+from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize import dynamic, static
-from edge_ai.engine.quantize.fp16 import store_weights_as_fp16
+from edge_ai.engine.quantize.fp16 import compute_in_fp16, store_weights_as_fp16
+from edge_ai.engine.quantize.int4 import quantize_to_int4
+from edge_ai.engine.quantize.sensitivity import layers_to_spare, screen_layers
+from edge_ai.engine.quantize.weight_only import store_weights_as_fp8, store_weights_as_int8
+from edge_ai.engine.runtime.base import Feed
 
 from . import graphs
 
+RECIPES = static.recipes(OptimizeOptions())
 PICTURES: list[Feed] = [{"x": graphs.samples(1, 2, 6, 6, seed=seed)} for seed in range(60)]
 
 
@@ -156,7 +163,7 @@ def test_shared_biases_do_not_break_static_int8(tmp_path: Path) -> None:
     source = graphs.save(twins(), tmp_path / "m.onnx")
     prepared = prepare_graph(source, tmp_path, opset=17)
     ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
-    static.quantize_statically(prepared.path, tmp_path / "v.onnx", static.RECIPES[0], ranges)
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", RECIPES[0], ranges)
     assert np.abs(run(source, PICTURES[0]) - run(tmp_path / "v.onnx", PICTURES[0])).max() < 0.1
 
 
@@ -244,7 +251,7 @@ def test_dynamic_int8_without_constant_weights_is_refused(tmp_path: Path) -> Non
     assert caught.value.code == "nothing_to_quantize"
 
 
-@pytest.mark.parametrize("recipe", static.RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_static_int8_keeps_integers_inside_and_floats_outside(tmp_path: Path, recipe: static.StaticRecipe) -> None:
     source = graphs.save(awkward_net(), tmp_path / "m.onnx")
     prepared = prepare_graph(source, tmp_path, opset=17)
@@ -275,5 +282,139 @@ def test_the_percentile_is_narrower_than_the_whole_range(tmp_path: Path) -> None
     prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
     outlier: Feed = {"x": np.full((1, 2, 6, 6), 0.0, np.float32)}
     outlier["x"][0, 0, 0, 0] = 1000.0
-    ranges = static.calibrate(prepared.path, [*PICTURES[:49], outlier], static.Calibration.PERCENTILE, tmp_path)
-    assert float(np.ravel(ranges["x"].range_value[1])[0]) < 1000.0
+    ranges = static.calibrate(
+        prepared.path, [*PICTURES[:49], outlier], static.Calibration.PERCENTILE, tmp_path, percentile=99.9
+    )
+    assert 1.0 < float(np.ravel(ranges["x"].range_value[1])[0]) < 10.0
+
+
+def test_entropy_cuts_off_a_long_thin_tail(tmp_path: Path) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    outlier: Feed = {"x": np.full((1, 2, 6, 6), 0.0, np.float32)}
+    outlier["x"][0, 0, 0, 0] = 100.0
+    ranges = static.calibrate(prepared.path, [*PICTURES[:49], outlier], static.Calibration.ENTROPY, tmp_path)
+    low, high = static.limits_of(ranges)["x"]
+    assert -5.0 < low < 0.0 < high < 100.0
+
+
+def test_symmetric_activations_have_zero_in_the_middle(tmp_path: Path) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
+    recipe = static.recipes(OptimizeOptions(symmetric_activations=True, calibration_method="minmax"))[0]
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", recipe, ranges)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in read_model(tmp_path / "v.onnx").graph.initializer}
+    points = [array for name, array in held.items() if name.endswith("_zero_point")]
+    assert points and all(array.dtype in (np.int8, np.int32) and not array.any() for array in points)
+
+
+def test_options_leave_only_the_ways_that_they_allow() -> None:
+    found = static.recipes(OptimizeOptions(calibration_method="entropy", per_channel=False))
+    assert {(way.calibration, way.per_channel) for way in found} == {(static.Calibration.ENTROPY, False)}
+    assert {way.calibration for way in RECIPES} == {static.Calibration.MIN_MAX, static.Calibration.PERCENTILE}
+
+
+def test_layers_that_are_spared_compute_in_float_and_are_small_all_the_same(tmp_path: Path) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
+    gemm = next(node.name for node in read_model(prepared.path).graph.node if node.op_type == "Gemm")
+    recipe = replace(RECIPES[1], spared=(gemm,))
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", recipe, ranges)
+    model = read_model(tmp_path / "v.onnx")
+    kept = next(node for node in model.graph.node if node.name == gemm)
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    assert makers[kept.input[0]] != "DequantizeLinear" and makers[kept.input[1]] == "Mul"
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert kinds["gw::8bit"] == TensorProto.INT8
+    assert np.abs(run(prepared.path, PICTURES[0]) - run(tmp_path / "v.onnx", PICTURES[0])).max() < 0.05
+
+
+def test_the_layer_that_is_fed_an_outlier_is_the_worst(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Mul", ["h", "stretch"], ["s"], name="stretching"),
+        helper.make_node("MatMul", ["s", "w2"], ["y"], name="second"),
+    ]
+    stretch = np.ones(32, np.float32)
+    stretch[0] = 2000.0
+    tensors = [graphs.weight("w1", 16, 32), numpy_helper.from_array(stretch, "stretch"), graphs.weight("w2", 32, 8)]
+    quiet = numpy_helper.to_array(tensors[2]).copy()
+    quiet[0] = 0.0
+    tensors[2].CopyFrom(numpy_helper.from_array(quiet, "w2"))
+    model = graphs.model_of(nodes, [graphs.value("x", [1, 16])], [graphs.value("y", [1, 8])], tensors)
+    path = graphs.save(onnx.shape_inference.infer_shapes(model), tmp_path / "m.onnx")
+    feeds: list[Feed] = [{"x": graphs.samples(1, 16, seed=seed)} for seed in range(8)]
+    ranges = static.calibrate(path, feeds, static.Calibration.MIN_MAX, tmp_path)
+    worst = screen_layers(path, feeds, static.limits_of(ranges))
+    # Only together do both reach what one alone leaves.
+    assert layers_to_spare(worst, worst[1].sqnr_db - 1) == 1 and layers_to_spare(worst, worst[1].sqnr_db + 1) == 2
+    assert layers_to_spare(worst, worst[0].sqnr_db - 10) == 0
+    assert [layer.name for layer in worst] == ["second", "first"]
+    assert worst[0].to_json() == {"layer": "second", "operator": "MatMul", "sqnr_db": round(worst[0].sqnr_db, 2)}
+
+
+def sqnr_db(source: Path, target: Path, feed: Feed) -> float:
+    exact, made = run(source, feed), run(target, feed)
+    return float(10 * np.log10((exact**2).sum() / max(float(((exact - made) ** 2).sum()), 1e-30)))
+
+
+def folded(path: Path, target: Path) -> Counter[str]:
+    """Return the operators that are left when onnxruntime has loaded a model."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return operators(target)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_int8_weights_take_a_quarter_and_are_widened_once(tmp_path: Path, per_channel: bool) -> None:
+    source = graphs.save(graphs.dense_net(hidden=512), tmp_path / "m.onnx")
+    done = store_weights_as_int8(source, tmp_path / "v.onnx", per_channel=per_channel)
+    assert (done.weights, done.bytes_before) == (2, 4 * (32 * 512 + 512 * 8))
+    assert (tmp_path / "v.onnx").stat().st_size < source.stat().st_size / 3
+    assert not {"Cast", "Mul"} & folded(tmp_path / "v.onnx", tmp_path / "loaded.onnx").keys()
+    assert sqnr_db(source, tmp_path / "v.onnx", {"x": graphs.samples(2, 32)}) > 35
+
+
+def test_fp8_weights_take_a_quarter_and_are_widened_once(tmp_path: Path) -> None:
+    source = graphs.save(graphs.dense_net(hidden=512), tmp_path / "m.onnx")
+    store_weights_as_fp8(source, tmp_path / "v.onnx", per_channel=True)
+    model = read_model(tmp_path / "v.onnx")
+    assert (opset_of(model) or 0) >= 19
+    assert TensorProto.FLOAT8E4M3FN in {tensor.data_type for tensor in model.graph.initializer}
+    assert (tmp_path / "v.onnx").stat().st_size < source.stat().st_size / 3
+    assert not {"Cast", "Mul"} & folded(tmp_path / "v.onnx", tmp_path / "loaded.onnx").keys()
+    assert sqnr_db(source, tmp_path / "v.onnx", {"x": graphs.samples(2, 32)}) > 20
+
+
+@pytest.mark.parametrize("store", [store_weights_as_int8, store_weights_as_fp8])
+def test_weights_of_what_has_none_cannot_be_narrowed(tmp_path: Path, store: Callable[..., object]) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        store(graphs.save(graphs.trees(), tmp_path / "m.onnx"), tmp_path / "v.onnx", per_channel=True)
+    assert caught.value.code == "nothing_to_quantize"
+
+
+@pytest.mark.parametrize("block_size", [16, 64])
+def test_int4_packs_dense_layers_and_stores_the_rest_in_fp16(tmp_path: Path, block_size: int) -> None:
+    source = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
+    prepared = prepare_graph(source, tmp_path, opset=17)
+    assert quantize_to_int4(prepared.path, tmp_path / "v.onnx", block_size=block_size, symmetric=False, spare=()) == 1
+    found = operators(tmp_path / "v.onnx")
+    assert (found["MatMulNBits"], found["Gemm"], found["Conv"]) == (1, 0, 1)
+    packed = next(node for node in read_model(tmp_path / "v.onnx").graph.node if node.op_type == "MatMulNBits")
+    facts = {item.name: helper.get_attribute_value(item) for item in packed.attribute}
+    assert (facts["K"], facts["N"], facts["bits"], facts["block_size"]) == (144, 5, 4, block_size)
+    assert sqnr_db(source, tmp_path / "v.onnx", PICTURES[0]) > 15
+
+
+def test_fp16_in_full_computes_in_fp16_between_float_edges(tmp_path: Path) -> None:
+    source = graphs.save(graphs.conv_net(), tmp_path / "m.onnx")
+    compute_in_fp16(source, tmp_path / "v.onnx", keep_io=True)
+    model = read_model(tmp_path / "v.onnx")
+    assert {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)} == {
+        TensorProto.FLOAT
+    }
+    assert {tensor.data_type for tensor in model.graph.initializer} == {TensorProto.FLOAT16}
+    assert sqnr_db(source, tmp_path / "v.onnx", PICTURES[0]) > 40
+    compute_in_fp16(source, tmp_path / "h.onnx", keep_io=False)
+    assert read_model(tmp_path / "h.onnx").graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT16

@@ -24,13 +24,13 @@ from edge_ai.engine.options import refuse
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize import dynamic, static
 from edge_ai.engine.quantize.fp16 import compute_in_fp16, store_weights_as_fp16
-from edge_ai.engine.quantize.sensitivity import screen_layers
+from edge_ai.engine.quantize.sensitivity import layers_to_spare, screen_layers
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.spec import Precision
 
 SUFFIX = ".onnx"
-#: Which share of the layers is kept in float, one attempt after the other.
-SPARED_SHARES = (0.1, 0.3, 0.6)
+#: How close the answers should come, in dB, when the layers that cost most stay in float, one attempt after the other.
+GOALS_DB = (12.0, 20.0, 28.0)
 #: A variant this close, in dB, needs no layer kept in float.
 CLOSE_DB = 25.0
 #: What fp16 usually reaches, in dB.
@@ -251,8 +251,13 @@ def _static(context: LaneContext) -> Iterator[Trial]:
     if not worst:
         return
     context.steps.append({"step": "sensitivity", "worst": [layer.to_json() for layer in worst[:10]]})
-    for share in SPARED_SHARES:
-        names = tuple(layer.name for layer in worst[: max(1, round(share * len(worst)))])
+    before = 0
+    for goal_db in GOALS_DB:
+        count = layers_to_spare(worst, goal_db)
+        if not before < count < len(worst):
+            continue
+        before = count
+        names = tuple(layer.name for layer in worst[:count])
         yield trial(replace(base, name=f"{base.name}, {len(names)} worst layers in float", spared=names))
         latest = tried[-1][1]
         if latest.fair and _closeness(latest) >= CLOSE_DB:
