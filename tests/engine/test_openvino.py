@@ -23,7 +23,7 @@ from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format, Precision
-from tests.engine.graphs import conv_net, model_of, save, value, weight
+from tests.engine.graphs import conv_net, model_of, save, trees, value, weight
 from tests.engine.lane_contexts import closeness_db, lane_context, normal_feeds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -190,6 +190,22 @@ def test_recurrent_networks_come_with_a_caution(tmp_path: Path) -> None:
     context = lane_context(model, Format.ONNX, Precision.FP32, tmp_path / "work")
     next(ways(context))
     assert [caution.code for caution in context.cautions] == ["recurrent_slow_in_openvino"]
+
+
+def test_what_openvino_cannot_convert_is_named(tmp_path: Path) -> None:
+    context = lane_context(save(trees(), tmp_path / "trees.onnx"), Format.ONNX, Precision.FP32, tmp_path / "work")
+    with pytest.raises(EngineError) as caught:
+        next(ways(context))
+    assert caught.value.code == "unsupported_operator"
+    assert "TreeEnsembleRegressor" in caught.value.message
+    assert caught.value.details and caught.value.details["operators"] == ["ai.onnx.ml.TreeEnsembleRegressor"]
+
+
+def test_weights_alone_are_what_is_left_where_no_way_is_close(tmp_path: Path, digits: list[Feed]) -> None:
+    """No trial is compared here, so none of them counts as close."""
+    trials = list(ways(lane_context(sample.ONNX_MODEL, Format.ONNX, Precision.INT8, tmp_path / "work", feeds=digits)))
+    assert [trial.name for trial in trials][-1] == "int8 weights"
+    assert len({trial.path for trial in trials}) == len(trials) == 4
 
 
 @pytest.fixture(scope="module")

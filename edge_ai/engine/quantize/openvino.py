@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial, first_line
-from edge_ai.engine.runtime.openvino import IR_NAME, name_of, openvino, translated
+from edge_ai.engine.runtime.openvino import FRONTEND_FAILURES, IR_NAME, name_of, openvino, translated
 from edge_ai.engine.spec import Format, Precision
 
 RECURRENT: Final = frozenset(
@@ -33,6 +34,10 @@ CORE: Final = frozenset(
 )
 #: What nncf leaves alone anyway.
 NO_WORK: Final = frozenset({"Parameter", "Result", "Constant", "Convert"})
+
+#: What OpenVINO says of operators that it has no form of.
+_LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)|No translator found for (\w+) node")
+_NEAREST: Final = frozenset({Format.ONNX, Format.TFLITE})
 
 # nncf raises plain exceptions of every kind at a graph that it cannot take.
 _FAILURES: Final = (
@@ -93,7 +98,7 @@ def ways(context: LaneContext) -> Iterator[Trial]:
         yield context.trial(0, name, _settings(weights="fp16" if halve else "float32"), partial(_save, model, halve))
         return
     if context.options.weight_only:
-        yield context.trial(0, "int8 weights", _settings(weights="int8"), partial(_weights_only, model))
+        yield _weights_trial(context, model, 0)
         return
     if not context.calibration:
         raise UserInputError(
@@ -109,7 +114,8 @@ def ways(context: LaneContext) -> Iterator[Trial]:
             "nncf, which quantizes OpenVINO models, has no calibration by entropy.",
             "Choose auto, minmax or percentile.",
         )
-    for place, way in enumerate(SYMMETRIC_WAYS if context.options.symmetric_activations else WAYS):
+    tried: list[Trial] = []
+    for way in SYMMETRIC_WAYS if context.options.symmetric_activations else WAYS:
         settings = _settings(
             preset=way.preset,
             nncf=version("nncf"),
@@ -118,10 +124,19 @@ def ways(context: LaneContext) -> Iterator[Trial]:
             operators=sorted(CORE & found) if way.core_only else "all",
             kept_in_float=list(context.options.exclude_layers),
         )
+        place = len(tried)
         context.progress.stage("calibrate", 20 + 5 * place, f"{way.name}: {len(context.calibration)} samples")
-        yield context.trial(
-            place, way.name, settings, partial(_quantize, context, model, way, bool(found & TRANSFORMERS))
-        )
+        make = partial(_quantize, context, model, way, bool(found & TRANSFORMERS))
+        tried.append(context.trial(place, way.name, settings, make))
+        yield tried[-1]
+    if not any(trial.fair for trial in tried):
+        # What is left of int8 where the activations do not bear it: its size.
+        yield _weights_trial(context, model, len(tried))
+
+
+def _weights_trial(context: LaneContext, model: Any, place: int) -> Trial:
+    settings = _settings(weights="int8 per channel", activations="float32", nncf=version("nncf"))
+    return context.trial(place, "int8 weights", settings, partial(_weights_only, model))
 
 
 def _settings(**more: object) -> dict[str, object]:
@@ -134,12 +149,32 @@ def _converted(context: LaneContext) -> Any:
         if context.format is Format.OPENVINO:
             path = context.model / IR_NAME if context.model.is_dir() else context.model
             return openvino.Core().read_model(path)
-        model = openvino.convert_model(str(context.model))
+        try:
+            model = openvino.convert_model(str(context.model))
+        except FRONTEND_FAILURES as error:
+            raise _not_converted(context.format, str(error)) from error
     for ports, tensors in ((model.inputs, context.inputs), (model.outputs, context.outputs)):
         known = {name for port in ports for name in port.get_names()}
         if len(ports) == len(tensors) and not {tensor.name for tensor in tensors} <= known:
             _rename(ports, tensors)
     return model
+
+
+def _not_converted(format: Format, text: str) -> UnsupportedError:
+    """Return the refusal of a network, with the operators that OpenVINO says it lacks."""
+    named = [name for found in _LACKING.findall(text) for name in re.split(r",\s*", found[0] or found[1])]
+    failed = re.findall(r"Conversion failed for (\w+)", text)
+    operators = sorted({name.strip() for name in (*named, *failed) if name.strip()})
+    what = ", ".join(operators[:8]) or "this network"
+    return UnsupportedError(
+        f"OpenVINO cannot convert {what}.",
+        code="unsupported_operator",
+        fix="Choose onnx or tflite as the target format.",
+        details={
+            "operators": operators,
+            "nearest": {"target_format": (format if format in _NEAREST else Format.ONNX).value, "precision": "fp16"},
+        },
+    )
 
 
 def _rename(ports: Any, tensors: Any) -> None:
@@ -195,10 +230,11 @@ def _advanced(options: OptimizeOptions) -> Any:
     """Return what of the options nncf takes as details."""
     import nncf
     from nncf.quantization import range_estimator as ranges
+    from nncf.quantization.advanced_parameters import QuantizationParameters
 
     advanced = nncf.AdvancedQuantizationParameters()
     if options.per_channel is False:
-        advanced.weights_quantization_params.per_channel = False
+        advanced.weights_quantization_params = QuantizationParameters(per_channel=False)
     if options.calibration_method == "minmax":
         advanced.activations_range_estimator_params = ranges.RangeEstimatorParametersSet.MINMAX
     elif options.calibration_method == "percentile":

@@ -19,8 +19,18 @@ from edge_ai.engine.spec import Format
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as openvino  # noqa: E402
+from openvino import frontend  # noqa: E402
 
 IR_NAME: Final = "model.xml"
+FRONTEND_FAILURES: Final = (
+    frontend.GeneralFailure,
+    frontend.InitializationFailure,
+    frontend.NotImplementedFailure,
+    frontend.OpConversionFailure,
+    frontend.OpValidationFailure,
+)
+"""What reading another format raises; these have no base class of their own."""
+
 _MEMORY_WORDS: Final = ("bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory")
 _MAX_MESSAGE: Final = 300
 
@@ -80,7 +90,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except EngineError:
         raise
-    except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, MemoryError, OSError, *FRONTEND_FAILURES) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = (lines[-1] if lines else type(error).__name__).replace(str(path.parent), "")[:_MAX_MESSAGE]
         if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS):
