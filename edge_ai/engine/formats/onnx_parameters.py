@@ -102,8 +102,15 @@ def _walk(graph: onnx.GraphProto, own: _Graph) -> None:
     read: set[str] = set()
     for name, tensor in own.stored.items():
         own.made[name] = _Made(shape=list(tensor.dims), root=name)
+    scales: set[str] = set()
     for node in graph.node:
         if node.op_type == "Constant":
+            continue
+        if node.op_type == "DynamicQuantizeLinear":
+            scales.add(node.output[1])
+        if node.op_type == "Mul" and scales & set(node.input):
+            # The scale of the weights, beside that of the activation.
+            read.update(node.input)
             continue
         made = _unfolded(node, own)
         if made is not None:

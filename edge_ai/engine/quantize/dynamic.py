@@ -13,6 +13,7 @@ from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
 from edge_ai.engine.quantize.fp16 import halve_weights
+from edge_ai.engine.quantize.quiet import quiet
 
 #: Conv is left out: as ConvInteger it was seen to run 13 times slower than in float. Gemm is split into MatMul and Add.
 OPERATORS = ("MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization")
@@ -60,15 +61,16 @@ def quantize_dynamically(
     """
     model = read_model(prepared)
     branches = sum(1 for _ in subgraphs(model.graph)) > 1
-    quantize_dynamic(
-        model,
-        str(target),
-        op_types_to_quantize=[name for name in OPERATORS if name not in spare],
-        nodes_to_exclude=[node.name for node in model.graph.node if node.name in spare],
-        per_channel=recipe.per_channel,
-        weight_type=QuantType.QUInt8 if recipe.unsigned_weights else QuantType.QInt8,
-        extra_options={"EnableSubgraph": branches, "MatMulConstBOnly": True},
-    )
+    with quiet():
+        quantize_dynamic(
+            model,
+            str(target),
+            op_types_to_quantize=[name for name in OPERATORS if name not in spare],
+            nodes_to_exclude=[node.name for node in model.graph.node if node.name in spare],
+            per_channel=recipe.per_channel,
+            weight_type=QuantType.QUInt8 if recipe.unsigned_weights else QuantType.QInt8,
+            extra_options={"EnableSubgraph": branches, "MatMulConstBOnly": True},
+        )
     made = read_model(target)
     found = Counter(
         node.op_type for graph in subgraphs(made.graph) for node in graph.node if node.op_type in INTEGER_OPERATORS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +20,8 @@ from edge_ai.engine.convert.onnx_prepare import (
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
 from edge_ai.engine.quantize.fp16 import halve_weights
+from edge_ai.engine.quantize.quiet import quiet
+from edge_ai.engine.quantize.weight_only import narrow_tables
 
 MADE: Final = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 #: From here on MatMulNBits is exact about where its results are summed.
@@ -52,7 +52,7 @@ def quantize_to_int4(prepared: Path, target: Path, *, block_size: int, symmetric
     names = {
         node.name for graph in subgraphs(model.graph) for node in graph.node if {node.name, node.op_type} & set(spare)
     }
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         quantizer = MatMulNBitsQuantizer(
             model,
             bits=4,
@@ -79,6 +79,7 @@ def quantize_to_int4(prepared: Path, target: Path, *, block_size: int, symmetric
             fix="Choose int8 or fp16.",
             details={"nearest": {"target_format": "onnx", "precision": "int8"}},
         )
+    narrow_tables(made, spare)
     halve_weights(made)
     drop_unused_domains(made)
     write_model(made, target)

@@ -44,7 +44,10 @@ def activations_of(model: onnx.ModelProto, operators: Iterable[str]) -> list[str
 
 
 def extremes(source: Path, names: Sequence[str], feeds: Sequence[Feed], workdir: Path) -> Limits:
-    """Return the least and the largest value of each activation, found by the graph itself as it runs."""
+    """Return the least and the largest value of each activation, found by the graph itself as it runs.
+
+    Activations that are ever infinite, or not a number, are left out.
+    """
     model = read_model(source)
     outputs = []
     for name in names:
@@ -58,7 +61,7 @@ def extremes(source: Path, names: Sequence[str], feeds: Sequence[Feed], workdir:
             if name in found:
                 low, high = min(low, found[name][0]), max(high, found[name][1])
             found[name] = low, high
-    return found
+    return {name: limits for name, limits in found.items() if all(map(math.isfinite, limits))}
 
 
 def histograms(source: Path, limits: Limits, feeds: Sequence[Feed], workdir: Path) -> dict[str, Counts]:

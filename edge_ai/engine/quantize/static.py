@@ -16,10 +16,12 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, write_model
+from edge_ai.engine.formats.onnx_shapes import constant_names
 from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize.fp16 import halve_weights
-from edge_ai.engine.quantize.ranges import activations_of, extremes, histograms, least_entropy, percentiles
-from edge_ai.engine.quantize.weight_only import narrow_spared
+from edge_ai.engine.quantize.quiet import quiet
+from edge_ai.engine.quantize.ranges import Limits, activations_of, extremes, histograms, least_entropy, percentiles
+from edge_ai.engine.quantize.weight_only import narrow_spared, narrow_tables
 from edge_ai.engine.runtime.base import Feed
 
 #: Operators that hold the weights, and most of the work.
@@ -49,6 +51,8 @@ ALL_OPERATORS = (
 )
 #: What may stand between the last activation and an output.
 MOVES_DATA = frozenset({"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
+#: Operators all of whose inputs are activations; the further inputs of others are weights, shapes and sizes.
+READ_ALL = frozenset({"Add", "Mul", "Concat", "MatMul"})
 HISTOGRAM_SAMPLES = 50
 FIRST_OPSET_PER_CHANNEL = 13
 
@@ -166,6 +170,8 @@ def quantize_statically(
     per_channel = recipe.per_channel and any(
         item.domain in {"", "ai.onnx"} and item.version >= FIRST_OPSET_PER_CHANNEL for item in model.opset_import
     )
+    kept = {*final_activations(model), *unmeasured(model, limits_of(ranges)), *recipe.spared}
+    kept |= {node.name for node in model.graph.node if node.name in spare}
     quantizer = QDQQuantizer(
         model,
         per_channel,
@@ -174,11 +180,12 @@ def quantize_statically(
         QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
         ranges,
         [],
-        [*final_activations(model), *recipe.spared, *(node.name for node in model.graph.node if node.name in spare)],
+        sorted(kept),
         [name for name in recipe.operators if name not in spare],
         {"ActivationSymmetric": recipe.symmetric, "WeightSymmetric": True, "MinimumRealRange": 1e-4},
     )
-    quantizer.quantize_model()
+    with quiet():
+        quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
     count: int = sum(node.op_type == "DequantizeLinear" for node in made.graph.node)
     if count == 0:
@@ -191,6 +198,7 @@ def quantize_statically(
     quantizer.model.topological_sort()
     # What stays in float is stored in less room; onnxruntime widens it when it loads the model, at no cost later.
     narrow_spared(made, recipe.spared)
+    narrow_tables(made, spare)
     halve_weights(made)
     drop_unused_domains(made)
     write_model(made, target)
@@ -204,6 +212,17 @@ def limits_of(ranges: TensorsData) -> dict[str, tuple[float, float]]:
         for name, data in ranges.items()
         if data.range_value is not None
     }
+
+
+def unmeasured(model: onnx.ModelProto, limits: Limits) -> list[str]:
+    """Return the names of the nodes with activations of which no range is known, or which become infinite."""
+    constant = constant_names(model.graph)
+    found = []
+    for node in model.graph.node:
+        read = node.input if node.op_type in READ_ALL else node.input[:1]
+        if any(name and name not in limits and name not in constant for name in (*read, *node.output)):
+            found.append(node.name)
+    return found
 
 
 def final_activations(model: onnx.ModelProto) -> list[str]:

@@ -121,6 +121,12 @@ def narrow_spared(model: onnx.ModelProto, names: Sequence[str]) -> Narrowed:
     )
 
 
+def narrow_tables(model: onnx.ModelProto, spare: Sequence[str] = ()) -> Narrowed:
+    """Store the tables that rows are looked up in, embeddings, as int8 with a scale for each row, in place."""
+    looked_up = {node.name for node in model.graph.node if node.op_type == "Gather"} - set(spare)
+    return narrow_spared(model, () if "Gather" in spare else sorted(looked_up))
+
+
 def _prepared(source: Path) -> onnx.ModelProto:
     model = read_model(source)
     drop_weight_inputs(model)
