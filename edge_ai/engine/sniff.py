@@ -8,10 +8,12 @@ the engine's own process, tells.
 from __future__ import annotations
 
 import ast
+import mmap
 import re
 import stat
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,10 +38,18 @@ ONNX_GRAPH, ONNX_IR_VERSION, ONNX_OPSETS = 7, 1, 8
 MAX_TOP_LEVEL_FIELDS = 4096
 #: The first line of an NCNN network.
 NCNN_MAGIC = "7767517"
+#: How the network of an OpenVINO model begins.
+OPENVINO_ROOT = r"\ufeff?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<net[\s>]"
 TENSORRT_MARKS = (b"ptrt", b"ftrt")
 MAX_SAFETENSORS_HEADER = 100 << 20
 #: Core ML's specification: its version, its description, and the fields from here on that say which kind of model it is.
 COREML_VERSION, COREML_DESCRIPTION, COREML_FIRST_KIND, COREML_LAST_KIND = 1, 2, 200, 4000
+#: TensorFlow's GraphDef (nodes, library, versions) and SavedModel (a version, then graphs): fields and their wire types.
+GRAPH_DEF_FIELDS, SAVED_MODEL_FIELDS = {1: 2, 2: 2, 3: 0, 4: 2}, {1: 0, 2: 2}
+#: The tag of a first field that has a length: a GraphDef begins with a node, and a node with its name.
+FIRST_FIELD = b"\x0a"
+#: The attribute in which Keras keeps the network in HDF5, and the one that files of its weights have as well.
+KERAS_NETWORK, KERAS_WEIGHTS = b"model_config", b"layer_names"
 EXPORT = 'Export the network to ONNX: torch.onnx.export(model, example, "model.onnx", dynamo=True).'
 #: What people upload by mistake, by its first bytes.
 STRANGERS: tuple[tuple[bytes, str], ...] = (
@@ -120,7 +130,7 @@ def sniff_model(path: Path) -> Sniffed:
         if head[:4] == b"GGUF":
             return Sniffed(format=Format.GGUF, detail="a GGUF file")
         if head[:8] == b"\x89HDF\r\n\x1a\n":
-            return Sniffed(format=Format.KERAS, detail="a Keras HDF5 file")
+            return _sniff_hdf5(stream)
         if head[:4] == b"PK\x03\x04":
             return _sniff_zip(path)
         if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2:
@@ -133,8 +143,66 @@ def sniff_model(path: Path) -> Sniffed:
             return Sniffed(format=Format.ONNX, detail="an ONNX model")
         if _looks_like_coreml(stream, size):
             return Sniffed(format=Format.COREML, detail="a Core ML specification")
+        _refuse_tensorflow(stream, size)
     _refuse_halves(head)
     raise unreadable(f"The file is not a model: it is {stranger(head)}.")
+
+
+def _sniff_hdf5(stream: IO[bytes]) -> Sniffed:
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(KERAS_NETWORK) >= 0:
+            return Sniffed(format=Format.KERAS, detail="a Keras HDF5 file")
+        if content.find(KERAS_WEIGHTS) >= 0:
+            raise _refusal(
+                "The file holds the weights of a Keras model without its network.",
+                "Save the whole model: model.save('model.keras').",
+            )
+    raise _refusal("The file is HDF5, but not a Keras model.", "Save the model with Keras: model.save('model.keras').")
+
+
+def _refuse_tensorflow(stream: IO[bytes], size: int) -> None:
+    """Say what is missing where a part of a SavedModel, or a graph of TensorFlow 1, was sent."""
+    if _fields(stream, size, SAVED_MODEL_FIELDS) == {1, 2}:
+        raise _refusal(
+            "This is the saved_model.pb of a SavedModel without its variables.",
+            "Zip the whole folder with saved_model.pb and variables, and upload the archive.",
+        )
+    stream.seek(0)
+    begins_with_node = stream.read(1) == FIRST_FIELD
+    if begins_with_node and _varint(stream) is not None and stream.read(1) == FIRST_FIELD:
+        found = _fields(stream, size, GRAPH_DEF_FIELDS)
+        if found is not None and 1 in found and found & {2, 4}:
+            raise _refusal(
+                "This is a frozen graph of TensorFlow 1 (a GraphDef), which does not say what it takes and answers.",
+                "Save it as a SavedModel with a signature, or convert it: python -m tf2onnx.convert --graphdef model.pb "
+                "--inputs x:0 --outputs y:0 --output model.onnx.",
+            )
+
+
+def _fields(stream: IO[bytes], size: int, known: Mapping[int, int]) -> set[int] | None:
+    """Walk the top level of a protobuf; returns the fields that it has, ``None`` where it has others or is cut short."""
+    stream.seek(0)
+    seen: set[int] = set()
+    for _ in range(MAX_TOP_LEVEL_FIELDS):
+        if stream.tell() == size:
+            return seen
+        tag = _varint(stream)
+        if tag is None or known.get(tag >> 3) != tag & 7:
+            return None
+        value = _varint(stream)
+        if value is None:
+            return None
+        if tag & 7 == 2:
+            if stream.tell() + value > size:
+                return None
+            stream.seek(value, 1)
+        seen.add(tag >> 3)
+    # More nodes than are looked at: what came so far fits.
+    return seen | ({4} if 1 in seen else set())
+
+
+def _refusal(message: str, fix: str) -> UserInputError:
+    return UserInputError(message, code="model_unreadable", fix=fix, field="file")
 
 
 def _pickle(what: str) -> UserInputError:
@@ -144,19 +212,15 @@ def _pickle(what: str) -> UserInputError:
 def _refuse_halves(head: bytes) -> None:
     """Say which file is missing, where half of a model was sent."""
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
-    if re.match(r"(<\?xml[^>]*>\s*)?<net[\s>]", text):
-        raise UserInputError(
+    if re.match(OPENVINO_ROOT, text):
+        raise _refusal(
             "This is the .xml of an OpenVINO model without its weights.",
-            code="external_data_missing",
-            fix="Zip the .xml together with its .bin, and upload the archive.",
-            field="file",
+            "Zip the .xml together with its .bin, and upload the archive.",
         )
     if text.startswith(NCNN_MAGIC):
-        raise UserInputError(
+        raise _refusal(
             "This is the .param of an NCNN model without its weights.",
-            code="external_data_missing",
-            fix="Zip the .param together with its .bin, and upload the archive.",
-            field="file",
+            "Zip the .param together with its .bin, and upload the archive.",
         )
 
 
@@ -266,7 +330,8 @@ def _sniff_zip(path: Path) -> Sniffed:
     try:
         with zipfile.ZipFile(path) as archive:
             names = check_archive(archive, code="model_unsafe")
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            begins = {suffix: _beginning(archive, suffix) for suffix in (".xml", ".param")}
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise unreadable(f"The file begins like a zip archive, but cannot be read as one: {error}.") from None
     if {"config.json", "metadata.json"} <= names:
         return Sniffed(format=Format.KERAS, detail="a Keras 3 archive", mime_type="application/zip")
@@ -282,9 +347,9 @@ def _sniff_zip(path: Path) -> Sniffed:
         return Sniffed(
             format=Format.ONNX, detail="an ONNX model with its weights beside it", mime_type="application/zip"
         )
-    if kinds["xml"] == 1 and kinds["bin"]:
+    if kinds["xml"] == 1 and kinds["bin"] and re.match(OPENVINO_ROOT, begins[".xml"], re.DOTALL):
         return Sniffed(format=Format.OPENVINO, detail="a zipped OpenVINO model", mime_type="application/zip")
-    if kinds["param"] == 1 and kinds["bin"]:
+    if kinds["param"] == 1 and kinds["bin"] and begins[".param"].startswith(NCNN_MAGIC):
         return Sniffed(format=Format.NCNN, detail="a zipped NCNN model", mime_type="application/zip")
     if any(name.endswith(".npy") for name in last):
         raise unreadable("The file is not a model: it is an archive of NumPy arrays.")
@@ -292,6 +357,17 @@ def _sniff_zip(path: Path) -> Sniffed:
         "The file is a zip archive without a model that is known here: no Keras, SavedModel, OpenVINO (.xml and .bin), "
         "Core ML package, NCNN (.param and .bin) or single ONNX file is in it."
     )
+
+
+def _beginning(archive: zipfile.ZipFile, suffix: str) -> str:
+    """Return how the first entry with that suffix begins, as text; nothing where there is none."""
+    for entry in archive.infolist():
+        if entry.filename.lower().endswith(suffix):
+            with archive.open(entry) as stream:
+                head = stream.read(HEAD_BYTES)
+            wide = head[:2] in {b"\xff\xfe", b"\xfe\xff"}
+            return head.decode("utf-16" if wide else "utf-8", errors="replace")
+    return ""
 
 
 def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:

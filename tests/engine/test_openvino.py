@@ -255,6 +255,19 @@ def test_what_is_damaged_or_hostile_is_refused(
     assert str(tmp_path) not in caught.value.message
 
 
+@pytest.mark.parametrize("format", [Format.OPENVINO, Format.NCNN, Format.COREML])
+def test_an_archive_whose_packed_bytes_are_broken_is_refused(tmp_path: Path, format: Format) -> None:
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.xml", "<net>" + "layer " * 5000)
+    content = bytearray(path.read_bytes())
+    content[len("model.xml") + 30] = 0xFF  # a kind of block that there is not
+    path.write_bytes(content)
+    with pytest.raises(EngineError) as caught:
+        handler_of(format).inspect(path, tmp_path / "unpacked")
+    assert caught.value.code == "model_unreadable"
+
+
 @pytest.mark.parametrize("names", [("a.xml", "b.xml", "a.bin"), ("a.xml", "b.bin")])
 def test_an_archive_must_hold_one_xml_and_its_weights(ir: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
     path = tmp_path / "model.zip"

@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -99,6 +100,89 @@ def test_an_archive_that_explodes_is_unsafe(tmp_path: Path) -> None:
     with pytest.raises(UserInputError) as caught:
         sniff_model(path)
     assert caught.value.code == "model_unsafe"
+
+
+def test_hdf5_is_keras_only_with_a_network(tmp_path: Path) -> None:
+    whole, weights, other = tmp_path / "whole.h5", tmp_path / "weights.h5", tmp_path / "other.h5"
+    with h5py.File(whole, "w") as file:
+        file.attrs["model_config"] = "{}"
+    with h5py.File(weights, "w") as file:
+        file.attrs["layer_names"] = ["dense"]
+    with h5py.File(other, "w") as file:
+        file["temperature"] = [1.0, 2.0]
+    assert sniff_model(whole).format is Format.KERAS
+    for path, word in ((weights, "without its network"), (other, "not a Keras model")):
+        with pytest.raises(UserInputError, match=word) as caught:
+            sniff_model(path)
+        assert caught.value.code == "model_unreadable"
+        assert "model.save(" in (caught.value.fix or "")
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field of a protobuf that has a length, below 128."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+GRAPH = field(1, field(1, b"x") + field(2, b"Placeholder")) + field(1, field(1, b"y") + field(2, b"Relu"))
+
+
+@pytest.mark.parametrize(
+    ("content", "word", "fix"),
+    [
+        (GRAPH + field(4, b"\x08\x1b"), "frozen graph", "tf2onnx"),
+        (GRAPH * 5000 + field(4, b"\x08\x1b"), "frozen graph", "tf2onnx"),
+        (b"\x08\x01" + field(2, field(1, b"meta")), "saved_model.pb", "variables"),
+        (b'<?xml version="1.0"?>\n<!-- a note -->\n<net name="m" version="11"></net>', ".xml", ".bin"),
+        (b"7767517\n2 2\n", ".param", ".bin"),
+    ],
+)
+def test_a_part_of_a_model_is_named_with_what_it_lacks(tmp_path: Path, content: bytes, word: str, fix: str) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(UserInputError) as caught:
+        sniff_model(path)
+    assert caught.value.code == "model_unreadable"
+    assert word in caught.value.message
+    assert fix in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ('<?xml version="1.0"?>\n<net name="m" version="11"/>', Format.OPENVINO),
+        ("\ufeff<net>", Format.OPENVINO),
+        ("<html><net></html>", None),
+        ("<network>", None),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_an_xml_is_openvino_by_its_root(tmp_path: Path, text: str, format: Format | None, encoding: str) -> None:
+    path = zip_of(tmp_path / "model.zip", **{"m__net.xml": text.encode(encoding), "m__net.bin": b"weights"})
+    if format is not None:
+        assert sniff_model(path).format is format
+        return
+    with pytest.raises(UserInputError, match="without a model"):
+        sniff_model(path)
+
+
+def test_a_param_is_ncnn_by_its_first_line(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "model.zip", **{"a.param": b"7767517\n1 1\n", "a.bin": b""})
+    assert sniff_model(path).format is Format.NCNN
+    path = zip_of(tmp_path / "other.zip", **{"a.param": b"learning rate 3\n", "a.bin": b""})
+    with pytest.raises(UserInputError, match="without a model"):
+        sniff_model(path)
+
+
+def test_a_torchscript_archive_is_unsafe(tmp_path: Path) -> None:
+    entries = {
+        "net__data.pkl": b"\x80\x02.",
+        "net__constants.pkl": b"\x80\x02.",
+        "net__code__net.py": b"class Net: ...",
+    }
+    with pytest.raises(UserInputError) as caught:
+        sniff_model(zip_of(tmp_path / "net.pt", **entries))
+    assert caught.value.code == "model_unsafe"
+    assert "torch.onnx.export(" in (caught.value.fix or "")
 
 
 def test_the_header_of_a_data_set_is_read_without_its_arrays(tmp_path: Path) -> None:

@@ -150,8 +150,8 @@ def test_a_core_ml_specification_tells_its_inputs_and_layers(tmp_path: Path) -> 
     ("content", "code", "word"),
     [
         (b"\x80\x04\x95 pickled", "model_unsafe", "torch.onnx.export"),
-        (b'<?xml version="1.0"?>\n<net name="m" version="11"></net>', "external_data_missing", ".bin"),
-        (PARAM.encode(), "external_data_missing", ".bin"),
+        (b'<?xml version="1.0"?>\n<net name="m" version="11"></net>', "model_unreadable", ".bin"),
+        (PARAM.encode(), "model_unreadable", ".bin"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_what_to_do(tmp_path: Path, content: bytes, code: str, word: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.formats.archive import pack_folder, unpack_archive
-from edge_ai.engine.formats.kept import KeptFormat, damaged
+from edge_ai.engine.formats.archive import pack_folder
+from edge_ai.engine.formats.kept import KeptFormat, damaged, unpacked
 from edge_ai.engine.spec import Format
 
 #: MLMultiArray's element types. Source: FeatureTypes.proto of coremltools.
@@ -26,7 +26,7 @@ class CoreMlFormat(KeptFormat):
             packed = stream.read(4) == b"PK\x03\x04"
         if not packed:
             return path
-        folder = unpack_archive(path, workdir / f"{path.name}.unpacked")
+        folder = unpacked(path, workdir / f"{path.name}.unpacked", _damaged)
         found = sorted(folder.rglob("*.mlmodel"))
         if len(found) != 1:
             raise _damaged(f"the package holds {len(found)} .mlmodel files, and must hold one")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.formats.archive import unpack_archive
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
 from edge_ai.engine.runtime.base import Session
 from edge_ai.engine.sniff import sniff_model
@@ -85,6 +88,14 @@ class KeptFormat:
         """Copy the file."""
         shutil.copyfile(made, target)
         return target.stat().st_size
+
+
+def unpacked(path: Path, folder: Path, refuse: Callable[[str], UserInputError]) -> Path:
+    """Unpack a zip archive and return the folder; packed bytes that cannot be unpacked are refused with ``refuse(reason)``."""
+    try:
+        return unpack_archive(path, folder)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise refuse("its archive is damaged") from error
 
 
 def weight_facts(sizes: Mapping[str, int], parameters: int) -> dict[str, Any]:

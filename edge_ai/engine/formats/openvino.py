@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edge_ai.engine.errors import EngineError, UserInputError
-from edge_ai.engine.formats.archive import pack_folder, unpack_archive
+from edge_ai.engine.formats.archive import pack_folder
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
+from edge_ai.engine.formats.kept import unpacked
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Session
 from edge_ai.engine.sniff import sniff_model
@@ -61,11 +62,14 @@ class OpenVinoFormat:
 
     def sniff(self, path: Path) -> bool:
         """Whether the file is one."""
-        return sniff_model(path).format is Format.OPENVINO
+        try:
+            return sniff_model(path).format is self.format
+        except UserInputError:
+            return False
 
     def unpack(self, path: Path, workdir: Path) -> Path:
         """Return the path of the ``.xml``, its ``.bin`` beside it."""
-        folder = path if path.is_dir() else unpack_archive(path, workdir / "openvino")
+        folder = path if path.is_dir() else unpacked(path, workdir / "openvino", _unreadable)
         found = sorted(folder.rglob("*.xml"))
         if len(found) != 1:
             raise _unreadable(f"the archive has {len(found)} .xml files, and must have one")

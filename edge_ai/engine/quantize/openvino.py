@@ -227,28 +227,24 @@ def _quantize(context: LaneContext, model: Any, way: Way, transformer: bool, tar
 
 
 def _advanced(options: OptimizeOptions) -> Any:
-    """Return what of the options nncf takes as details."""
+    """Return what of the options nncf takes as details, ``None`` where all is as usual."""
     import nncf
     from nncf.quantization import range_estimator as ranges
     from nncf.quantization.advanced_parameters import QuantizationParameters
 
-    advanced = nncf.AdvancedQuantizationParameters()
+    details: dict[str, Any] = {}
     if options.per_channel is False:
-        advanced.weights_quantization_params = QuantizationParameters(per_channel=False)
+        details["weights_quantization_params"] = QuantizationParameters(per_channel=False)
     if options.calibration_method == "minmax":
-        advanced.activations_range_estimator_params = ranges.RangeEstimatorParametersSet.MINMAX
+        details["activations_range_estimator_params"] = ranges.RangeEstimatorParametersSet.MINMAX
     elif options.calibration_method == "percentile":
-        advanced.activations_range_estimator_params = ranges.RangeEstimatorParameters(
-            *(
-                ranges.StatisticsCollectorParameters(
-                    statistics_type=ranges.StatisticsType.QUANTILE,
-                    aggregator_type=ranges.AggregatorType.MEAN,
-                    quantile_outlier_prob=1 - options.percentile / 100,
-                )
-                for _ in range(2)
-            )
+        side = ranges.StatisticsCollectorParameters(
+            statistics_type=ranges.StatisticsType.QUANTILE,
+            aggregator_type=ranges.AggregatorType.MEAN,
+            quantile_outlier_prob=1 - options.percentile / 100,
         )
-    return advanced
+        details["activations_range_estimator_params"] = ranges.RangeEstimatorParameters(side, side)
+    return nncf.AdvancedQuantizationParameters(**details) if details else None
 
 
 @contextlib.contextmanager
