@@ -387,6 +387,19 @@ def test_fp8_weights_take_a_quarter_and_are_widened_once(tmp_path: Path) -> None
     assert sqnr_db(source, tmp_path / "v.onnx", {"x": graphs.samples(2, 32)}) > 20
 
 
+def test_vectors_that_scale_channels_are_not_narrowed(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Mul", ["h", "scale"], ["y"])]
+    scale = np.geomspace(1e-4, 1e3, 1024).astype(np.float32)
+    tensors = [graphs.weight("w", 32, 1024), numpy_helper.from_array(scale.reshape(1, 1024), "scale")]
+    model = graphs.model_of(nodes, [graphs.value("x", [1, 32])], [graphs.value("y", [1, 1024])], tensors)
+    source = graphs.save(model, tmp_path / "m.onnx")
+    assert store_weights_as_int8(source, tmp_path / "v.onnx", per_channel=True).weights == 1
+    feed = {"x": graphs.samples(1, 32)}
+    exact, made = run(source, feed), run(tmp_path / "v.onnx", feed)
+    # Each channel by itself is close, the quietest as well.
+    assert np.median(np.abs(exact - made) / (np.abs(exact) + scale)) < 0.02
+
+
 @pytest.mark.parametrize("store", [store_weights_as_int8, store_weights_as_fp8])
 def test_weights_of_what_has_none_cannot_be_narrowed(tmp_path: Path, store: Callable[..., object]) -> None:
     with pytest.raises(UnsupportedError) as caught:

@@ -13,7 +13,6 @@ import onnx
 from onnx import helper
 
 from edge_ai.engine.formats.onnx import read_model, write_model
-from edge_ai.engine.formats.onnx_shapes import constant_names
 from edge_ai.engine.measure.session import explained, open_session
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format
@@ -34,13 +33,13 @@ Counts = npt.NDArray[np.int64]
 def activations_of(model: onnx.ModelProto, operators: Iterable[str]) -> list[str]:
     """Return the float activations that some operators of the main graph read or write."""
     wanted = set(operators)
-    constant = constant_names(model.graph)
+    stored = {tensor.name for tensor in model.graph.initializer}
     typed = (*model.graph.value_info, *model.graph.input, *model.graph.output)
     floats = {value.name for value in typed if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     names = (
         name for node in model.graph.node if node.op_type in wanted for name in (*node.input, *node.output) if name
     )
-    return [name for name in dict.fromkeys(names) if name in floats and name not in constant]
+    return [name for name in dict.fromkeys(names) if name in floats and name not in stored]
 
 
 def extremes(source: Path, names: Sequence[str], feeds: Sequence[Feed], workdir: Path) -> Limits:

@@ -16,7 +16,6 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, write_model
-from edge_ai.engine.formats.onnx_shapes import constant_names
 from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize.fp16 import halve_weights
 from edge_ai.engine.quantize.quiet import quiet
@@ -216,11 +215,11 @@ def limits_of(ranges: TensorsData) -> dict[str, tuple[float, float]]:
 
 def unmeasured(model: onnx.ModelProto, limits: Limits) -> list[str]:
     """Return the names of the nodes with activations of which no range is known, or which become infinite."""
-    constant = constant_names(model.graph)
+    stored = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
         read = node.input if node.op_type in READ_ALL else node.input[:1]
-        if any(name and name not in limits and name not in constant for name in (*read, *node.output)):
+        if any(name and name not in limits and name not in stored for name in (*read, *node.output)):
             found.append(node.name)
     return found
 

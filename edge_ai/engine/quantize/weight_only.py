@@ -100,7 +100,8 @@ def narrow_weights(
             if tensor.name not in axes or tensor.data_type != onnx.TensorProto.FLOAT or elements(tensor) < MIN_ELEMENTS:
                 continue
             values = numpy_helper.to_array(tensor)
-            if not np.isfinite(values).all():
+            # What scales, shifts or normalizes channels is a vector, whose values may lie far apart: it stays in float.
+            if values.size == max(values.shape) or not np.isfinite(values).all():
                 continue
             before += values.nbytes
             count += 1
