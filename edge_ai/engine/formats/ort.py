@@ -21,8 +21,8 @@ from edge_ai.engine.sniff import sniff_model
 from edge_ai.engine.spec import Format
 
 CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-#: What reading a flatbuffer whose offsets lie raises.
-_DAMAGE: Final = (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError)
+#: What reading a flatbuffer whose offsets, types or names are broken raises, here and in onnxruntime's binding.
+_DAMAGE: Final = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError)
 
 
 class OrtFormat:
@@ -46,14 +46,13 @@ class OrtFormat:
         """Describe the file: what onnxruntime says of its inputs, and what its flatbuffer says of its graph."""
         try:
             session = self.load(path, threads=1, optimize=False)
+            return _describe(path.read_bytes(), session)
         except EngineError as error:
             if error.code == "resource_limit":
                 raise
             raise _unreadable("onnxruntime cannot load it") from error
-        try:
-            return _describe(path.read_bytes(), session)
         except _DAMAGE as error:
-            raise _unreadable("its tables lie outside the file") from error
+            raise _unreadable("what its tables hold makes no sense") from error
 
     def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
         """Load it in onnxruntime."""

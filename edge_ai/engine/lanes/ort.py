@@ -10,11 +10,13 @@ from pathlib import Path
 
 import onnxruntime
 
+from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.lanes import onnx as onnx_lane
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.measure.session import explained
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial
+from edge_ai.engine.spec import Format, Precision
 
 
 def ways(context: LaneContext) -> Iterator[Trial]:
@@ -33,7 +35,12 @@ def ways(context: LaneContext) -> Iterator[Trial]:
         trial = Trial(
             name=inner.name,
             path=context.workdir / f"{inner.path.stem}.ort",
-            settings={**inner.settings, "written_by": f"onnxruntime {version('onnxruntime')}"},
+            settings={
+                **inner.settings,
+                "written_by": f"onnxruntime {version('onnxruntime')}",
+                # onnxruntime writes its table of kernels in the order of a hash table with a seed of its own.
+                "reproducible_bytes": False,
+            },
             make=partial(_make, inner.make, inner.path),
         )
         yield trial
@@ -61,5 +68,16 @@ def save_as_ort(source: Path, target: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
-    with explained("load", {"model_path": ""}):
-        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    try:
+        with explained("load", {"model_path": ""}):
+            onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except EngineError as error:
+        if error.code == "resource_limit":
+            raise
+        # The file was made here, so it is not the upload that is damaged.
+        raise UnsupportedError(
+            error.message,
+            code="unsupported_operator",
+            fix="Choose onnx as the target format, or another precision.",
+            details={"nearest": {"target_format": Format.ONNX.value, "precision": Precision.FP16.value}},
+        ) from error
