@@ -229,6 +229,26 @@ def test_parameters_and_work_do_not_depend_on_how_weights_are_stored(tmp_path: P
     assert 0 <= found["peak_activation_bytes"] - 4 * (512 + 512) <= 4
 
 
+def test_weights_that_branches_read_count_once_however_they_are_stored(tmp_path: Path) -> None:
+    def branch(name: str, own: bool) -> onnx.GraphProto:
+        weights = [graphs.weight("w", 32, 64, seed=2)] if own else []
+        node = helper.make_node("MatMul", ["x", "w" if own else "shared"], [f"{name}_y"])
+        return helper.make_graph([node], name, [], [graphs.value(f"{name}_y", [1, 64])], weights)
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("a", True), else_branch=branch("b", False))
+    values = [graphs.value("c", [], onnx.TensorProto.BOOL), graphs.value("x", [1, 32])]
+    model = graphs.model_of([node], values, [graphs.value("y", [1, 64])], [graphs.weight("shared", 32, 64)])
+    feed: Feed = {"c": np.array(True), "x": graphs.samples(1, 32)}
+    drawn = Drawn(model=model, feeds=[feed, {**feed, "c": np.array(False)}], parameters=0, macs=0)
+    context = context_for(tmp_path, drawn, Precision.INT8, weight_only=True)
+    trial = next(attempts(context, drawn.feeds))
+    for path, precision in ((context.model, "fp32"), (trial.path, "weight-only")):
+        found = analyze(path)
+        assert (found["parameter_count"], found["precision"]) == (2 * 32 * 64, precision)
+        assert found["peak_activation_bytes"] is None
+    assert closeness(trial) > 35
+
+
 def test_int8_weights_only_are_small_and_told_as_such(tmp_path: Path) -> None:
     drawn = Drawn(model=graphs.dense_net(hidden=512), feeds=[{"x": graphs.samples(1, 32)}], parameters=0, macs=0)
     context = context_for(tmp_path, drawn, Precision.INT8, weight_only=True, per_channel=True)

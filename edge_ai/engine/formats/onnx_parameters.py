@@ -7,7 +7,7 @@ counts once, with the elements that it stands for; scales, zero points, palettes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Final
 
@@ -64,16 +64,18 @@ class _Made:
     """What a constant stands for: its shape, the stored constant that holds its content, and whether that is widened."""
 
     shape: list[int]
-    root: str
+    root: onnx.TensorProto
     widened: bool = False
 
 
 @dataclass(kw_only=True)
 class _Graph:
+    """One graph, and what was counted in all of them, by stored constant."""
+
     stored: dict[str, onnx.TensorProto]
-    made: dict[str, _Made] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    widened: set[str] = field(default_factory=set)
+    made: dict[str, _Made]
+    counts: dict[int, int]
+    widened: set[int]
 
 
 def count_parameters(graphs: Sequence[onnx.GraphProto], held: Sequence[Weight]) -> Parameters:
@@ -82,26 +84,24 @@ def count_parameters(graphs: Sequence[onnx.GraphProto], held: Sequence[Weight]) 
     Parameters
     ----------
     graphs
-        The main graph first, then those inside its nodes, which may read its constants.
+        The main graph first, each before those inside its nodes, which may read its constants.
     held
         All constants.
     """
-    count = widened = 0
-    outer: dict[str, _Made] = {}
+    counts: dict[int, int] = {}
+    widened: set[int] = set()
+    # A graph sees what those around it hold, and they come before it.
+    seen: dict[str, _Made] = {}
     for graph in graphs:
-        own = _Graph(stored={item.name: item.tensor for item in held if item.graph is graph}, made=dict(outer))
-        _walk(graph, own)
-        if not outer:
-            outer = own.made
-        count += sum(own.counts.values())
-        widened += sum(size for name, size in own.counts.items() if name in own.widened)
-    return Parameters(count=count, widened=widened)
+        stored = {item.name: item.tensor for item in held if item.graph is graph}
+        _walk(graph, _Graph(stored=stored, made=seen, counts=counts, widened=widened))
+    return Parameters(count=sum(counts.values()), widened=sum(counts[key] for key in widened))
 
 
 def _walk(graph: onnx.GraphProto, own: _Graph) -> None:
     read: set[str] = set()
     for name, tensor in own.stored.items():
-        own.made[name] = _Made(shape=list(tensor.dims), root=name)
+        own.made[name] = _Made(shape=list(tensor.dims), root=tensor)
     scales: set[str] = set()
     for node in graph.node:
         if node.op_type == "Constant":
@@ -132,17 +132,14 @@ def _walk(graph: onnx.GraphProto, own: _Graph) -> None:
 
 def _count(own: _Graph, made: _Made, packed: int | None) -> None:
     """Count what an operator reads, once for each stored constant."""
-    tensor = own.stored.get(made.root)
-    if tensor is None:
-        return
-    name = dtype_name(tensor.data_type)
+    name = dtype_name(made.root.data_type)
     # Biases of quantized layers are int32, with a scale.
     if name not in PARAMETERS and not (made.widened and name == "int32"):
         return
     size = prod(made.shape) if packed is None else packed
-    own.counts[made.root] = max(own.counts.get(made.root, 0), size)
+    own.counts[id(made.root)] = max(own.counts.get(id(made.root), 0), size)
     if (made.widened or packed is not None) and name in NARROW:
-        own.widened.add(made.root)
+        own.widened.add(id(made.root))
 
 
 def _packed_elements(node: onnx.NodeProto, place: int) -> int | None:
@@ -168,8 +165,7 @@ def _unfolded(node: onnx.NodeProto, own: _Graph) -> _Made | None:
         return max(inputs, key=lambda item: prod(item.shape))
     if node.op_type == "Gather" and len(inputs) == 2 and first.shape:
         index = inputs[1]
-        stored = own.stored.get(index.root)
-        palette = stored is not None and dtype_name(stored.data_type) in NARROW
+        palette = dtype_name(index.root.data_type) in NARROW
         return _Made(
             shape=[*index.shape, *first.shape[1:]],
             root=index.root if palette else first.root,
