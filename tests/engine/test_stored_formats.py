@@ -70,6 +70,9 @@ def test_a_damaged_gguf_is_refused(llama: Path, tmp_path: Path) -> None:
     assert refusal(tmp_path / "cut.gguf", content[:-600]) == "model_unreadable"
     absurd = content[:8] + struct.pack("<QQ", 2**60, 2**60) + content[24:]
     assert refusal(tmp_path / "absurd.gguf", absurd) == "model_unreadable"
+    wide = content.replace(struct.pack("<QQ", 64, 4), struct.pack("<QQ", 2**63, 2**63), 1)
+    assert wide != content
+    assert refusal(tmp_path / "wide.gguf", wide) == "model_unreadable"
 
 
 def safetensors(header: dict[str, Any], data: bytes) -> bytes:
@@ -89,6 +92,23 @@ def test_safetensors_are_weights_without_a_network(tmp_path: Path) -> None:
     assert (analysis["parameter_count"], analysis["weight_bytes"], analysis["precision"]) == (9, 30, "fp32")
     assert "torch.onnx.export" in analysis["warnings"][0]["fix"]
     assert refusal(tmp_path / "cut", safetensors(header, bytes(20))) == "model_unreadable"
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 20]},
+        {"dtype": "F32", "shape": [-2, -3], "data_offsets": [0, 24]},
+        {"dtype": "F32", "shape": [2.0, 3.0], "data_offsets": [0, 24]},
+        {"dtype": "F32", "shape": [float("nan")], "data_offsets": [0, 24]},
+        {"dtype": "F32", "shape": "23", "data_offsets": [0, 24]},
+        {"dtype": "F32", "shape": [6], "data_offsets": [24, 0]},
+        {"dtype": "F32", "shape": [6]},
+        "F32",
+    ],
+)
+def test_safetensors_whose_header_makes_no_sense_are_refused(tmp_path: Path, tensor: Any) -> None:
+    assert refusal(tmp_path / "file", safetensors({"w": tensor}, bytes(24))) == "model_unreadable"
 
 
 def test_a_tensorrt_engine_says_that_it_is_bound_to_its_gpu(tmp_path: Path) -> None:
@@ -144,6 +164,29 @@ def test_a_core_ml_specification_tells_its_inputs_and_layers(tmp_path: Path) -> 
     assert analysis["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 8, 8]}]
     assert analysis["operators"] == {"activation": 1}
     assert refusal(tmp_path / "cut", path.read_bytes()[:-3]) == "model_unreadable"
+
+
+def test_a_package_of_a_core_ml_program_counts_its_operations_and_weights(tmp_path: Path) -> None:
+    from coremltools.proto import Model_pb2
+
+    spec = Model_pb2.Model(specificationVersion=7)
+    spec.mlProgram.version = 1
+    block = spec.mlProgram.functions["main"].block_specializations["CoreML7"]
+    for kind in ("const", "conv", "relu", "conv"):
+        block.operations.add(type=kind)
+    feature = spec.description.output.add(name="scores")
+    feature.type.multiArrayType.dataType = 65552
+    folder = "Data/com.apple.CoreML"
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m.mlpackage/Manifest.json", "{}")
+        archive.writestr(f"m.mlpackage/{folder}/model.mlmodel", spec.SerializeToString())
+        archive.writestr(f"m.mlpackage/{folder}/weights/weight.bin", bytes(640))
+    analysis = inspected(path, Format.COREML)
+    assert analysis["operators"] == {"conv": 2, "relu": 1}
+    assert analysis["weight_bytes"] == 640
+    assert analysis["ir_version"] == 7
+    assert analysis["outputs"] == [{"name": "scores", "dtype": "float16", "shape": []}]
 
 
 @pytest.mark.parametrize(

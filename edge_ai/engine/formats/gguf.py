@@ -15,6 +15,8 @@ MAX_ENTRIES: Final = 100_000
 MAX_TEXT: Final = 1 << 24
 MAX_ARRAY: Final = 1 << 24
 MAX_AXES: Final = 8
+#: Of one tensor: no model of today has as many numbers in all of them.
+MAX_ELEMENTS: Final = 1 << 44
 #: Fixed-size values of the header by type number: struct code.
 SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
@@ -159,6 +161,8 @@ class _Header:
         elements = 1
         for size in self._take("Q" * axes) if axes else ():
             elements *= size
+        if elements > MAX_ELEMENTS:
+            raise _damaged("it has a tensor with an absurd number of elements")
         kind, offset = self._take("IQ")
         name, numbers, size = TYPES.get(kind, (f"type {kind}", 1, 0))
         return name, elements, -(-elements // numbers) * size, offset

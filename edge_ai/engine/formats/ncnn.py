@@ -14,6 +14,7 @@ from edge_ai.engine.sniff import NCNN_MAGIC
 from edge_ai.engine.spec import Format
 
 MAX_LAYERS: Final = 100_000
+MAX_PARAM_BYTES: Final = 64 << 20
 #: What the weights of a layer begin with in the ``.bin``. Source: ModelBinFromDataReader of ncnn's modelbin.cpp.
 MARKS: Final = {0: "fp32", 0x0002C056: "fp32", 0x01306B47: "fp16", 0x000D4B38: "int8"}
 #: Layers whose weights begin with such a mark.
@@ -43,6 +44,8 @@ class NcnnFormat(KeptFormat):
     def facts(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Read the lines of the ``.param``; weights are counted as the bytes of the ``.bin``."""
         param = self.unpack(path, workdir)
+        if param.stat().st_size > MAX_PARAM_BYTES:
+            raise _damaged("its .param is larger than 64 MB")
         lines = param.read_text(encoding="utf-8", errors="replace").splitlines()
         if not lines or lines[0].strip() != NCNN_MAGIC or len(lines) < 3:
             raise _damaged("its .param does not begin as one does")

@@ -153,8 +153,7 @@ def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
         precision=_precision(sizes, operators),
         dynamic_axes=free_axes(inputs),
         control_flow=sorted(FLOW & operators.keys()),
-        metadata={"name": str(net.get("name") or "")[:200]},
-        domains={f"opset {layer.get('version')}": 1 for layer in layers if layer.get("version")},
+        metadata={"name": str(net.get("name") or "")[:200], "operator_sets": ", ".join(_operator_sets(everything))},
     )
 
 
@@ -284,6 +283,12 @@ def _product(kind: str, layer: ElementTree.Element, sizes: Sequence[Sequence[int
     data = layer.find("data")
     transposed = data is not None and data.get("transpose_a") == "true"
     return prod(made) * given[-2 if transposed and len(given) > 1 else -1]
+
+
+def _operator_sets(layers: Sequence[ElementTree.Element]) -> list[str]:
+    """Return the versions of the operators, the most used first."""
+    used = Counter(str(layer.get("version"))[:40] for layer in layers if layer.get("version"))
+    return [version for version, _ in used.most_common(20)]
 
 
 def _precision(sizes: Counter[str], operators: Counter[str]) -> str | None:

@@ -31,6 +31,24 @@ DTYPES: Final = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+#: Bytes of an element.
+WIDTHS: Final = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+}
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
@@ -64,11 +82,16 @@ def _facts(tensors: dict[str, Any], metadata: dict[str, Any], room: int) -> dict
     sizes: Counter[str] = Counter()
     parameters = 0
     for item in tensors.values():
-        begin, end = item["data_offsets"]
-        if not 0 <= begin <= end <= room:
+        begin, end = (_count(place) for place in item["data_offsets"])
+        if not begin <= end <= room:
             raise _damaged("it ends before the tensors that its header lists")
-        sizes[DTYPES.get(item["dtype"], str(item["dtype"]).lower()[:20])] += end - begin
-        parameters += prod(item["shape"])
+        elements = prod(_count(axis) for axis in item["shape"])
+        kind = str(item["dtype"])
+        if kind in WIDTHS and elements * WIDTHS[kind] != end - begin:
+            raise _damaged("a tensor's shape does not fit its place in the file")
+        sizes[DTYPES.get(kind, kind.lower()[:20])] += end - begin
+        # Types of a byte or less cannot have more numbers than bits.
+        parameters += min(elements, 8 * (end - begin))
     most = max(sizes, key=lambda name: sizes[name]) if sizes else ""
     return {
         **weight_facts(sizes, parameters),
@@ -77,6 +100,19 @@ def _facts(tensors: dict[str, Any], metadata: dict[str, Any], room: int) -> dict
         "metadata": {str(key)[:200]: str(value)[:200] for key, value in list(metadata.items())[:32]}
         | {"tensors": str(len(tensors))},
     }
+
+
+def _count(value: object) -> int:
+    """Return a size or place as the header has it.
+
+    Raises
+    ------
+    TypeError
+        For anything but a whole number from zero.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError
+    return value
 
 
 def _damaged(reason: str) -> UserInputError:
