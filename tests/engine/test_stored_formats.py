@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,20 @@ def test_a_core_ml_specification_tells_its_inputs_and_layers(tmp_path: Path) -> 
     assert analysis["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 8, 8]}]
     assert analysis["operators"] == {"activation": 1}
     assert refusal(tmp_path / "cut", path.read_bytes()[:-3]) == "model_unreadable"
+
+
+def test_a_core_ml_specification_is_read_without_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from edge_ai.engine.formats.base import handler_of; "
+        "from edge_ai.engine.spec import Format; "
+        "print(handler_of(Format.COREML).inspect(Path('m'), Path('.'))['metadata']['kind'], 'tensorflow' in sys.modules)"
+    )
+    (tmp_path / "m").write_bytes(b"\x08\x04\x12\x00\xa2\x1f\x00")
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["neuralNetwork", "False"], done.stderr
 
 
 def test_a_package_of_a_core_ml_program_counts_its_operations_and_weights(tmp_path: Path) -> None:

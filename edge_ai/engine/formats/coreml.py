@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.formats.archive import pack_folder
 from edge_ai.engine.formats.kept import KeptFormat, damaged, unpacked
 from edge_ai.engine.spec import Format
 
+#: What the package of Core ML's messages is called here.
+_PACKAGE: Final = "edge_ai_core_ml_messages"
 #: MLMultiArray's element types. Source: FeatureTypes.proto of coremltools.
 DTYPES: Final = {65568: "float32", 65600: "float64", 131104: "int32", 65552: "float16", 131080: "int8"}
 
@@ -34,11 +41,8 @@ class CoreMlFormat(KeptFormat):
 
     def facts(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Read the specification, and the weights as the bytes of their files."""
-        # Takes seconds to load, and only these files need it.
-        from coremltools.proto import Model_pb2
-
         spec_path = self.unpack(path, workdir)
-        spec = Model_pb2.Model()
+        spec = _messages().Model()
         try:
             spec.ParseFromString(spec_path.read_bytes())
         except DecodeError:
@@ -76,6 +80,25 @@ HANDLER: Final = CoreMlFormat(
     reason="Core ML runs on Apple's devices only.",
     fix="Run it on the device; to optimize the network here, start from the model that it was made from.",
 )
+
+
+@cache
+def _messages() -> ModuleType:
+    """Return the classes of Core ML's specification, without coremltools around them: that loads TensorFlow, for seconds."""
+    package = find_spec("coremltools")
+    if package is None or not package.submodule_search_locations:
+        raise UnsupportedError(
+            "This studio lacks coremltools, which Core ML models are read with.",
+            code="unsupported_conversion",
+            fix="Ask the operator to install coremltools.",
+        )
+    folder = Path(package.submodule_search_locations[0]) / "proto"
+    spec = spec_from_file_location(_PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    if spec is None:
+        raise ImportError(_PACKAGE)
+    # Its modules import each other by way of their package, whatever that is called.
+    sys.modules[_PACKAGE] = module_from_spec(spec)
+    return import_module(f"{_PACKAGE}.Model_pb2")
 
 
 def _operators(spec: Any, kind: str) -> Counter[str]:
