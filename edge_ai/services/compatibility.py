@@ -18,8 +18,10 @@ from edge_ai.models import DeviceProfile, Model
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.readiness import require_usable
 
-WORKS, NEEDS_DATA, REFUSED = "works", "needs_data", "refused"
-STATUSES: Final = (WORKS, NEEDS_DATA, REFUSED)
+WORKS, NEEDS_DATASET, REFUSED = "works", "needs_dataset", "refused"
+STATUSES: Final = (WORKS, NEEDS_DATASET, REFUSED)
+#: What a model can be made into.
+TARGET_FORMATS: Final = tuple(target.value for target in LANES)
 MAX_DEVICES: Final = 200
 
 #: Restricts nothing: what the model itself rules out is told once, not for every device.
@@ -35,7 +37,7 @@ class Answer:
     Parameters
     ----------
     status
-        ``works``, ``needs_data`` (with a data set it works) or ``refused``.
+        ``works``, ``needs_dataset`` (with a data set it works) or ``refused``.
     code, reason, fix
         Of a refusal, or of the data that is needed; ``None`` where it works.
     expected_size_bytes
@@ -71,9 +73,9 @@ class Target:
     precisions: tuple[Answer, ...]
 
     @property
-    def one_reason(self) -> str | None:
-        """The reason, where all precisions are refused for the same."""
-        return _one_reason(self.precisions)
+    def one_refusal(self) -> Answer | None:
+        """One answer for all precisions, where they are refused for the same reason."""
+        return _one_refusal(self.precisions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +96,9 @@ class Cell:
         return tuple(answer for answer in self.precisions if answer.status == REFUSED)
 
     @property
-    def one_reason(self) -> str | None:
-        """The reason, where all precisions are refused for the same."""
-        return _one_reason(self.precisions)
+    def one_refusal(self) -> Answer | None:
+        """One answer for all precisions, where they are refused for the same reason."""
+        return _one_refusal(self.precisions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ class Compatibility:
     devices: tuple[DeviceRow, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; a cell tells of each precision only what the target does not tell already."""
+        """Return a JSON object; a cell leaves out the expected size, which is that of the target."""
         return {
             "decided": self.decided,
             "targets": [asdict(target) for target in self.targets],
@@ -129,8 +131,8 @@ class Compatibility:
                         {
                             "target_format": cell.format,
                             "precisions": [
-                                {"precision": a.precision, "status": a.status, "code": a.code, "reason": a.reason}
-                                for a in cell.precisions
+                                {name: value for name, value in asdict(answer).items() if name != "expected_size_bytes"}
+                                for answer in cell.precisions
                             ],
                         }
                         for cell in row.cells
@@ -141,13 +143,15 @@ class Compatibility:
         }
 
 
-def compatibility_of(user: User, *, model: Model, category: str = "") -> Compatibility:
+def compatibility_of(user: User, *, model: Model, category: str = "", target_format: str = "") -> Compatibility:
     """Say what a model can become, and where that runs. One query: that for the devices.
 
     Parameters
     ----------
     category
-        Only devices of it.
+        Only devices of it; all devices where it is empty.
+    target_format
+        Only that format; every one where it is empty.
 
     Raises
     ------
@@ -157,7 +161,8 @@ def compatibility_of(user: User, *, model: Model, category: str = "") -> Compati
     require_usable(model)
     if model.analysis is None:
         return Compatibility(decided=False, targets=(), devices=())
-    targets = targets_for(model.analysis, size_bytes=model.size_bytes, source=Format(model.format))
+    wanted = (Format(target_format),) if target_format else tuple(LANES)
+    targets = targets_for(model.analysis, size_bytes=model.size_bytes, source=Format(model.format), wanted=wanted)
     devices = DeviceProfile.objects.visible_to(user)
     if category:
         devices = devices.filter(category=category)
@@ -165,17 +170,19 @@ def compatibility_of(user: User, *, model: Model, category: str = "") -> Compati
     return Compatibility(decided=True, targets=targets, devices=rows)
 
 
-def targets_for(analysis: Mapping[str, Any], *, size_bytes: int, source: Format) -> tuple[Target, ...]:
+def targets_for(
+    analysis: Mapping[str, Any], *, size_bytes: int, source: Format, wanted: Sequence[Format] = tuple(LANES)
+) -> tuple[Target, ...]:
     """Say what a model can become, whatever the device."""
     missing = missing_tools()
     found = []
-    for target, lane in LANES.items():
+    for target in wanted:
         try:
             route, reason = tuple(format.value for format in find_route(source, target).formats), None
         except EngineError as error:
             route, reason = (), error.message
         answers = tuple(
-            _answer(analysis, size_bytes, source, target, precision, missing) for precision in lane.precisions
+            _answer(analysis, size_bytes, source, target, precision, missing) for precision in LANES[target].precisions
         )
         found.append(
             Target(format=target.value, runtime=RUNTIME_OF.get(target), route=route, reason=reason, precisions=answers)
@@ -194,9 +201,9 @@ def cells_for(device: DeviceFacts, targets: Sequence[Target]) -> tuple[Cell, ...
     )
 
 
-def _one_reason(answers: Sequence[Answer]) -> str | None:
-    reasons = {answer.reason for answer in answers}
-    return next(iter(reasons)) if len(reasons) == 1 and answers[0].status == REFUSED else None
+def _one_refusal(answers: Sequence[Answer]) -> Answer | None:
+    alike = len({(answer.reason, answer.fix) for answer in answers}) == 1
+    return answers[0] if alike and answers[0].status == REFUSED else None
 
 
 def _answer(
@@ -224,7 +231,7 @@ def _answer(
     except EngineError as error:
         return Answer(
             precision=precision.value,
-            status=NEEDS_DATA if error.code == "dataset_required" else REFUSED,
+            status=NEEDS_DATASET if error.code == "dataset_required" else REFUSED,
             code=error.code,
             reason=error.message,
             fix=error.fix,

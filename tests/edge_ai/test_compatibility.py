@@ -44,7 +44,7 @@ def test_every_target_and_precision_has_an_answer() -> None:
     found = targets()
     assert set(found) == {format.value for format in LANES}
     assert statuses(found["onnx"])["fp16"] == "works"
-    assert statuses(found["onnx"])["int8"] == "needs_data"
+    assert statuses(found["onnx"])["int8"] == "needs_dataset"
     assert statuses(found["onnx"])["fp32"] == "refused", "there is nothing to reduce"
     assert statuses(found["tflite"])["fp32"] == "works", "a conversion is something"
     assert found["tflite"].route == ("onnx", "tflite")
@@ -65,8 +65,11 @@ def test_a_refusal_says_why() -> None:
 def test_a_device_takes_away_what_it_does_not_run() -> None:
     cells = {cell.format: cell for cell in cells_for(BOARD, list(targets().values()))}
     assert {answer.precision for answer in cells["onnx"].possible} == {"fp16", "int8"}
-    assert cells["onnx"].one_reason is None
-    assert cells["openvino"].one_reason == "Board does not run openvino models; it runs onnx, tflite."
+    assert cells["onnx"].one_refusal is None
+    refusal = cells["openvino"].one_refusal
+    assert refusal is not None
+    assert refusal.reason == "Board does not run openvino models; it runs onnx, tflite."
+    assert refusal.fix == "Choose onnx as the target format, or another device."
     anything = cells_for(replace(BOARD, formats=(), precisions=()), list(targets().values()))
     assert all(cell.possible for cell in anything)
 
@@ -96,7 +99,7 @@ def _asked(owner: User, request: OptimizationRequest) -> str:
     try:
         plan_optimization(owner, request=request)
     except EngineError as error:
-        return "needs_data" if error.code == "dataset_required" else "refused"
+        return "needs_dataset" if error.code == "dataset_required" else "refused"
     return "works"
 
 
@@ -113,11 +116,14 @@ def test_it_costs_one_query_however_many_devices(alpha: Workspace, owner: User) 
     assert len(many.devices) == len(few.devices) + 5
 
 
-def test_a_category_narrows_and_an_analysis_is_awaited(alpha: Workspace, owner: User) -> None:
+def test_a_category_and_a_format_narrow_and_an_analysis_is_awaited(alpha: Workspace, owner: User) -> None:
     with inside(alpha, owner):
         model = factories.make_model(owner)
         phones = compatibility_of(owner, model=model, category="phone")
         assert {row.device.category for row in phones.devices} == {"phone"}
+        narrow = compatibility_of(owner, model=model, target_format="tflite")
+        assert [target.format for target in narrow.targets] == ["tflite"]
+        assert {tuple(cell.format for cell in row.cells) for row in narrow.devices} == {("tflite",)}
         waiting = compatibility_of(owner, model=factories.make_model(owner, status="analyzing", analysis=None))
         assert waiting == Compatibility(decided=False, targets=(), devices=())
         failed = factories.make_model(owner, status="failed", error={"code": "model_unreadable", "detail": "Cut."})

@@ -41,7 +41,9 @@ def test_a_refusal_stands_with_its_reason(alpha: Workspace, owner: User, browser
         weights = factories.make_model(owner, format="gguf", analysis=factories.ANALYSIS | {"operators": {}})
     browser = browser_of(owner)
     assert "takes text" in browser.get(address(text)).content.decode()
-    assert "GGUF is for llama.cpp" in browser.get(address(weights)).content.decode()
+    refused = browser.get(address(weights)).content.decode()
+    assert "GGUF is for llama.cpp" in refused
+    assert "Upload the model that this one was made from." in refused, "and what to do instead"
 
 
 def test_devices_are_narrowed_to_a_category(alpha: Workspace, owner: User, browser_of: Browser) -> None:
@@ -52,6 +54,16 @@ def test_devices_are_narrowed_to_a_category(alpha: Workspace, owner: User, brows
     phones = browser.get(address(model), {"category": "phone"}).content.decode()
     assert "This machine</a>" not in phones
     assert 'value="phone" selected' in phones
+
+
+def test_formats_are_narrowed_to_one(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        model = factories.make_model(owner)
+    text = browser_of(owner).get(address(model), {"target_format": "tflite", "category": "host"}).content.decode()
+    assert 'id="target-tflite"' in text
+    assert 'id="target-openvino"' not in text
+    assert 'value="tflite" selected' in text
+    assert 'value="host" selected' in text
 
 
 def test_more_devices_cost_no_more_queries(alpha: Workspace, owner: User, browser_of: Browser) -> None:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from edge_ai.services.compatibility import STATUSES
 
-STATUS_HELP = "`works`; `needs_data`: with a data set to calibrate on; `refused`: `code` and `reason` say why."
+STATUS_HELP = "`works`; `needs_dataset`: with a data set to calibrate on it works; `refused`: it never works."
 
 
 class DevicePrecisionSerializer(serializers.Serializer[Any]):
@@ -16,14 +16,14 @@ class DevicePrecisionSerializer(serializers.Serializer[Any]):
 
     precision = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES, help_text=STATUS_HELP)
-    code = serializers.CharField(allow_null=True)
-    reason = serializers.CharField(allow_null=True)
+    code = serializers.CharField(allow_null=True, help_text="What an optimization would be refused with.")
+    reason = serializers.CharField(allow_null=True, help_text="Why, in words; null where it works.")
+    fix = serializers.CharField(allow_null=True, help_text="What to do instead.")
 
 
 class TargetPrecisionSerializer(DevicePrecisionSerializer):
     """A precision of a target format, whatever the device."""
 
-    fix = serializers.CharField(allow_null=True)
     expected_size_bytes = serializers.IntegerField(allow_null=True, help_text="By the weights.")
 
 

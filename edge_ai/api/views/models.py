@@ -22,7 +22,7 @@ from edge_ai.api.views.base import StudioView, UploadView, created, elsewhere, f
 from edge_ai.engine.spec import refuse
 from edge_ai.models import DeviceCategory, Model
 from edge_ai.services import models as service
-from edge_ai.services.compatibility import compatibility_of
+from edge_ai.services.compatibility import TARGET_FORMATS, compatibility_of
 
 TAG = "models"
 CATEGORY = OpenApiParameter(
@@ -30,6 +30,12 @@ CATEGORY = OpenApiParameter(
     {"type": "string", "enum": list(DeviceCategory.values)},
     OpenApiParameter.QUERY,
     description="Only devices of this category.",
+)
+TARGET_FORMAT = OpenApiParameter(
+    "target_format",
+    {"type": "string", "enum": list(TARGET_FORMATS)},
+    OpenApiParameter.QUERY,
+    description="Only this target format.",
 )
 
 
@@ -129,13 +135,17 @@ class ModelCompatibility(StudioView):
         "optimization would be planned or refused with.",
         answers={200: CompatibilitySerializer},
         problems=LISTING,
-        parameters=[CATEGORY],
+        parameters=[CATEGORY, TARGET_FORMAT],
     )
     def get(self, request: Request, id: UUID) -> Response:
         category = request.query_params.get("category", "")
         if category and category not in DeviceCategory.values:
             raise refuse("category", "There is no such category.", f"There are {', '.join(DeviceCategory.values)}.")
-        found = compatibility_of(actor(request), model=_model(request, id), category=category)
+        target = request.query_params.get("target_format", "")
+        if target and target not in TARGET_FORMATS:
+            raise refuse("target_format", "Nothing here makes that format.", f"There are {', '.join(TARGET_FORMATS)}.")
+        model = _model(request, id)
+        found = compatibility_of(actor(request), model=model, category=category, target_format=target)
         return Response(found.to_json())
 
 

@@ -68,7 +68,7 @@ def status_badge(status: str) -> SafeString:
 # Icon and colour of an answer to "can this be made?"; the words stand beside, or are read out.
 ANSWERS: dict[str, tuple[str, str, str]] = {
     "works": ("check", "text-success", "works"),
-    "needs_data": ("dataset", "text-info", "needs a data set"),
+    "needs_dataset": ("dataset", "text-info", "needs a data set"),
     "refused": ("cross", "text-muted", "refused"),
 }
 
