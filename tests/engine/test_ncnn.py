@@ -84,6 +84,19 @@ def test_a_bias_of_two_axes_and_a_batch_of_minus_one_are_taken(tmp_path: Path) -
     assert closeness_db(path, Format.ONNX, trial.path, Format.NCNN, feeds) > 100
 
 
+def test_weights_too_small_for_fp16_are_enlarged_first(tmp_path: Path) -> None:
+    """Most of these numbers are below 6.1e-5, which pnnx writes as zero in fp16."""
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"]), helper.make_node("Relu", ["c"], ["y"])]
+    tiny = [weight("w", 4, 2, 3, 3, scale=2e-5), weight("b", 4, seed=1, scale=1e-5)]
+    path = save(model_of(nodes, [value("x", [1, 2, 8, 8])], [value("y", [1, 4, 6, 6])], tiny), tmp_path / "tiny.onnx")
+    feeds = normal_feeds("x", 1, 2, 8, 8)
+    context = lane_context(path, Format.ONNX, Precision.FP16, tmp_path / "work", feeds=feeds)
+    (trial,) = ways(context)
+    trial.make(trial.path)
+    assert closeness_db(path, Format.ONNX, trial.path, Format.NCNN, feeds) > 50
+    assert context.steps == [{"step": "enlarge small weights", "layers": 1}]
+
+
 def test_an_operator_without_a_form_in_ncnn_is_named(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"]),

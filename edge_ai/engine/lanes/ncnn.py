@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import distribution, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from edge_ai.engine.convert.onnx_prepare import drop_weight_inputs, flatten_biases, fold, lift_constants
 from edge_ai.engine.errors import ResourceError, UnsupportedError
@@ -21,6 +24,11 @@ from edge_ai.engine.runtime.ncnn import BIN_NAME, PARAM_NAME
 from edge_ai.engine.spec import Format, Precision
 
 TIMEOUT_SECONDS: Final = 300
+#: Layers whose weights pnnx keeps in fp16.
+LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm"})
+#: The least number that fp16 keeps with all its digits.
+LEAST_NORMAL: Final = 2.0**-14
+MAX_TINY_SHARE: Final = 0.1
 #: What pnnx calls the types of inputs that are not float32.
 TYPES: Final[dict[int, str]] = {int(onnx.TensorProto.INT64): "i64", int(onnx.TensorProto.INT32): "i32"}
 
@@ -37,7 +45,7 @@ def _make(context: LaneContext, halve: bool, target: Path) -> None:
     folder = context.workdir / "pnnx"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    shapes = _prepare(context, folder)
+    shapes = _prepare(context, folder, halve)
     command = [str(_binary()), "model.onnx", f"inputshape={','.join(shapes)}", f"fp16={int(halve)}"]
     try:
         done = subprocess.run(
@@ -74,7 +82,7 @@ def _refusal(message: str, *, operators: Sequence[str] = ()) -> UnsupportedError
     )
 
 
-def _prepare(context: LaneContext, folder: Path) -> list[str]:
+def _prepare(context: LaneContext, folder: Path, halve: bool) -> list[str]:
     """Write a folded copy for pnnx, and return the shape of each input in its order, such as ``[1,3,224,224]``."""
     model = read_model(context.model)
     drop_weight_inputs(model)
@@ -97,8 +105,53 @@ def _prepare(context: LaneContext, folder: Path) -> list[str]:
         model = read_model(folded)
     # pnnx takes a bias of one axis only.
     flatten_biases(model)
+    enlarged = _enlarge_small_weights(model.graph) if halve else 0
+    if enlarged:
+        context.steps.append({"step": "enlarge small weights", "layers": enlarged})
     write_model(model, folder / "model.onnx")
     return shapes
+
+
+def _enlarge_small_weights(graph: onnx.GraphProto) -> int:
+    """Multiply layers with tiny weights by a power of two and divide what they answer by it; returns how many there were.
+
+    pnnx and NCNN take the numbers that fp16 keeps with fewer digits, those below 6.1e-5, for zero.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    nodes, enlarged = [], 0
+    for place, node in enumerate(graph.node):
+        nodes.append(node)
+        names = [name for name in node.input[1:3] if name] if node.op_type in LAYERS else []
+        held = [tensors[name] for name in names if name in tensors]
+        if not held or len(held) != len(names):
+            continue
+        factor = _factor(numpy_helper.to_array(held[0]))
+        if factor == 1:
+            continue
+        enlarged += 1
+        for number, tensor in enumerate(held, 1):
+            scaled = (numpy_helper.to_array(tensor).astype(np.float64) * factor).astype(np.float32)
+            node.input[number] = f"{node.input[number]}::times{place}"
+            graph.initializer.append(numpy_helper.from_array(scaled, node.input[number]))
+        answer = node.output[0]
+        node.output[0] = f"{answer}::times{place}"
+        back = numpy_helper.from_array(np.array(1 / factor, np.float32), f"{answer}::back{place}")
+        graph.initializer.append(back)
+        nodes.append(onnx.helper.make_node("Mul", [node.output[0], back.name], [answer]))
+    if enlarged:
+        # The nodes are copied first: removing them from the graph would empty them.
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copies)
+    return enlarged
+
+
+def _factor(weights: npt.NDArray[Any]) -> float:
+    """Return the power of two that brings weights near 1 where too many are tiny, else 1."""
+    sizes = np.abs(weights[weights != 0]) if weights.dtype == np.float32 else np.empty(0)
+    if not sizes.size or not np.isfinite(sizes).all() or float(np.mean(sizes < LEAST_NORMAL)) < MAX_TINY_SHARE:
+        return 1.0
+    return float(2.0 ** -np.ceil(np.log2(float(sizes.max()))))
 
 
 def _binary() -> Path:
