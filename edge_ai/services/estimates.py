@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, Final
 
 from accounts.models import User
@@ -13,7 +14,7 @@ from edge_ai.models import JobStatus, Model, OptimizationJob
 
 RECENT: Final = 100
 #: So many jobs, and a largest model so many times the smallest, before the time is said to grow with the size.
-ENOUGH_FOR_A_LINE, SIZES_APART = 6, 2.0
+ENOUGH_FOR_A_LINE, SIZES_APART = 5, 2.0
 #: Fewer jobs have no tenth and no ninetieth percentile: their shortest and longest are told.
 ENOUGH_FOR_TENTHS: Final = 10
 
@@ -91,15 +92,17 @@ def none_yet(reason: str) -> Estimate:
 def estimate(runs: Sequence[Run], *, size_bytes: int) -> Estimate:
     """Estimate the time for a model of this size.
 
-    With few runs, or all of about one size, it is their median. With more, a straight line through time and size is fitted
-    where larger models took longer, and the spread is that of the runs around it.
+    With few runs, or all of about one size, it is their median. With more, a straight line through time and size is laid
+    where larger models took longer, and the spread is that of the runs around it. The line is that of Theil and Sen, which
+    runs that took far too long do not bend.
     """
     times = [run.seconds for run in runs]
     middle = statistics.median(times)
     spread = times
     sizes = [run.size_bytes for run in runs]
     if len(runs) >= ENOUGH_FOR_A_LINE and max(sizes) >= SIZES_APART * max(1, min(sizes)):
-        slope, base = statistics.linear_regression(sizes, times)
+        slope = _slope(runs)
+        base = statistics.median(run.seconds - slope * run.size_bytes for run in runs)
         if slope > 0:
             # Not beyond what was seen: a line says nothing of models that are far larger or smaller.
             size = min(max(size_bytes, min(sizes)), max(sizes))
@@ -114,6 +117,15 @@ def estimate(runs: Sequence[Run], *, size_bytes: int) -> Estimate:
         high=None if high is None else round(max(high, middle), 1),
         samples=len(runs),
         reason=None,
+    )
+
+
+def _slope(runs: Sequence[Run]) -> float:
+    """Return the median of the slopes between any two runs of different sizes, in seconds a byte."""
+    return statistics.median(
+        (one.seconds - other.seconds) / (one.size_bytes - other.size_bytes)
+        for one, other in combinations(runs, 2)
+        if one.size_bytes != other.size_bytes
     )
 
 

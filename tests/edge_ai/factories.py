@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -118,6 +118,21 @@ def make_optimization(owner: User, model: Model | None = None, **fields: Any) ->
     return OptimizationJob.objects.create(
         owner=owner, kind=JobKind.OPTIMIZATION, queue=Queue.STUDIO, **(defaults | fields)
     )
+
+
+def make_completed(owner: User, model: Model, seconds: float, **fields: Any) -> OptimizationJob:
+    """An optimization to fp16 that ran for so long."""
+    began = datetime(2026, 5, 4, 10, 0, 0, tzinfo=UTC)
+    ended: dict[str, Any] = {
+        "precision": "auto",
+        "status": "completed",
+        "progress": 100,
+        "attempt": 1,
+        "result": {"precision": "fp16"},
+        "started_at": began,
+        "finished_at": began + timedelta(seconds=seconds),
+    }
+    return make_optimization(owner, model, **(ended | fields))
 
 
 def make_benchmark(owner: User, model: Model | None = None, **fields: Any) -> BenchmarkRun:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,8 +12,6 @@ from edge_ai.services.estimates import Run, estimate
 from edge_ai.services.optimizations import OptimizationRequest, estimated_time, plan_optimization
 from tests.conftest import inside
 from tests.edge_ai import factories
-
-BEGAN = datetime(2026, 5, 4, 10, 0, 0, tzinfo=UTC)
 
 
 def test_one_run_has_no_spread() -> None:
@@ -42,31 +37,23 @@ def test_larger_models_take_longer_where_that_was_seen() -> None:
     assert estimate(runs, size_bytes=10**12).seconds == pytest.approx(34.0), "nothing that large was seen"
 
 
+def test_one_run_that_hung_does_not_bend_the_line() -> None:
+    runs = [Run(seconds=2 + mb, size_bytes=mb * 10**6) for mb in (1, 2, 4, 8, 16, 32)]
+    found = estimate([*runs, Run(seconds=3600, size_bytes=10**6)], size_bytes=8 * 10**6)
+    assert found.seconds == pytest.approx(10.0, rel=0.2)
+
+
+def test_four_runs_are_too_few_to_tell_what_size_costs() -> None:
+    runs = [Run(seconds=2 + mb, size_bytes=mb * 10**6) for mb in (1, 3, 5, 90)]
+    assert estimate(runs, size_bytes=90 * 10**6).seconds == 6.0
+    assert estimate([*runs, Run(seconds=12, size_bytes=10**7)], size_bytes=90 * 10**6).seconds == 92.0
+
+
 def test_a_size_that_tells_nothing_is_left_alone() -> None:
     runs = [
         Run(seconds=seconds, size_bytes=mb * 10**6) for mb, seconds in ((1, 9), (2, 8), (4, 7), (8, 6), (9, 5), (9, 4))
     ]
     assert estimate(runs, size_bytes=9 * 10**6).seconds == 6.5
-
-
-def completed(owner: User, model: Model, seconds: float, **fields: Any) -> None:
-    """A job that has run."""
-    factories.make_optimization(
-        owner,
-        model,
-        **(
-            {
-                "precision": "auto",
-                "status": "completed",
-                "progress": 100,
-                "attempt": 1,
-                "result": {"precision": "fp16"},
-                "started_at": BEGAN,
-                "finished_at": BEGAN + timedelta(seconds=seconds),
-            }
-            | fields
-        ),
-    )
 
 
 def asked(model: Model, device: DeviceProfile) -> OptimizationRequest:
@@ -76,7 +63,7 @@ def asked(model: Model, device: DeviceProfile) -> OptimizationRequest:
 
 def test_jobs_alike_are_those_of_the_same_way_and_precision(alpha: Workspace, owner: User, colleague: User) -> None:
     with inside(alpha, colleague):
-        completed(colleague, factories.make_model(colleague), 1000)
+        factories.make_completed(colleague, factories.make_model(colleague), 1000)
     with inside(alpha, owner):
         model, device = factories.make_model(owner), factories.host_device()
         request = asked(model, device)
@@ -85,12 +72,12 @@ def test_jobs_alike_are_those_of_the_same_way_and_precision(alpha: Workspace, ow
         assert nothing.seconds is None, "a colleague's private job tells nothing"
         assert nothing.samples == 0
         assert nothing.reason == "No optimization from onnx to onnx in fp16 has been completed here yet."
-        completed(owner, model, 4)
-        completed(owner, model, 6)
-        completed(owner, model, 500, result={"precision": "int8"})
-        completed(owner, model, 500, target_format="tflite")
-        completed(owner, factories.make_model(owner, format="keras"), 500)
-        completed(owner, model, 500, status="failed", error={"code": "parity_failed"})
+        factories.make_completed(owner, model, 4)
+        factories.make_completed(owner, model, 6)
+        factories.make_completed(owner, model, 500, result={"precision": "int8"})
+        factories.make_completed(owner, model, 500, target_format="tflite")
+        factories.make_completed(owner, factories.make_model(owner, format="keras"), 500)
+        factories.make_completed(owner, model, 500, status="failed", error={"code": "parity_failed"})
         with CaptureQueriesContext(connection) as queries:
             found = estimated_time(owner, request=request, plan=plan)
         assert (found.seconds, found.low, found.high, found.samples, found.reason) == (5.0, 4.0, 6.0, 2, None)

@@ -293,7 +293,10 @@ class EstimateSerializer(serializers.Serializer[Any]):
     seconds = serializers.FloatField(
         allow_null=True, help_text="The median, scaled to the model's size where enough ran."
     )
-    low = serializers.FloatField(allow_null=True, help_text="Eight of ten lie between `low` and `high`.")
+    low = serializers.FloatField(
+        allow_null=True,
+        help_text="Eight of ten lie between `low` and `high`; all of them where there are fewer than ten. Null for one.",
+    )
     high = serializers.FloatField(allow_null=True)
     samples = serializers.IntegerField(help_text="How many completed jobs it rests on.")
     reason = serializers.CharField(allow_null=True, help_text="Why there is no estimate.")
