@@ -33,6 +33,7 @@ PAGES = {
     "delete": "/models/{work.model}/delete/",
     "compatibility": "/models/{work.model}/compatibility/",
     "compatibility of one kind of device": "/models/{work.model}/compatibility/?category=microcontroller",
+    "compatibility of one format": "/models/{work.model}/compatibility/?target_format=tflite",
     "optimize": "/models/{work.model}/optimize/",
     "optimize, refused": "/models/{work.model}/optimize/?target_format=openvino&precision=int4",
     "benchmark form": "/models/{work.variant}/benchmark/",
@@ -105,6 +106,22 @@ def test_no_page_scrolls_sideways(open_page: Open, signed_in: StorageState, work
                 if excess > 0:
                     wide.append(f"{address} sticks out by {excess} px of {width}")
     assert not wide, "\n".join(wide)
+
+
+def test_compatibility_is_narrowed_and_explained_without_javascript(
+    open_page: Open, signed_in: StorageState, work: Work
+) -> None:
+    page = open_page(viewport={"width": 360, "height": 760}, storage_state=signed_in, java_script_enabled=False)
+    page.goto(f"/models/{work.model}/compatibility/")
+    page.get_by_label("Target format").select_option("ncnn")
+    page.get_by_label("Kind of device").select_option(label="Microcontroller")
+    page.get_by_role("button", name="Filter").click()
+    expect(page).to_have_url(re.compile("target_format=ncnn&category=microcontroller"))
+    row = page.get_by_role("row").filter(has_text="Raspberry Pi Pico 2")
+    row.get_by_text("Refused").click()
+    expect(row).to_contain_text("does not run ncnn models; it runs tflite. Choose tflite as the target format")
+    page.get_by_role("link", name="Show all").click()
+    expect(page.get_by_role("heading", name="ONNX", exact=True)).to_be_visible()
 
 
 def test_a_phone_reaches_every_section(open_page: Open, signed_in: StorageState) -> None:
