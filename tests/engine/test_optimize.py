@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from edge_ai.engine.recipe import read_recipe
 from onnx import helper, numpy_helper
 
 from edge_ai import sample
@@ -19,6 +18,7 @@ from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
 from edge_ai.engine.formats.onnx import read_model
 from edge_ai.engine.pipeline import run
 from edge_ai.engine.progress import OutputFile
+from edge_ai.engine.recipe import read_recipe
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeSpec, Precision
 
 from . import graphs
