@@ -16,6 +16,10 @@ from edge_ai.engine.progress import Level
 from edge_ai.engine.spec import refuse, spec_from_json
 
 
+# onnxruntime reports what it is used for unless it is told not to, before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 class JsonLines:
     """Progress as the worker reads it: one JSON object a line."""
 

@@ -18,7 +18,7 @@ from edge_ai.engine.errors import CODES, EngineError, InternalError, ResourceErr
 from tests.conftest import ROOT
 
 #: Codes of warnings, which nothing is refused with: of an analysis, and of a plan.
-WARNINGS = {"stored_only", "analysis_pending"}
+WARNINGS = {"analysis_pending"}
 PARTS = {"type", "title", "status", "code", "detail", "errors", "request_id"}
 
 

@@ -201,9 +201,9 @@ def test_people_can_convert_compress_compare_and_repeat(work: Path) -> None:
     converted = engine("convert", "model.onnx", "--to", "tflite", "-o", "out.tflite", folder=work)
     assert converted.returncode == 0, converted.stderr
     assert "onnx → tflite" in converted.stdout and (work / "out.tflite").read_bytes()[4:8] == b"TFL3"
-    compressed = engine("compress", "model.onnx", "--cluster", "16", "-o", "small.onnx", "--keep-recipe", folder=work)
+    compressed = engine("compress", "model.onnx", "--cluster", "256", "-o", "small.onnx", "--keep-recipe", folder=work)
     assert compressed.returncode == 0, compressed.stderr
-    assert (work / "small.onnx").stat().st_size * 4 < (work / "model.onnx").stat().st_size
+    assert (work / "small.onnx").stat().st_size * 3 < (work / "model.onnx").stat().st_size
     repeated = engine(
         "compress", "model.onnx", "--recipe", "small-recipe.yaml", "-o", "again.onnx", "--json", folder=work
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,12 @@ def pair(source: Sequence[Tensor], variant: Sequence[Tensor]) -> dict[str, str]:
     """
     left = {tensor.name: tensor for tensor in variant}
     found: dict[str, str] = {}
-    for same in (lambda x, y: x.name == y.name, lambda x, y: plain_name(x.name) == plain_name(y.name), _alike):
+    for same in (
+        lambda x, y: x.name == y.name,
+        lambda x, y: _spelled(x.name) == _spelled(y.name),
+        lambda x, y: plain_name(x.name) == plain_name(y.name),
+        _alike,
+    ):
         for tensor in source:
             if tensor.name in found:
                 continue
@@ -107,6 +113,11 @@ def to_real(value: Any, tensor: Tensor) -> Any:
         return value
     real = (value.astype(np.float64) - (tensor.zero_point or 0)) * (tensor.scale or 1.0)
     return np.asarray(real.astype(np.float32))
+
+
+def _spelled(name: str) -> str:
+    """Return a name as converters spell it that allow letters and underscores only."""
+    return re.sub(r"\W", "_", name.replace(":", "__"))
 
 
 def _alike(source: Tensor, variant: Tensor) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 
 from edge_ai.engine.errors import UserInputError
@@ -29,7 +31,16 @@ def unpack_archive(path: Path, folder: Path) -> Path:
             archive.extractall(part)
     except UserInputError:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise unreadable(f"The archive is damaged: {error}.") from error
     part.rename(folder)
     return folder

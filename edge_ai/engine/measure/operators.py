@@ -50,7 +50,8 @@ def _of_onnx(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime
 
 def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime], int]:
     """Add up the counters that OpenVINO keeps of each inference when asked to; `open_session` does not ask."""
-    import openvino
+    # Imported there, where its telemetry is kept from reporting.
+    from edge_ai.engine.runtime.openvino import openvino
 
     say("load")
     with step("load"):
