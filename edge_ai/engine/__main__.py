@@ -15,7 +15,6 @@ from edge_ai.engine.errors import EngineError, InternalError, ResourceError
 from edge_ai.engine.progress import Level
 from edge_ai.engine.spec import refuse, spec_from_json
 
-
 # onnxruntime reports what it is used for unless it is told not to, before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
