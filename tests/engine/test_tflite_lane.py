@@ -192,6 +192,16 @@ def test_doubles_and_lone_joins_are_made_plain(tmp_path: Path) -> None:
     same_answers(source, target, {"x": np.arange(4, dtype=np.float32)[None]})
 
 
+@pytest.mark.parametrize("last", ["Conv", "Relu"])
+def test_an_answer_straight_from_a_convolution_keeps_its_channels_first(tmp_path: Path, last: str) -> None:
+    # Height, width and channels are equal: only the numbers tell the layouts apart.
+    made = "c" if last == "Relu" else "y"
+    nodes = [helper.make_node("Conv", ["x", "w"], [made], pads=[1, 1, 1, 1])]
+    nodes += [helper.make_node("Relu", ["c"], ["y"])] if last == "Relu" else []
+    model = model_of(nodes, [value("x", [1, 4, 4, 4])], [value("y", [1, 4, 4, 4])], [weight("w", 4, 4, 3, 3)])
+    same_answers(*converted(model, tmp_path), {"x": np.random.default_rng(0).standard_normal((1, 4, 4, 4), np.float32)})
+
+
 def test_branches_are_refused(tmp_path: Path) -> None:
     inner = helper.make_graph([helper.make_node("Identity", ["x"], ["o"])], "inner", [], [value("o", [1, 4])])
     model = model_of(

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,50 @@ from edge_ai.engine.formats.onnx import opset_of, read_model, subgraphs, true_in
 BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 OLDEST_OPSET: Final = 11
 TOOL: Final = "onnx2tf"
+#: What onnx2tf computes with the channels last, and what passes that on.
+CHANNELS_LAST: Final = frozenset(
+    {
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "Resize",
+        "DepthToSpace",
+        "SpaceToDepth",
+    }
+)
+KEEPS_LAYOUT: Final = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Div",
+        "Elu",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "LeakyRelu",
+        "Mul",
+        "Neg",
+        "PRelu",
+        "Pad",
+        "Relu",
+        "Sigmoid",
+        "Softplus",
+        "Split",
+        "Sub",
+        "Tanh",
+    }
+)
+#: From here on it matters where the channels are: batch, channels, length.
+LEAST_AXES_WITH_LAYOUT: Final = 3
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_MESSAGE: Final = 300
@@ -117,7 +161,48 @@ def _prepare(conversion: Conversion) -> onnx.ModelProto:
     _fix_sizes(model, conversion)
     _narrow_doubles(model)
     _drop_lone_joins(model)
-    return _folded(model, conversion.workdir)
+    model = _folded(model, conversion.workdir)
+    _pin_layouts(model)
+    return model
+
+
+def _pin_layouts(model: onnx.ModelProto) -> None:
+    """Reshape each output of several axes to its own shape, where that is known.
+
+    onnx2tf computes with the channels last, and hands out what comes of a convolution like that; a Reshape makes it put the
+    channels back first. Answers that come from elsewhere are right, and are left alone.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for number, value in enumerate(model.graph.output):
+        shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        if len(shape) < LEAST_AXES_WITH_LAYOUT or min(shape) <= 0 or not _has_channels_last(value.name, makers):
+            continue
+        # onnx2tf tells names apart by their first part alone.
+        inner, target = f"laid_out_{number}", f"laid_out_shape_{number}"
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == value.name:
+                        names[place] = inner
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), target))
+        model.graph.node.append(
+            onnx.helper.make_node("Reshape", [inner, target], [value.name], name=f"lay_out_{number}")
+        )
+
+
+def _has_channels_last(name: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a tensor comes from an operator that computes with the channels last, through others that keep the layout."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type in CHANNELS_LAST:
+            return True
+        if node.op_type in KEEPS_LAYOUT:
+            waiting.extend(node.input)
+    return False
 
 
 def _narrow_doubles(model: onnx.ModelProto) -> None:
