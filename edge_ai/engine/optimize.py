@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edge_ai.engine.choose import DROP_STEP, choose_best
 from edge_ai.engine.compress.rules import check_options
+from edge_ai.engine.compress.sizes import measure_sizes
 from edge_ai.engine.convert.base import Conversion, convert
 from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
@@ -23,7 +24,7 @@ from edge_ai.engine.original import Asked, Original
 from edge_ai.engine.plan import Caution, DeviceFacts, plan_optimization, resolve_precision
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line, in_words
-from edge_ai.engine.report import gzip_size, make_recipe, same_samples, size_cautions
+from edge_ai.engine.report import make_recipe, same_samples, size_cautions
 from edge_ai.engine.routes import Route, find_route
 from edge_ai.engine.runtime import RUNTIMES, open_model
 from edge_ai.engine.runtime.base import Feed
@@ -312,7 +313,9 @@ class _Optimization:
         described = [trial.to_json() | {"chosen": trial is best} for trial in trials]
         recipe = make_recipe(
             self._spec,
-            replace(self._options, calibration_samples=len(asked.calibration) or self._options.calibration_samples),
+            self._options
+            if asked.division is None or not asked.calibration
+            else replace(self._options, calibration_samples=asked.division.calibration.samples),
             precision=self._precision.value,
             steps=self._steps,
             tools=route.tools,
@@ -325,8 +328,8 @@ class _Optimization:
         check.mkdir(exist_ok=True)
         result = {
             "size_bytes": after,
-            "gzip_bytes": gzip_size(variant),
-            "original_gzip_bytes": gzip_size(self._source),
+            "gzip_bytes": measure_sizes(variant).gzip,
+            "original_gzip_bytes": measure_sizes(self._source).gzip,
             "compression_ratio": round(before / after, 4),
             "precision": self._precision.value,
             "route": [format.value for format in route.formats],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,8 +14,6 @@ from edge_ai.engine.routes import TOOLS
 from edge_ai.engine.spec import OptimizeOptions, OptimizeSpec
 
 LITTLE_GAIN: Final = 1.1
-_GZIP_LEVEL: Final = 6
-_CHUNK: Final = 1 << 20
 
 
 def size_cautions(before: int, after: int, *, smaller_expected: bool) -> list[Caution]:
@@ -108,27 +105,3 @@ def sha256_of(path: Path) -> str:
     """Return the hash of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def gzip_size(path: Path) -> int:
-    """Return how many bytes a file takes when it is packed, as a download or an update over the air would be."""
-    counter = _Counter()
-    with path.open("rb") as stream, gzip.GzipFile(fileobj=counter, mode="wb", compresslevel=_GZIP_LEVEL) as packed:
-        while chunk := stream.read(_CHUNK):
-            packed.write(chunk)
-    return counter.size
-
-
-class _Counter:
-    """A file that keeps nothing but its length."""
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        """Count."""
-        self.size += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """There is nothing to push out."""

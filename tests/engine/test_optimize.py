@@ -245,23 +245,6 @@ def test_size_keeps_the_smallest_that_is_close_enough(tmp_path: Path) -> None:
     assert made.result["size_bytes"] == min(trial["size_bytes"] for trial in trials)
 
 
-def test_a_variant_that_is_slower_completes_with_the_figure_the_reasons_and_what_to_do(tmp_path: Path) -> None:
-    # Element-wise work on long vectors: quantizing it only adds conversions on either side.
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h0"])]
-    nodes += [helper.make_node("Erf", [f"h{place}"], [f"h{place + 1}"]) for place in range(2)]
-    nodes.append(helper.make_node("MatMul", ["h2", "v"], ["y"]))
-    inputs, outputs = [graphs.value("x", [64, 4])], [graphs.value("y", [64, 2])]
-    weights = [graphs.weight("w", 4, 2048), graphs.weight("v", 2048, 2)]
-    path = graphs.save(graphs.model_of(nodes, inputs, outputs, weights), tmp_path / "m.onnx")
-    data = graphs.save_data(tmp_path / "d.npz", x=graphs.samples(64 * 12, 4))
-    result = optimize(tmp_path / "work", Precision.INT8, model=path, data=data).result
-    warning = next((item for item in result["warnings"] if item["code"] == "variant_slower"), None)
-    ratio = next(trial["latency_ratio"] for trial in result["trials"] if trial["chosen"])
-    assert (warning is not None) == (ratio > 1.0)
-    if warning is not None:
-        assert f"{ratio:.2f} times" in warning["detail"] and warning["fix"]
-
-
 @pytest.mark.parametrize(
     ("target", "precision", "suffix", "least_db", "least_ratio"),
     [
@@ -338,6 +321,14 @@ def test_a_recipe_makes_the_same_bytes_again(tmp_path: Path) -> None:
 def test_auto_is_resolved(tmp_path: Path) -> None:
     made = optimize(tmp_path, Precision.AUTO, model=sample.ONNX_MODEL, data=sample.CALIBRATION_DATA)
     assert made.result["precision"] == "int8"
+
+
+def test_a_recipe_counts_samples_where_the_model_takes_batches(tmp_path: Path) -> None:
+    model = graphs.save(graphs.conv_net(batch=8), tmp_path / "m.onnx")
+    data = graphs.save_data(tmp_path / "d.npz", x=graphs.samples(240, 2, 6, 6))
+    made = optimize(tmp_path / "work", Precision.INT8, model=model, data=data, options={"calibration_samples": 80})
+    # Eighty samples are ten feeds of eight.
+    assert made.result["recipe"]["options"]["calibration_samples"] == 80
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,15 @@ def test_fp16_halves_the_weights_and_keeps_float_inputs_and_outputs(tmp_path: Pa
     assert np.allclose(run(source, feed), run(target, feed), atol=5e-3)
 
 
+def test_layers_kept_in_float_keep_their_weights_as_they_are(tmp_path: Path) -> None:
+    model = graphs.dense_net()
+    name_nodes(model)
+    source, target = graphs.save(model, tmp_path / "m.onnx"), tmp_path / "v.onnx"
+    assert store_weights_as_fp16(source, target, spare=[model.graph.node[0].name]).halved == 1
+    kinds = {tensor.name: tensor.data_type for tensor in read_model(target).graph.initializer}
+    assert kinds["w1"] == TensorProto.FLOAT and TensorProto.FLOAT16 in kinds.values()
+
+
 def test_the_casts_are_gone_once_the_model_is_loaded(tmp_path: Path) -> None:
     source = graphs.save(graphs.dense_net(), tmp_path / "m.onnx")
     target, loaded = tmp_path / "v.onnx", tmp_path / "loaded.onnx"

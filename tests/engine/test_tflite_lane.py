@@ -135,6 +135,12 @@ def test_what_is_quantized_already_is_not_quantized_again(tmp_path: Path) -> Non
         assert caught.value.code == "nothing_to_quantize"
 
 
+def test_a_layer_to_keep_in_float_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match="no layer and no operator called 'CONV_3D'") as caught:
+        next(ways(context_of(tmp_path, Precision.INT8, exclude_layers=("CONV_3D",))))
+    assert caught.value.field == "options.exclude_layers" and "CONV_2D" in caught.value.fix
+
+
 def test_calibration_by_entropy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserInputError) as caught:
         next(ways(context_of(tmp_path, Precision.INT8, calibration_method="entropy")))

@@ -25,6 +25,7 @@ from edge_ai.engine.convert.onnx_prepare import (
 )
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.formats.onnx import opset_of, read_model, subgraphs, true_inputs, write_model
+from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES
 
 BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 OLDEST_OPSET: Final = 11
@@ -77,18 +78,7 @@ LEAST_AXES_WITH_LAYOUT: Final = 3
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_MESSAGE: Final = 300
 # It raises whatever its parts raise, and leaves with sys.exit where it gives up.
-_FAILURES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SystemExit,
-    TypeError,
-    ValueError,
-)
+_FAILURES: Final = (*QUANTIZER_FAILURES, OSError, SystemExit)
 
 
 def run_onnx2tf(conversion: Conversion, *, saved_model: bool) -> Path:

@@ -14,8 +14,8 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
-from edge_ai.engine.formats.archive import pack_folder
-from edge_ai.engine.formats.kept import KeptFormat, damaged, unpacked
+from edge_ai.engine.formats.archive import pack_folder, unpack_archive
+from edge_ai.engine.formats.kept import KeptFormat, damaged
 from edge_ai.engine.spec import Format
 
 #: What the package of Core ML's messages is called here.
@@ -33,7 +33,7 @@ class CoreMlFormat(KeptFormat):
             packed = stream.read(4) == b"PK\x03\x04"
         if not packed:
             return path
-        folder = unpacked(path, workdir / f"{path.name}.unpacked", _damaged)
+        folder = unpack_archive(path, workdir / f"{path.name}.unpacked")
         found = sorted(folder.rglob("*.mlmodel"))
         if len(found) != 1:
             raise _damaged(f"the package holds {len(found)} .mlmodel files, and must hold one")

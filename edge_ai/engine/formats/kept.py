@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import lzma
-import shutil
-import zlib
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.errors import UnsupportedError, UserInputError
-from edge_ai.engine.formats.archive import unpack_archive
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
+from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.runtime.base import Session
-from edge_ai.engine.sniff import sniff_model
 from edge_ai.engine.spec import Format
 
 
-class KeptFormat:
+class KeptFormat(FileFormat, ABC):
     """A format that does not run here; see :class:`~edge_ai.engine.formats.base.ModelFormat`.
 
     Parameters
@@ -30,31 +27,10 @@ class KeptFormat:
     """
 
     def __init__(self, format: Format, file_name: str, *, reason: str, fix: str) -> None:
-        self._format = format
-        self._file_name = file_name
+        self.format = format
+        self.file_name = file_name
         self._reason = reason
         self._fix = fix
-
-    @property
-    def format(self) -> Format:
-        """Which format it is."""
-        return self._format
-
-    @property
-    def file_name(self) -> str:
-        """What a variant's stored file is called."""
-        return self._file_name
-
-    def sniff(self, path: Path) -> bool:
-        """Whether the file is one."""
-        try:
-            return sniff_model(path).format is self.format
-        except UserInputError:
-            return False
-
-    def unpack(self, path: Path, workdir: Path) -> Path:
-        """Return the file itself."""
-        return path
 
     def inspect(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Describe the file, with the warning that it is only kept."""
@@ -65,9 +41,9 @@ class KeptFormat:
         analysis["dynamic_axes"] = free_axes(analysis["inputs"])
         return analysis
 
+    @abstractmethod
     def facts(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Return what the file tells, by the fields of an analysis."""
-        raise NotImplementedError
 
     def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
         """Refuse.
@@ -83,19 +59,6 @@ class KeptFormat:
             fix=self._fix,
             details={"nearest": {"format": Format.ONNX.value}},
         )
-
-    def save(self, made: Path, target: Path) -> int:
-        """Copy the file."""
-        shutil.copyfile(made, target)
-        return target.stat().st_size
-
-
-def unpacked(path: Path, folder: Path, refuse: Callable[[str], UserInputError]) -> Path:
-    """Unpack a zip archive and return the folder; packed bytes that cannot be unpacked are refused with ``refuse(reason)``."""
-    try:
-        return unpack_archive(path, folder)
-    except (zlib.error, lzma.LZMAError) as error:
-        raise refuse("its archive is damaged") from error
 
 
 def weight_facts(sizes: Mapping[str, int], parameters: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.formats.archive import pack_folder
-from edge_ai.engine.formats.kept import KeptFormat, damaged, unpacked
+from edge_ai.engine.formats.archive import pack_folder, unpack_archive
+from edge_ai.engine.formats.kept import KeptFormat, damaged
 from edge_ai.engine.sniff import NCNN_MAGIC
 from edge_ai.engine.spec import Format
 
@@ -35,7 +35,7 @@ class NcnnFormat(KeptFormat):
 
     def unpack(self, path: Path, workdir: Path) -> Path:
         """Return the path of the ``.param``, its ``.bin`` beside it."""
-        folder = path if path.is_dir() else unpacked(path, workdir / f"{path.name}.unpacked", _damaged)
+        folder = path if path.is_dir() else unpack_archive(path, workdir / f"{path.name}.unpacked")
         found = sorted(folder.rglob("*.param"))
         if len(found) != 1 or not found[0].with_suffix(".bin").is_file():
             raise _damaged("the archive must hold one .param and its .bin")

@@ -5,28 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.formats.archive import unpack_archive
+from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.formats.onnx import read_model, unreadable, write_model
 from edge_ai.engine.formats.onnx_analysis import analyze
-from edge_ai.engine.runtime import open_model
-from edge_ai.engine.runtime.base import Session
-from edge_ai.engine.sniff import sniff_model
 from edge_ai.engine.spec import Format
 
 
-class OnnxFormat:
+class OnnxFormat(FileFormat):
     """See :class:`~edge_ai.engine.formats.base.ModelFormat`."""
 
-    format: Final = Format.ONNX
-    file_name: Final = "variant.onnx"
-
-    def sniff(self, path: Path) -> bool:
-        """Whether the file is one, or an archive of one."""
-        try:
-            return sniff_model(path).format is self.format
-        except UserInputError:
-            return False
+    format = Format.ONNX
+    file_name = "variant.onnx"
 
     def inspect(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Describe the network."""
@@ -43,10 +33,6 @@ class OnnxFormat:
         if len(found) != 1:
             raise unreadable(f"The archive holds {len(found)} ONNX files, and must hold one.")
         return found[0]
-
-    def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
-        """Load it in onnxruntime."""
-        return open_model(unpacked, self.format, threads=threads, optimize=optimize)
 
     def save(self, made: Path, target: Path) -> int:
         """Write one file that holds its weights itself."""

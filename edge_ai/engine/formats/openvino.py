@@ -12,12 +12,9 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edge_ai.engine.errors import EngineError, UserInputError
-from edge_ai.engine.formats.archive import pack_folder
+from edge_ai.engine.formats.archive import pack_folder, unpack_archive
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
-from edge_ai.engine.formats.kept import unpacked
-from edge_ai.engine.runtime import open_model
-from edge_ai.engine.runtime.base import Session
-from edge_ai.engine.sniff import sniff_model
+from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.spec import Format
 
 IR_NAME: Final = "model.xml"
@@ -54,22 +51,15 @@ _OF_THE_RUN: Final = re.compile(
 _NAME: Final = re.compile(r'(<layer id="\d+" name=")([A-Z][A-Za-z0-9]*)_(\d+)(?=["_/])')
 
 
-class OpenVinoFormat:
+class OpenVinoFormat(FileFormat):
     """See :class:`~edge_ai.engine.formats.base.ModelFormat`."""
 
-    format: Final = Format.OPENVINO
-    file_name: Final = "variant.zip"
-
-    def sniff(self, path: Path) -> bool:
-        """Whether the file is one."""
-        try:
-            return sniff_model(path).format is self.format
-        except UserInputError:
-            return False
+    format = Format.OPENVINO
+    file_name = "variant.zip"
 
     def unpack(self, path: Path, workdir: Path) -> Path:
         """Return the path of the ``.xml``, its ``.bin`` beside it."""
-        folder = path if path.is_dir() else unpacked(path, workdir / "openvino", _unreadable)
+        folder = path if path.is_dir() else unpack_archive(path, workdir / "openvino")
         found = sorted(folder.rglob("*.xml"))
         if len(found) != 1:
             raise _unreadable(f"the archive has {len(found)} .xml files, and must have one")
@@ -88,10 +78,6 @@ class OpenVinoFormat:
                 raise
             analysis["warnings"].append(warning("cannot_run_here", error.message, error.fix))
         return analysis
-
-    def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
-        """Load it in OpenVINO."""
-        return open_model(unpacked, Format.OPENVINO, threads=threads, optimize=optimize)
 
     def save(self, made: Path, target: Path) -> int:
         """Pack the folder with the ``.xml`` and its ``.bin``."""

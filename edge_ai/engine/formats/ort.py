@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections import Counter
 from pathlib import Path
@@ -13,11 +12,10 @@ from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs import InferenceS
 
 from edge_ai.engine.errors import EngineError, UserInputError
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
+from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.formats.onnx import dtype_name
 from edge_ai.engine.formats.onnx_analysis import PARAMETERS, precision_of
-from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Session
-from edge_ai.engine.sniff import sniff_model
 from edge_ai.engine.spec import Format
 
 CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
@@ -25,22 +23,11 @@ CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _DAMAGE: Final = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError)
 
 
-class OrtFormat:
+class OrtFormat(FileFormat):
     """See :class:`~edge_ai.engine.formats.base.ModelFormat`."""
 
-    format: Final = Format.ORT
-    file_name: Final = "variant.ort"
-
-    def sniff(self, path: Path) -> bool:
-        """Whether the file is one."""
-        try:
-            return sniff_model(path).format is self.format
-        except UserInputError:
-            return False
-
-    def unpack(self, path: Path, workdir: Path) -> Path:
-        """Return the file itself."""
-        return path
+    format = Format.ORT
+    file_name = "variant.ort"
 
     def inspect(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Describe the file: what onnxruntime says of its inputs, and what its flatbuffer says of its graph."""
@@ -53,15 +40,6 @@ class OrtFormat:
             raise _unreadable("onnxruntime cannot load it") from error
         except _DAMAGE as error:
             raise _unreadable("what its tables hold makes no sense") from error
-
-    def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
-        """Load it in onnxruntime."""
-        return open_model(unpacked, self.format, threads=threads, optimize=optimize)
-
-    def save(self, made: Path, target: Path) -> int:
-        """Copy the file."""
-        shutil.copyfile(made, target)
-        return target.stat().st_size
 
 
 HANDLER: Final = OrtFormat()

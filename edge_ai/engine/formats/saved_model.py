@@ -7,28 +7,18 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.formats.archive import pack_folder, unpack_archive
+from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
 from edge_ai.engine.formats.tensorflow_analysis import describe_saved_model
-from edge_ai.engine.runtime import open_model
-from edge_ai.engine.runtime.base import Session
-from edge_ai.engine.sniff import sniff_model
 from edge_ai.engine.spec import Format
 
 
-class SavedModelFormat:
+class SavedModelFormat(FileFormat):
     """See :class:`~edge_ai.engine.formats.base.ModelFormat`."""
 
-    format: Final = Format.SAVED_MODEL
-    file_name: Final = "variant.zip"
-
-    def sniff(self, path: Path) -> bool:
-        """Whether the file is a zipped SavedModel."""
-        try:
-            return sniff_model(path).format is self.format
-        except UserInputError:
-            return False
+    format = Format.SAVED_MODEL
+    file_name = "variant.zip"
 
     def inspect(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Describe the stored archive."""
@@ -40,10 +30,6 @@ class SavedModelFormat:
         if path.is_dir():
             return find_folder(path)
         return find_folder(unpack_archive(path, workdir / f"{path.name}.unpacked"))
-
-    def load(self, unpacked: Path, *, threads: int, optimize: bool = True) -> Session:
-        """Load it in TensorFlow."""
-        return open_model(unpacked, self.format, threads=threads, optimize=optimize)
 
     def save(self, made: Path, target: Path) -> int:
         """Pack a folder, without what only this run knows, so that the same content gives the same bytes."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from edge_ai.engine.options import refuse
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.progress import Progress
 from edge_ai.engine.quantize.trial import Trial
@@ -81,3 +83,29 @@ def size_of(path: Path) -> int:
     if path.is_dir():
         return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
     return path.stat().st_size if path.exists() else 0
+
+
+def require_layers(names: Sequence[str], known: Collection[str], *, parts: bool = False) -> None:
+    """Refuse names of layers that a network does not have, and say which are like them.
+
+    Parameters
+    ----------
+    known
+        What there is: layers, and kinds of operators.
+    parts
+        A part of a layer's name is enough.
+
+    Raises
+    ------
+    UserInputError
+        ``invalid_request`` for ``options.exclude_layers``.
+    """
+    for name in names:
+        if name in known or (parts and any(name in layer for layer in known)):
+            continue
+        like = difflib.get_close_matches(name, sorted(known), n=3)
+        raise refuse(
+            "options.exclude_layers",
+            f"The model has no layer and no operator called {name[:80]!r}.",
+            f"There are {', '.join(like)}." if like else "Give the names that the model's graph shows.",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,8 +18,7 @@ from edge_ai.engine.convert.onnx_prepare import (
 )
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
-from edge_ai.engine.lanes.base import LaneContext
-from edge_ai.engine.options import refuse
+from edge_ai.engine.lanes.base import LaneContext, require_layers
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize import dynamic, static
 from edge_ai.engine.quantize.fp16 import compute_in_fp16, store_weights_as_fp16
@@ -73,14 +71,7 @@ def _check_layers(context: LaneContext) -> None:
         return
     nodes = [node for graph in subgraphs(read_model(context.model).graph) for node in graph.node]
     known = {node.name for node in nodes} | {node.op_type for node in nodes}
-    for name in context.options.exclude_layers:
-        if name not in known:
-            like = difflib.get_close_matches(name, sorted(known), n=3)
-            raise refuse(
-                "options.exclude_layers",
-                f"The model has no layer and no operator called {name[:80]!r}.",
-                f"There are {', '.join(like)}." if like else "Give the names that the model's graph shows.",
-            )
+    require_layers(context.options.exclude_layers, known)
 
 
 def _plain(context: LaneContext) -> Iterator[Trial]:
@@ -109,7 +100,7 @@ def _fp16(context: LaneContext) -> Iterator[Trial]:
         return
 
     def make(path: Path, *, spare_wide: bool) -> None:
-        done = store_weights_as_fp16(context.model, path, spare_wide=spare_wide)
+        done = store_weights_as_fp16(context.model, path, spare_wide=spare_wide, spare=context.options.exclude_layers)
         context.steps.append({"step": "store weights in fp16", "weights": done.halved})
         if done.out_of_range:
             context.cautions.append(

@@ -13,7 +13,7 @@ from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
 from edge_ai.engine.quantize.fp16 import halve_weights
-from edge_ai.engine.quantize.quiet import quiet
+from edge_ai.engine.quiet import quiet
 
 #: Conv is left out: as ConvInteger it was seen to run 13 times slower than in float. Gemm is split into MatMul and Add.
 OPERATORS = ("MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization")

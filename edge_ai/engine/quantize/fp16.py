@@ -38,13 +38,17 @@ class HalvedWeights:
     out_of_range: int
 
 
-def store_weights_as_fp16(source: Path, target: Path, *, spare_wide: bool = False) -> HalvedWeights:
+def store_weights_as_fp16(
+    source: Path, target: Path, *, spare_wide: bool = False, spare: Sequence[str] = ()
+) -> HalvedWeights:
     """Write a model whose float32 weights are stored as fp16 and widened by a Cast.
 
     Parameters
     ----------
     spare_wide
         Leave weights alone of which fp16 would lose the digits of more than a few numbers.
+    spare
+        Names of nodes, or operators, whose weights stay float32.
 
     Inputs, outputs and all arithmetic stay float32. onnxruntime computes the Casts once, when it loads the model, so that the
     variant runs like its source; it is half as large.
@@ -62,7 +66,7 @@ def store_weights_as_fp16(source: Path, target: Path, *, spare_wide: bool = Fals
             code="unsupported_conversion",
             fix="Export the model with a newer opset.",
         )
-    done = halve_weights(model, spare_wide=spare_wide)
+    done = halve_weights(model, spare_wide=spare_wide, spare=spare)
     if done.halved == 0:
         raise UnsupportedError(
             "The model has no float32 weights that fp16 would make smaller.",
@@ -107,13 +111,13 @@ def compute_in_fp16(source: Path, target: Path, *, keep_io: bool, spare: Sequenc
     open_session(target, Format.ONNX, threads=1)
 
 
-def halve_weights(model: onnx.ModelProto, *, spare_wide: bool = False) -> HalvedWeights:
+def halve_weights(model: onnx.ModelProto, *, spare_wide: bool = False, spare: Sequence[str] = ()) -> HalvedWeights:
     """Store the float32 weights of a model as fp16, in place."""
     drop_weight_inputs(model)
     lift_constants(model)
     halved = out_of_range = 0
     for graph in subgraphs(model.graph):
-        for tensor in _candidates(graph):
+        for tensor in _candidates(graph, set(spare)):
             if spare_wide and _is_wide(tensor):
                 continue
             one, other = _halve(tensor, graph)
@@ -123,9 +127,10 @@ def halve_weights(model: onnx.ModelProto, *, spare_wide: bool = False) -> Halved
     return HalvedWeights(halved=halved, out_of_range=out_of_range)
 
 
-def _candidates(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+def _candidates(graph: onnx.GraphProto, spare: set[str]) -> list[onnx.TensorProto]:
     outputs = {value.name for value in graph.output}
-    wide = {name for node in graph.node if node.op_type in KEEP_WIDE_FOR for name in node.input}
+    kept = KEEP_WIDE_FOR | spare
+    wide = {name for node in graph.node if kept & {node.op_type, node.name} for name in node.input}
     return [
         tensor
         for tensor in graph.initializer

@@ -20,8 +20,8 @@ from edge_ai.engine.convert.onnx_prepare import (
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
 from edge_ai.engine.quantize.fp16 import halve_weights
-from edge_ai.engine.quantize.quiet import quiet
 from edge_ai.engine.quantize.weight_only import narrow_tables
+from edge_ai.engine.quiet import quiet
 
 MADE: Final = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 #: From here on MatMulNBits is exact about where its results are summed.

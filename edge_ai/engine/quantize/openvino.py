@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ from edge_ai.engine.formats.openvino import reproducible
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
-from edge_ai.engine.quantize.trial import Trial, first_line
+from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line
+from edge_ai.engine.quiet import quiet
 from edge_ai.engine.runtime.openvino import FRONTEND_FAILURES, IR_NAME, name_of, openvino, translated
 from edge_ai.engine.spec import Format, Precision
 
@@ -38,18 +38,6 @@ NO_WORK: Final = frozenset({"Parameter", "Result", "Constant", "Convert"})
 #: What OpenVINO says of operators that it has no form of.
 _LACKING: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)|No translator found for (\w+) node")
 _NEAREST: Final = frozenset({Format.ONNX, Format.TFLITE})
-
-# nncf raises plain exceptions of every kind at a graph that it cannot take.
-_FAILURES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +133,7 @@ def _settings(**more: object) -> dict[str, object]:
 
 def _converted(context: LaneContext) -> Any:
     """Return OpenVINO's form of the network, with the names that its source has."""
-    with translated(context.model), _quiet():
+    with translated(context.model), quiet(level=logging.ERROR, errors_too=True):
         if context.format is Format.OPENVINO:
             path = context.model / IR_NAME if context.model.is_dir() else context.model
             return openvino.Core().read_model(path)
@@ -250,26 +238,14 @@ def _advanced(options: OptimizeOptions) -> Any:
 @contextlib.contextmanager
 def _nncf(name: str) -> Iterator[None]:
     try:
-        with _quiet():
+        with quiet(level=logging.ERROR, errors_too=True):
             yield
     except EngineError:
         raise
-    except _FAILURES as error:
+    except QUANTIZER_FAILURES as error:
         raise UnsupportedError(
             f"nncf cannot make {name} of this network: {first_line(error)}",
             code="unsupported_operator",
             fix="Choose fp16, or onnx as the target format.",
             details={"nearest": {"target_format": "openvino", "precision": "fp16"}},
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress bars and notes out of the log."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)

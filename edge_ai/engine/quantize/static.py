@@ -18,9 +18,9 @@ from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, write_model
 from edge_ai.engine.options import OptimizeOptions
 from edge_ai.engine.quantize.fp16 import halve_weights
-from edge_ai.engine.quantize.quiet import quiet
 from edge_ai.engine.quantize.ranges import Limits, activations_of, extremes, histograms, least_entropy, percentiles
 from edge_ai.engine.quantize.weight_only import narrow_spared, narrow_tables
+from edge_ai.engine.quiet import quiet
 from edge_ai.engine.runtime.base import Feed
 
 #: Operators that hold the weights, and most of the work.

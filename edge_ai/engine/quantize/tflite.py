@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_ai.engine.errors import EngineError, UnsupportedError
-from edge_ai.engine.lanes.base import LaneContext
+from edge_ai.engine.lanes.base import LaneContext, require_layers
 from edge_ai.engine.options import OptimizeOptions, refuse
+from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.tflite_ranges import Activations, is_simple, observe
 from edge_ai.engine.quantize.tflite_screen import LayerLoss, layers_of, screen
-from edge_ai.engine.quantize.trial import Trial, first_line
-from edge_ai.engine.runtime.base import Feed
+from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line
+from edge_ai.engine.quiet import quiet
 from edge_ai.engine.runtime.litert import signature_of
 from edge_ai.engine.spec import Precision
 
@@ -40,18 +39,6 @@ GOOD_DB: Final = 20.0
 FEW: Final = 3
 TOLD: Final = 10
 SCREENED_SAMPLES: Final = 8
-
-# It raises plain exceptions of every kind at a graph that it cannot take.
-_FAILURES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +105,16 @@ def ways(context: LaneContext) -> Iterator[Trial]:
         yield context.trial(0, "float32", {}, lambda path: shutil.copyfile(context.model, path), suffix=SUFFIX)
         return
     _require_float(context)
+    _require_excluded(context)
     if context.precision is Precision.FP16:
+        if context.options.exclude_layers:
+            context.cautions.append(
+                Caution(
+                    code="option_ignored",
+                    detail="All large weights are stored in fp16 here; layers kept in float make no difference to that.",
+                    fix="Choose onnx as the target format where this matters.",
+                )
+            )
         yield context.trial(0, "fp16 weights", {"weights": "fp16"}, partial(_halve, context.model), suffix=SUFFIX)
         return
     maker = Maker(context)
@@ -142,6 +138,21 @@ def _require_float(context: LaneContext) -> None:
             field="precision",
             details={"nearest": {"target_format": "tflite", "precision": "fp32"}},
         )
+
+
+def _require_excluded(context: LaneContext) -> None:
+    """Refuse layers to be kept in float that are not there; the tool itself passes over them in silence."""
+    if not context.options.exclude_layers:
+        return
+    from edge_ai.engine.formats.tflite_analysis import operator_name
+    from edge_ai.engine.formats.tflite_file import read_file
+
+    graphs = read_file(context.model).subgraphs
+    layers = {
+        graph.tensors[place].name for graph in graphs for operator in graph.operators for place in operator.outputs
+    }
+    kinds = {operator_name(operator) for graph in graphs for operator in graph.operators}
+    require_layers(context.options.exclude_layers, layers | kinds, parts=True)
 
 
 def _ways(context: LaneContext, maker: Maker) -> Iterator[Way]:
@@ -214,7 +225,7 @@ class Maker:
     def __init__(self, context: LaneContext) -> None:
         self._context = context
         self._activations: Activations | None = None
-        self._signature, self._names = signature_of(context.model)
+        self._signature = signature_of(context.model)
         self._measured: Any = None
         self.tried: list[tuple[Way, Trial]] = []
 
@@ -222,7 +233,7 @@ class Maker:
         """Write a variant."""
         from ai_edge_quantizer import quantizer
 
-        with _translated(way), _quiet():
+        with _translated(way), quiet(level=logging.ERROR, errors_too=True):
             tool = quantizer.Quantizer(str(self._context.model))
             _configure(tool, way, self._context.options)
             made = tool.quantize(self._ranges(tool, way)) if tool.need_calibration else tool.quantize()
@@ -276,10 +287,7 @@ class Maker:
         if self._activations is not None:
             return self._activations.ranges(way.percentile)
         if self._measured is None:
-            feeds: list[Feed] = [
-                {self._names.get(name, name): value for name, value in feed.items()} for feed in context.calibration
-            ]
-            self._measured = tool.calibrate({self._signature: feeds}, num_threads=THREADS)
+            self._measured = tool.calibrate({self._signature: context.calibration}, num_threads=THREADS)
         return self._measured
 
 
@@ -342,26 +350,10 @@ def _translated(way: Way) -> Iterator[None]:
         yield
     except EngineError:
         raise
-    except _FAILURES as error:
+    except QUANTIZER_FAILURES as error:
         raise UnsupportedError(
             f"ai-edge-quantizer cannot make {way.name} of this network: {first_line(error)}",
             code="unsupported_operator",
             fix="Choose int8_dynamic or fp16, or ONNX as the target format.",
             details={"nearest": {"target_format": "tflite", "precision": "fp16"}},
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep its progress bars and notes out of the log."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            yield
-    finally:
-        logging.disable(disabled)

@@ -20,8 +20,9 @@ from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import Trial, first_line
+from edge_ai.engine.quiet import quiet_natively
 from edge_ai.engine.runtime.base import Array, Feed
-from edge_ai.engine.runtime.tensorflow import FAILURES, explain, quiet
+from edge_ai.engine.runtime.tensorflow import FAILURES, explain
 from edge_ai.engine.spec import Format, Precision
 
 SUFFIX: Final = ".tflite"
@@ -176,7 +177,7 @@ def _make(source: _Source, way: Way, path: Path) -> None:
         converter.inference_input_type = converter.inference_output_type = way.integer_io
     converter._experimental_disable_per_channel = not way.per_channel
     try:
-        with quiet():
+        with quiet_natively():
             made = converter.convert()
         path.write_bytes(made if way.halve is None else _halved(made, way.halve))
     except EngineError:

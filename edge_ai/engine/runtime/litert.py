@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from edge_ai.engine.errors import EngineError, ResourceError, UnsupportedError
+from edge_ai.engine.quiet import quiet_natively
 from edge_ai.engine.runtime.base import Array, Feed, Tensor
 from edge_ai.engine.spec import Format
 
@@ -79,20 +79,17 @@ def open_session(path: Path, format: Format, *, threads: int, optimize: bool = T
     path
         The file, which must have been verified.
     """
-    with _translated("load", {"path": str(path)}), _quiet():
+    with _translated("load", {"path": str(path)}), quiet_natively():
         interpreter = Interpreter(str(path), num_threads=threads or len(os.sched_getaffinity(0)))
         interpreter.allocate_tensors()
         return LiteRtSession(interpreter)
 
 
-def signature_of(path: Path) -> tuple[str | None, dict[str, str]]:
-    """Return the key of a file's only signature, and how it calls the inputs that sessions give the tensors' names.
-
-    ``None`` and nothing where there is no signature, or more than one.
-    """
-    with _quiet():
+def signature_of(path: Path) -> str | None:
+    """Return the key of a file's only signature; ``None`` where there is none, or more than one."""
+    with quiet_natively():
         found = Interpreter(str(path)).get_signature_list()
-    return (next(iter(found)), {}) if len(found) == 1 else (None, {})
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _signature(interpreter: Interpreter) -> Mapping[str, Mapping[str, int]]:
@@ -151,18 +148,3 @@ def _translated(where: str, details: Mapping[str, Any]) -> Iterator[None]:
             code="unsupported_operator",
             fix="Convert the network with TensorFlow Lite's built-in operators only.",
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LiteRT's notes on delegates out of the log; what fails is raised."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -187,20 +186,6 @@ def keras_function(model: Any, specs: Sequence[Any]) -> Any:
         return dict(zip(names, answers, strict=True))
 
     return tf.function(infer, input_signature=list(specs), autograph=False).get_concrete_function()
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what TensorFlow's compiled parts print about a conversion from the standard error stream."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path of ours
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextlib.contextmanager
