@@ -55,6 +55,7 @@ class Original:
         self._handler = handler_of(format)
         self.analysis: dict[str, Any] = self._handler.inspect(stored, self._workdir)
         self.path = self._handler.unpack(stored, self._workdir)
+        self._session: Session | None = None
 
     def require_runnable(self) -> None:
         """Refuse a model that cannot be run here: nothing could be said about what its variant computes.
@@ -80,7 +81,8 @@ class Original:
         EngineError
             ``dataset_mismatch``, ``dataset_required``, and what loading and running it raise.
         """
-        session = self._handler.load(self.path, threads=0)
+        # Held on to: what converts a SavedModel next needs not load it again.
+        session = self._session = self._handler.load(self.path, threads=0)
         if dataset is None:
             return self._ask_made_up(session, options, progress)
         division = divide(

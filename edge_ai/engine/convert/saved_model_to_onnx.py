@@ -11,7 +11,6 @@ from tf2onnx.convert import _convert_common
 from edge_ai.engine.convert.base import Conversion, Converted
 from edge_ai.engine.convert.tensorflow_freeze import freeze, refuse_tables
 from edge_ai.engine.convert.tensorflow_onnx import HANDLERS, OPSET, converted, finish
-from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
 
 
@@ -20,13 +19,6 @@ def convert(conversion: Conversion) -> Converted:
     folder = find_folder(conversion.source)
     refuse_tables(read_graph(folder), "The conversion to ONNX")
     frozen = freeze(folder)
-    if frozen.graph_def is None:
-        raise UnsupportedError(
-            "The model's variables cannot be turned into constants, which ONNX needs.",
-            code="unsupported_operator",
-            fix="Export the network for inference, without layers that keep state.",
-            details={"nearest": {"target_format": "saved_model", "precision": "fp32"}},
-        )
     inputs, outputs = [f"{name}:0" for name in frozen.arguments], list(frozen.answers)
 
     def call() -> Any:

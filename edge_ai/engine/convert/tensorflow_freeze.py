@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +18,10 @@ from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.training.saver import export_meta_graph
 
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.formats.saved_model_graph import SavedGraph
+from edge_ai.engine.formats.saved_model_graph import SavedGraph, node_name
+from edge_ai.engine.quiet import quiet
 from edge_ai.engine.runtime.base import Feed, Shape, Tensor
-from edge_ai.engine.runtime.tensorflow import FAILURES, explained, load_saved_model
+from edge_ai.engine.runtime.tensorflow import LoadedGraph, explained, loaded_graph
 
 #: Folds what depends on sizes only: without it a recurrent layer's lists have no fixed shape.
 OPTIMIZERS: Final = ("constfold", "shape", "dependency", "pruning", "constfold")
@@ -48,17 +49,13 @@ class Frozen:
     Parameters
     ----------
     graph_def
-        The graph; ``None`` where variables could not be turned into constants.
+        The graph.
     inputs, outputs
         Under the names of the SavedModel's signature.
     arguments
         What ``function`` calls each input.
     answers
         The tensors of ``graph_def`` that are the outputs, such as ``Identity:0``.
-    called
-        The ``ConcreteFunction`` that it was made from, with its variables.
-    owner
-        The loaded model, which holds the variables.
     """
 
     graph_def: Any
@@ -66,14 +63,10 @@ class Frozen:
     outputs: tuple[Tensor, ...]
     arguments: tuple[str, ...]
     answers: tuple[str, ...]
-    called: Any
-    owner: Any
 
     @cached_property
     def function(self) -> Any:
         """A ``ConcreteFunction`` that takes tensors in the order of ``inputs`` and answers a dict by ``outputs``."""
-        if self.graph_def is None:
-            return self.called
         flat = wrap_function.function_from_graph_def(
             self.graph_def, [f"{name}:0" for name in self.arguments], list(self.answers)
         )
@@ -87,8 +80,7 @@ class Frozen:
     @cached_property
     def operators(self) -> frozenset[str]:
         """The kinds of operators in it."""
-        graph_def = self.called.graph.as_graph_def() if self.graph_def is None else self.graph_def
-        bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+        bodies = [self.graph_def.node, *(function.node_def for function in self.graph_def.library.function)]
         return frozenset(node.op for nodes in bodies for node in nodes)
 
 
@@ -105,7 +97,8 @@ def freeze(path: Path, sizes: Sequence[Shape | None] | None = None) -> Frozen:
     EngineError
         ``model_unsafe``, ``model_unreadable``, ``unsupported_operator``, ``resource_limit``.
     """
-    graph, loaded, function = load_saved_model(path)
+    loaded = loaded_graph(path)
+    graph = loaded.graph
     shapes = [item.shape for item in graph.inputs] if sizes is None else list(sizes)
     names = [item.name for item in graph.inputs]
     inputs = tuple(
@@ -113,21 +106,16 @@ def freeze(path: Path, sizes: Sequence[Shape | None] | None = None) -> Frozen:
         for item, shape in zip(graph.inputs, shapes, strict=True)
     )
     arguments = argument_names(names)
-    with explained("load"):
-        called = _traced(lambda *given: function(**dict(zip(names, given, strict=True))), _specs(inputs, arguments))
-    try:
-        graph_def = _without_variables(called)
-    except FAILURES:
-        # Converters can still try with the variables in place.
-        graph_def = None
+    with explained("convert"), quiet():
+        constant = _without_variables(loaded)
+        called = _traced(partial(_call, constant, loaded), _specs(inputs, arguments))
+        graph_def = _inlined(called)
     return Frozen(
         graph_def=graph_def,
         inputs=inputs,
         outputs=tuple(graph.outputs),
         arguments=tuple(arguments),
         answers=tuple(item.name for item in called.outputs),
-        called=called,
-        owner=loaded,
     )
 
 
@@ -218,16 +206,35 @@ def _specs(inputs: Sequence[Tensor], arguments: Sequence[str]) -> list[Any]:
     ]
 
 
-def _without_variables(called: Any) -> Any:
-    """Return the graph of a concrete function with constants for its variables."""
+def _without_variables(loaded: LoadedGraph) -> Any:
+    """Return the graph of a SavedModel with constants for its variables."""
+    graph_def = _without_assignments(loaded.session.graph.as_graph_def())
+    return convert_to_constants.convert_variables_to_constants_from_session_graph(
+        loaded.session, graph_def, [node_name(name) for name in loaded.answers]
+    )
+
+
+def _call(graph_def: Any, loaded: LoadedGraph, *given: Any) -> Any:
+    """Put a graph into the function that is traced, with its arguments for the graph's inputs."""
+    own = {node.name for node in graph_def.node}
+    clash = any(item.op.name in own for item in given)
+    return tf.import_graph_def(
+        graph_def,
+        input_map=dict(zip(loaded.arguments, given, strict=True)),
+        return_elements=list(loaded.answers),
+        name="model" if clash else "",
+    )
+
+
+def _inlined(called: Any) -> Any:
+    """Return the graph of a concrete function without calls, and without what does not depend on its input."""
     data = convert_to_constants._FunctionConverterDataInEager(
         func=called, lower_control_flow=False, aggressive_inlining=True
     )
     graph_def, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
-    inputs = [item for item in called.inputs if item.dtype != tf.resource]
-    keep = [item.name for item in (*inputs, *called.outputs)]
-    graph_def = _folded(_without_assignments(graph_def), keep)
-    if all(item.shape.rank and item.shape[0] == 1 for item in inputs):
+    keep = [item.name for item in (*called.inputs, *called.outputs)]
+    graph_def = _folded(graph_def, keep)
+    if all(item.shape.rank and item.shape[0] == 1 for item in called.inputs):
         _fix_lists(graph_def)
     return graph_def
 

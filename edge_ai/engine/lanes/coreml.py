@@ -65,8 +65,7 @@ def _make(context: LaneContext, path: Path) -> None:
         frozen = freeze(folder, fixed_sizes(graph.inputs, context.sample))
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            if frozen.graph_def is not None:
-                frozen = replace(frozen, graph_def=replace_erfc(frozen.graph_def))
+            frozen = replace(frozen, graph_def=replace_erfc(frozen.graph_def))
             program = _program(frozen, context.precision)
             program.save(str(path))
     except EngineError:

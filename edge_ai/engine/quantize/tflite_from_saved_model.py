@@ -80,6 +80,11 @@ class _Source:
         with self.context.timed("freeze", folder):
             return freeze(folder, fixed_sizes(graph.inputs, self.context.sample))
 
+    @cached_property
+    def plain(self) -> bytes:
+        """The float32 file, of which both fp16 ways are made."""
+        return _converted(self, Way(name="float32", quantize=False))
+
     def samples(self) -> Iterator[dict[str, Array]]:
         """Yield one sample after the other, each with a batch of one, under the names of the function's arguments."""
         for feed in self.context.calibration:
@@ -164,10 +169,14 @@ def _ways(context: LaneContext) -> list[Way]:
 
 
 def _make(source: _Source, way: Way, path: Path) -> None:
-    frozen = source.frozen
     if way.calibrate:
-        _refuse_loops(frozen)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.function], _holder(frozen))
+        _refuse_loops(source.frozen)
+    path.write_bytes(_converted(source, way) if way.halve is None else _halved(source.plain, way.halve))
+
+
+def _converted(source: _Source, way: Way) -> bytes:
+    """Return the file that the converter makes."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([source.frozen.function], tf.Module())
     converter.target_spec.supported_ops = list(way.operators)
     if way.quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -178,8 +187,7 @@ def _make(source: _Source, way: Way, path: Path) -> None:
     converter._experimental_disable_per_channel = not way.per_channel
     try:
         with quiet_natively():
-            made = converter.convert()
-        path.write_bytes(made if way.halve is None else _halved(made, way.halve))
+            return bytes(converter.convert())
     except EngineError:
         raise
     except Exception as error:
@@ -227,11 +235,6 @@ def refused(error: Exception) -> EngineError:
         fix="Choose another precision, or onnx as the target format.",
         details={"operators": sorted(names)[:50], **_nearest(Precision.FP32, Format.ONNX)},
     )
-
-
-def _holder(frozen: Frozen) -> Any:
-    """Return what the converter saves beside the function: nothing, or the loaded model with its variables."""
-    return frozen.owner if frozen.graph_def is None else tf.Module()
 
 
 def _rows(feed: Feed, frozen: Frozen) -> Iterator[dict[str, Array]]:

@@ -9,9 +9,10 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -50,7 +51,7 @@ class TensorflowSession:
     Parameters
     ----------
     call
-        Takes tensors by the names of ``inputs`` and answers tensors by the names of ``outputs``.
+        Takes arrays in the order of ``inputs`` and answers arrays in the order of ``outputs``.
     owner
         What holds the variables, which must live as long as the function.
     """
@@ -60,7 +61,7 @@ class TensorflowSession:
 
     def __init__(
         self,
-        call: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        call: Callable[[Sequence[Array]], Sequence[Any]],
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
         owner: object,
@@ -77,8 +78,7 @@ class TensorflowSession:
         for item in self.inputs:
             _check_shape(item, np.shape(feed[item.name]))
         with explained("run"):
-            answers = self._call({item.name: tf.constant(feed[item.name], dtype=item.dtype) for item in self.inputs})
-            return [_array(answers[item.name]) for item in self.outputs]
+            return [_array(answer) for answer in self._call([feed[item.name] for item in self.inputs])]
 
 
 def open_session(path: Path, format: Format, *, threads: int, optimize: bool = True) -> TensorflowSession:
@@ -91,7 +91,7 @@ def open_session(path: Path, format: Format, *, threads: int, optimize: bool = T
     """
     use_threads(threads)
     if format == Format.SAVED_MODEL:
-        return _open_saved_model(path)
+        return _open_saved_model(path, threads)
     return _open_keras(path)
 
 
@@ -102,19 +102,52 @@ def use_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def load_saved_model(path: Path) -> tuple[SavedGraph, Any, Any]:
-    """Load an unpacked SavedModel that is safe.
+class LoadedGraph:
+    """A SavedModel whose variables have their values, as a serving system loads it: its graph only, none of its objects.
 
-    Returns
-    -------
-    tuple
-        Its graph, the loaded object, which must be kept, and the function of its signature.
+    That takes a third of the time of ``tf.saved_model.load``, and computes the same.
+
+    Parameters
+    ----------
+    graph
+        What the files say.
+    session
+        Has the graph, and the variables' values.
+    """
+
+    def __init__(self, graph: SavedGraph, session: Any) -> None:
+        signature = graph.meta.signature_def[graph.signature]
+        self.graph = graph
+        self.session = session
+        self.arguments = tuple(signature.inputs[item.name].name for item in graph.inputs)
+        self.answers = tuple(signature.outputs[item.name].name for item in graph.outputs)
+
+
+_ALIVE: Final[WeakValueDictionary[Path, LoadedGraph]] = WeakValueDictionary()
+
+
+def load_graph(path: Path, *, threads: int = 0) -> LoadedGraph:
+    """Load the graph of an unpacked SavedModel that is safe.
+
+    Raises
+    ------
+    EngineError
+        ``model_unsafe`` before anything is loaded, ``model_unreadable``, ``unsupported_operator``, ``resource_limit``.
     """
     folder = find_folder(path)
     graph = read_graph(folder)
-    with explained("load"):
-        loaded = tf.saved_model.load(str(folder))
-        return graph, loaded, loaded.signatures[graph.signature]
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
+    with explained("load"), tf.Graph().as_default() as holder:
+        session = tf.compat.v1.Session(graph=holder, config=config)
+        tf.compat.v1.saved_model.load(session, list(graph.meta.meta_info_def.tags), str(folder))
+    loaded = LoadedGraph(graph, session)
+    _ALIVE[folder.resolve()] = loaded
+    return loaded
+
+
+def loaded_graph(path: Path) -> LoadedGraph:
+    """Return the graph of an unpacked SavedModel that a session still holds; else load it."""
+    return _ALIVE.get(find_folder(path).resolve()) or load_graph(path)
 
 
 def load_keras(path: Path) -> Any:
@@ -259,9 +292,17 @@ def _check_shape(item: Tensor, given: tuple[int, ...]) -> None:
     )
 
 
-def _open_saved_model(path: Path) -> TensorflowSession:
-    graph, loaded, function = load_saved_model(path)
-    return TensorflowSession(lambda given: function(**given), graph.inputs, graph.outputs, (loaded, function))
+def _open_saved_model(path: Path, threads: int) -> TensorflowSession:
+    loaded = load_graph(path, threads=threads)
+    inputs, outputs = loaded.graph.inputs, loaded.graph.outputs
+    with explained("load"):
+        answer = loaded.session.make_callable(list(loaded.answers), feed_list=list(loaded.arguments))
+    types = [tf.as_dtype(item.dtype).as_numpy_dtype for item in inputs]
+
+    def call(given: Sequence[Array]) -> Sequence[Any]:
+        return answer(*(np.asarray(value, dtype) for value, dtype in zip(given, types, strict=True)))  # type: ignore[no-any-return]
+
+    return TensorflowSession(call, inputs, outputs, loaded)
 
 
 def _open_keras(path: Path) -> TensorflowSession:
@@ -274,8 +315,9 @@ def _open_keras(path: Path) -> TensorflowSession:
             for name, answer in function.structured_outputs.items()
         ]
 
-    def call(given: Mapping[str, Any]) -> Any:
-        return function(*(given[item.name] for item in inputs))
+    def call(given: Sequence[Array]) -> Sequence[Any]:
+        answers = function(*(tf.constant(value, dtype=item.dtype) for value, item in zip(given, inputs, strict=True)))
+        return [answers[item.name].numpy() for item in outputs]
 
     return TensorflowSession(call, inputs, outputs, (model, function))
 
@@ -301,7 +343,7 @@ def _shape(shape: Any) -> Shape | None:
 
 
 def _array(answer: Any) -> Array:
-    array = np.asarray(answer.numpy())
+    array = np.asarray(answer)
     if array.dtype != object and array.dtype.kind != "S":
         return array
     texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
