@@ -125,7 +125,7 @@ def precision_of(model: ModelFacts) -> str | None:
         float; ``int16x8``; ``dynamic-int8`` for float activations and integer weights; ``weight-only`` for weights that
         are widened first; else that of most weights' bytes, such as ``fp32``, or ``mixed``.
     """
-    held = Counter(kind for graph in model.subgraphs for kind in _kinds_of_reading(graph).elements())
+    held = sum((_kinds_of_reading(graph) for graph in model.subgraphs), Counter())
     floats = sum(held[name] for name in FLOATS)
     if held["int16x8"]:
         return "int16x8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,13 @@ class _Source:
         """The float32 file, of which both fp16 ways are made."""
         return _converted(self, Way(name="float32", quantize=False))
 
+    @property
+    def spares_nothing(self) -> bool:
+        """Whether both fp16 ways make the same file. Where the converter fails, the first way has told."""
+        with contextlib.suppress(EngineError):
+            return _halved(self.plain, Halve.ALL) == _halved(self.plain, Halve.ALL_BUT_WIDE)
+        return True
+
     def samples(self) -> Iterator[dict[str, Array]]:
         """Yield one sample after the other, each with a batch of one, under the names of the function's arguments."""
         for feed in self.context.calibration:
@@ -106,6 +114,8 @@ def ways(context: LaneContext) -> Iterator[Trial]:
     _caution(context)
     source = _Source(context)
     for place, way in enumerate(chosen):
+        if way.halve is Halve.ALL and source.spares_nothing:
+            continue
         settings = {"converter": "tensorflow", "per_channel": way.per_channel, **way.settings}
         yield context.trial(place, way.name, settings, partial(_make, source, way), suffix=SUFFIX)
 
