@@ -1,7 +1,8 @@
 """What a job of the engine costs over the bare library call: both in processes of their own, by turns.
 
-The engine does more: it reads the model with care, runs the original, tries several ways and compares each with it. Its
-share is in the last column, from the result's ``passes``. For SavedModels there is a second comparison: a fork of the
+The engine is asked for one way (``search`` off), as the call makes one. It still does more: it reads the model with care,
+runs the original, compares the variant with it and measures both. Its share is in the last column, from the result's
+``passes``. For SavedModels there is a second comparison: a fork of the
 warm process against the converter's second run in one and the same script.
 """
 
@@ -86,8 +87,10 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
 
 
 def _case(model: Path, bare: str, target: Format, precision: Precision, samples: Path | None = None) -> Case:
-    # The budget leaves the choice to the first way that works, as the bare call makes none.
-    options = {"calibration_method": "minmax", "calibration_samples": 50, "accuracy_budget": 1.0} if samples else {}
+    # One way, as the bare call tries one.
+    options: dict[str, object] = {"search": False, "accuracy_budget": 1.0}
+    if samples:
+        options |= {"calibration_method": "minmax", "calibration_samples": 50}
     name = f"{model.stem} → {target} {precision}"
     return Case(name=name, bare=bare, model=model, target=target, precision=precision, samples=samples, options=options)
 

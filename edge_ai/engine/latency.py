@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from statistics import median
 from typing import Final
+
+import numpy as np
 
 from edge_ai.engine.evaluate.pairing import pair, translate
 from edge_ai.engine.evaluate.parity import Reference
+from edge_ai.engine.measure.candidates import MARGIN
+from edge_ai.engine.measure.interleave import Ratio, ratio_of
 from edge_ai.engine.runtime.base import Feed, Session
 
 QUICK_SECONDS: Final = 0.4
@@ -17,14 +20,14 @@ QUICK_SECONDS: Final = 0.4
 
 FEEDS: Final = 8
 _BLOCK_SECONDS: Final = 0.02
-_LEAST_PAIRS: Final = 3
+_LEAST_ROUNDS: Final = 3
 
 
-def quick_ratio(baseline: Session, variant: Session, ours: Sequence[Feed], theirs: Sequence[Feed]) -> float:
+def quick_ratio(baseline: Session, variant: Session, ours: Sequence[Feed], theirs: Sequence[Feed]) -> Ratio:
     """Return how long the variant takes in proportion to the baseline, from blocks in the order A B B A.
 
-    Both run in this process, so that what another start of the process would change is not seen: good to a few percent,
-    enough to tell whether a careful comparison is worth its time.
+    Both run in this process. What another start of the process would have changed is not seen, and so the interval is
+    widened by what it usually is.
 
     Parameters
     ----------
@@ -33,15 +36,15 @@ def quick_ratio(baseline: Session, variant: Session, ours: Sequence[Feed], their
     """
     a, b = _block(baseline, ours), _block(variant, theirs)
     runs_a, runs_b = _runs_in_a_block(a), _runs_in_a_block(b)
-    ratios: list[float] = []
+    rounds: list[list[list[float]]] = []
     end_s = time.perf_counter() + QUICK_SECONDS
-    while len(ratios) < _LEAST_PAIRS or time.perf_counter() < end_s:
+    while len(rounds) < _LEAST_ROUNDS or time.perf_counter() < end_s:
         first, second = a(runs_a), b(runs_b)
         third, fourth = b(runs_b), a(runs_a)
-        ratios.append((second + third) / max(first + fourth, 1e-12))
+        rounds.append([[first, second], [fourth, third]])
         if time.perf_counter() > end_s + 4 * QUICK_SECONDS:
             break
-    return median(ratios)
+    return ratio_of([np.array(rounds)], 0, 1, margin=MARGIN)
 
 
 def feeds_for(reference: Reference, session: Session) -> list[Feed]:

@@ -221,12 +221,14 @@ class _Optimization:
         return target
 
     def _search(self, route: Route, context: LaneContext, asked: Asked) -> list[Trial]:
-        """Try ways until one is good, or all of them where the level asks for a choice."""
+        """Try ways until one is good, all of them where the level asks for a choice, or one where no search is wanted."""
         trials: list[Trial] = []
         end_s = time.monotonic() + MAX_SEARCH_SECONDS
         for trial in ways_of(route, context):
             trials.append(trial)
             self._attempt(trial, len(trials), route.lane.target, asked)
+            if not self._options.search:
+                break
             if self._spec.optimization_level is OptimizationLevel.BALANCED and self._good(trial):
                 break
             if time.monotonic() > end_s and any(other.fair for other in trials):

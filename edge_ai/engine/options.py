@@ -81,7 +81,11 @@ class OptionRule:
             return "a whole number" if self.kind == "integer" else "a number"
         low, high = self.low or 0, self.high or 0
         # false for NaN as well
-        return None if low <= value <= high else f"between {low:g} and {high:g}"
+        return None if low <= value <= high else f"a number from {_plain(low)} to {_plain(high)}"
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _option(default: Any, title: str, help: str, kind: str, **rule: Any) -> Any:
@@ -107,6 +111,12 @@ class OptimizeOptions:
         "integer",
         low=MIN_CALIBRATION_SAMPLES,
         high=MAX_CALIBRATION_SAMPLES,
+    )
+    search: bool = _option(
+        True,
+        "Try several settings",
+        "Try the few settings that matter and keep the best; without it only the first that the other options allow.",
+        "boolean",
     )
     seed: int = _option(0, "Seed", "Of the draw of samples and of made-up input.", "integer", low=0, high=MAX_SEED)
     calibration_method: str = _option(

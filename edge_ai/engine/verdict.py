@@ -7,10 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from edge_ai.engine.choose import choose_best
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.evaluate.parity import Reference
 from edge_ai.engine.lanes.base import LaneContext, ways_of
 from edge_ai.engine.latency import feeds_for, quick_ratio
+from edge_ai.engine.measure.candidates import Candidate, CandidateLatency, measure_ratios
+from edge_ai.engine.measure.compare import Verdict
+from edge_ai.engine.measure.interleave import Ratio
 from edge_ai.engine.original import Original
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial
@@ -19,9 +23,14 @@ from edge_ai.engine.runtime import open_model
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 
 SUSPICIOUS: Final = 1.05
-"""A quick ratio above it is looked into with care."""
+"""A quick ratio above it, whose interval does not decide, is looked into with care."""
 
-CAREFUL_SECONDS: Final = 12.0
+CHOICE_SECONDS: Final = 12.0
+"""How long candidates are measured where the choice hangs on it."""
+
+DOUBT_SECONDS: Final = 4.0
+"""How long one variant is measured of which a quick look left open whether it is slower."""
+
 #: Runtimes whose own start takes longer than what is to be found out.
 _HEAVY: Final = frozenset({Format.KERAS, Format.SAVED_MODEL})
 _REDUCED: Final = frozenset({Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT16X8, Precision.INT4, Precision.FP8})
@@ -77,8 +86,8 @@ def judge_latency(
 ) -> Latency:
     """Measure the variants that are close enough beside the original, on one thread, and note it in the trials.
 
-    A quick comparison within this process is enough where it finds nothing suspicious and no choice hangs on it; for
-    ``speed``, and for a variant that seems slower, processes of their own are compared by turns.
+    A quick comparison within this process is enough where it decides and no choice hangs on it. For ``speed``, and for the
+    chosen variant where a quick look leaves open whether it is slower, processes of their own are compared by turns.
     """
     fair = [trial for trial in trials if trial.fair]
     target = route.lane.target
@@ -94,15 +103,18 @@ def judge_latency(
     context.progress.stage("measure", 90, "Measuring the variant beside the original")
     found = Latency(against=baseline.against, method="quick, one process")
     try:
-        suspicious = _measure_quickly(baseline, target, reference, fair)
-        if level is OptimizationLevel.SPEED or (suspicious and precision is not Precision.FP32):
-            _measure_carefully(found, baseline, target, reference, fair)
+        _measure_quickly(found, baseline, target, reference, fair)
+        if level is OptimizationLevel.SPEED:
+            _measure_carefully(found, baseline, target, reference, fair, CHOICE_SECONDS)
+        elif precision is not Precision.FP32:
+            best = choose_best(trials, level, precision, target)
+            quick = found.ratios.get(best.name, {})
+            if quick.get("verdict") == Verdict.INCONCLUSIVE and quick["ratio"] > SUSPICIOUS:
+                _measure_carefully(found, baseline, target, reference, [best], DOUBT_SECONDS)
     except (EngineError, *QUANTIZER_FAILURES) as error:
         # The variant was compared and is right; that its speed is not known is no reason to throw it away.
         found.reason = f"Measuring failed: {getattr(error, 'message', error)}"
         return found
-    for trial in fair:
-        found.ratios.setdefault(trial.name, {"ratio": trial.latency_ratio})
     return found
 
 
@@ -147,22 +159,26 @@ def _baseline(
     return _Baseline(path=trial.path, format=route.lane.target, against="converted")
 
 
-def _measure_quickly(baseline: _Baseline, target: Format, reference: Reference, fair: Sequence[Trial]) -> bool:
-    """Measure in this process; whether any variant seems slower."""
+def _measure_quickly(
+    found: Latency, baseline: _Baseline, target: Format, reference: Reference, fair: Sequence[Trial]
+) -> None:
+    """Measure in this process."""
     ours = open_model(baseline.path, baseline.format, threads=1)
     feeds = feeds_for(reference, ours)
     for trial in fair:
         theirs = open_model(trial.path, target, threads=1)
-        trial.latency_ratio = quick_ratio(ours, theirs, feeds, feeds_for(reference, theirs))
-    return any((trial.latency_ratio or 0.0) > SUSPICIOUS for trial in fair)
+        _note(found, trial, quick_ratio(ours, theirs, feeds, feeds_for(reference, theirs)))
 
 
 def _measure_carefully(
-    found: Latency, baseline: _Baseline, target: Format, reference: Reference, fair: Sequence[Trial]
+    found: Latency,
+    baseline: _Baseline,
+    target: Format,
+    reference: Reference,
+    fair: Sequence[Trial],
+    max_seconds: float,
 ) -> None:
     """Measure in processes of their own, by turns."""
-    from edge_ai.engine.measure.candidates import Candidate, measure_ratios
-
     measured = measure_ratios(
         [
             Candidate(
@@ -173,14 +189,18 @@ def _measure_carefully(
             for path, format in [(baseline.path, baseline.format), *((trial.path, target) for trial in fair)]
         ],
         threads=1,
-        max_seconds=CAREFUL_SECONDS,
+        max_seconds=max_seconds,
     )
     found.method = "interleaved processes"
     for trial, one in zip(fair, measured[1:], strict=True):
-        trial.latency_ratio = one.ratio
-        found.ratios[trial.name] = {
-            "ratio": round(one.ratio, 4),
-            "ci95": [round(bound, 4) for bound in one.ci95],
-            "verdict": one.verdict,
-            "p50_ms": one.p50_ms,
-        }
+        _note(found, trial, one)
+        found.ratios[trial.name]["p50_ms"] = one.p50_ms
+
+
+def _note(found: Latency, trial: Trial, measured: Ratio | CandidateLatency) -> None:
+    trial.latency_ratio = measured.ratio
+    found.ratios[trial.name] = {
+        "ratio": round(measured.ratio, 4),
+        "ci95": [round(bound, 4) for bound in measured.ci95],
+        "verdict": str(measured.verdict),
+    }

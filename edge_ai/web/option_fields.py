@@ -21,6 +21,7 @@ GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
             "percentile",
             "per_channel",
             "symmetric_activations",
+            "search",
             "seed",
         ),
     ),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edge_ai.engine.evaluate.parity import run_reference
 from edge_ai.engine.latency import feeds_for, quick_ratio
+from edge_ai.engine.measure.compare import Verdict
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Session
 from edge_ai.engine.spec import Format
@@ -21,5 +22,8 @@ def test_a_network_with_many_times_the_work_is_found_slower_and_itself_the_same(
     feeds = [{"x": graphs.samples(1, 32, seed=seed)} for seed in range(4)]
     reference = run_reference(small, feeds, data="dataset", batch=1, labels=None, softmax_outputs={})
     ours, theirs = feeds_for(reference, small), feeds_for(reference, large)
-    assert quick_ratio(small, large, ours, theirs) > 2.0
-    assert 0.6 < quick_ratio(small, small, ours, ours) < 1.6
+    slower, same = quick_ratio(small, large, ours, theirs), quick_ratio(small, small, ours, ours)
+    assert slower.ratio > 2.0
+    assert slower.verdict is Verdict.SLOWER
+    assert slower.ci95[0] <= slower.ratio <= slower.ci95[1]
+    assert 0.6 < same.ratio < 1.6

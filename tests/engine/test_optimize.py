@@ -164,6 +164,16 @@ def test_a_first_way_that_is_not_good_is_not_the_last(tmp_path: Path) -> None:
     assert made.result["parity"]["sqnr_db"] == max(trial["sqnr_db"] for trial in trials)
 
 
+def test_without_a_search_the_first_way_is_the_only_one(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"data": sample.CALIBRATION_DATA, "optimization_level": OptimizationLevel.SIZE}
+    made = optimize(tmp_path / "one", Precision.INT8, model=sample.ONNX_MODEL, options={"search": False}, **asked)
+    (only,) = made.result["trials"]
+    assert only["chosen"]
+    several = optimize(tmp_path / "all", Precision.INT8, model=sample.ONNX_MODEL, **asked).result["trials"]
+    assert len(several) > 1
+    assert several[0]["name"] == only["name"]
+
+
 def test_a_variant_that_is_too_far_off_is_never_completed(tmp_path: Path) -> None:
     model = graphs.conv_net()
     for tensor in model.graph.initializer:

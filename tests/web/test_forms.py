@@ -294,6 +294,7 @@ def test_every_option_can_be_given_and_arrives_as_it_was_meant(
         "accuracy_budget": ("0.05", 0.05),
         "calibration_samples": ("50", 50),
         "seed": ("7", 7),
+        "search": ("false", False),
         "calibration_method": ("entropy", "entropy"),
         "percentile": ("99.9", 99.9),
         "per_channel": ("false", False),
