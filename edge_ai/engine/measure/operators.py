@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from edge_ai.engine.measure.loaded import NS_PER_S, Feed, Say, Task, load_feeds, round_and_round, step
 from edge_ai.engine.measure.profile import OperatorTime, read_profile, share_out
 from edge_ai.engine.spec import Format
 
-_RUNS: Final = 50
+MAX_RUNS: Final = 50
 _NS: Final = 1 * NS_PER_S
 
 NO_PROFILE: Final[Mapping[Format, str]] = {
@@ -22,11 +22,18 @@ NO_PROFILE: Final[Mapping[Format, str]] = {
 """Why the operators of other formats are not measured one by one."""
 
 
-def measure_operators(task: Task, say: Say) -> dict[str, object]:
-    """Profile a few runs; what the runtime writes is deleted after it has been read."""
+class Profile(TypedDict):
+    """The time by operator, and how many runs it is of."""
+
+    operators: list[OperatorTime]
+    runs: int
+
+
+def measure_operators(task: Task, say: Say) -> Profile:
+    """Profile a few runs, ``max_runs`` of the task at most; what the runtime writes is deleted after it has been read."""
     measure = _of_openvino if task["format"] == Format.OPENVINO else _of_onnx
     operators, count = measure(task, load_feeds(task), say)
-    return {"operators": operators, "runs": count}
+    return Profile(operators=operators, runs=count)
 
 
 def _of_onnx(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime], int]:
@@ -40,7 +47,7 @@ def _of_onnx(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime
             threads=task["threads"],
             profile_prefix=task["profile_prefix"],
         )
-    count = _run_for_a_while(round_and_round(session, feeds), say)
+    count = _run_for_a_while(round_and_round(session, feeds), say, _most_runs(task))
     path = Path(session.raw.end_profiling())
     try:
         return read_profile(path, skip_runs=1), count
@@ -64,7 +71,7 @@ def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[Operator
         }
         request = openvino.Core().compile_model(task["model_path"], "CPU", settings).create_infer_request()
     totals_us: dict[tuple[str, str, str], float] = {}
-    places = iter(range(_RUNS + 1))
+    places = iter(range(_most_runs(task) + 1))
 
     def run() -> None:
         place = next(places)
@@ -78,17 +85,21 @@ def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[Operator
                 key = (node.node_name, node.node_type, str(index))
                 totals_us[key] = totals_us.get(key, 0.0) + node.real_time.total_seconds() * 1e6
 
-    count = _run_for_a_while(run, say)
+    count = _run_for_a_while(run, say, _most_runs(task))
     return share_out(totals_us, dict.fromkeys(totals_us, count)), count
 
 
-def _run_for_a_while(run: Callable[[], Any], say: Say) -> int:
+def _run_for_a_while(run: Callable[[], Any], say: Say, most: int) -> int:
     """Run once to warm up, then as often as time allows; returns how often that was."""
     with step("run"):
         run()
         say("measure")
         count, end_ns = 0, time.perf_counter_ns() + _NS
-        while count < _RUNS and (count == 0 or time.perf_counter_ns() < end_ns):
+        while count < most and (count == 0 or time.perf_counter_ns() < end_ns):
             run()
             count += 1
     return count
+
+
+def _most_runs(task: Task) -> int:
+    return int(task.get("max_runs", MAX_RUNS))

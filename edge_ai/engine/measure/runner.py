@@ -86,7 +86,7 @@ def main() -> int:
             with step("pin"):
                 os.sched_setaffinity(0, task["cpus"])
         if task["task"] == "blocks":
-            result = serve_blocks(task, answer)
+            result: Mapping[str, object] = serve_blocks(task, answer)
         else:
             result = TASKS[task["task"]](task, lambda phase: answer(type="phase", phase=phase))
     except StepError as error:
@@ -186,7 +186,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
     }
 
 
-TASKS: Final[Mapping[str, Callable[[Task, Say], dict[str, object]]]] = {
+TASKS: Final[Mapping[str, Callable[[Task, Say], Mapping[str, object]]]] = {
     "baseline": measure_baseline,
     "latency": measure_latency,
     "throughput": measure_throughput,

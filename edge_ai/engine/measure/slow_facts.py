@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from edge_ai.engine.errors import EngineError
-from edge_ai.engine.measure.child import run_task
 from edge_ai.engine.measure.environment import read_processor
 from edge_ai.engine.measure.inputs import made_up_feeds, store_feeds
-from edge_ai.engine.measure.operators import NO_PROFILE
+from edge_ai.engine.measure.loaded import StepError
+from edge_ai.engine.measure.operators import NO_PROFILE, measure_operators
 from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.spec import Format
 
-_TIMEOUT_S: Final = 120.0
+PROFILED_RUNS: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +68,17 @@ class Facts:
 
 
 def gather_facts(source: Path, source_format: Format, variant: Path, variant_format: Format) -> Facts:
-    """Run both for a few seconds, where their runtimes tell times by operator, and look into the variant's file.
+    """Run both for a moment, where their runtimes tell times by operator, and look into the variant's file.
+
+    They run in this process, which has their runtime loaded: what counts is each operator's share.
 
     Parameters
     ----------
     source, variant
         What the runtimes open: a file, or a folder for SavedModel.
     """
-    pairs = [(variant, variant_format), (source, source_format)]
-    with ThreadPoolExecutor() as pool:
-        # Side by side: what is told are shares of each one's own time, on one thread.
-        times = pool.map(_times, *zip(*pairs[: 1 + (source_format == variant_format)], strict=True))
-        after, before = (*times, None)[:2]
+    before = _times(source, source_format) if source_format == variant_format else None
+    after = _times(variant, variant_format)
     activations, operators = _look_into(variant, variant_format)
     return Facts(
         source=source_format,
@@ -101,22 +99,21 @@ def _times(path: Path, format: Format) -> Times | None:
         inputs = open_model(path, format, threads=1, optimize=False).inputs
         feeds = made_up_feeds(inputs, 1)
         names = [item.name for item in inputs]
-        task = {
-            "task": "profile",
-            "model_path": str(path.resolve()),
-            "format": str(format),
-            "threads": 1,
-            "cpus": None,
-            "inputs_path": "inputs.npz",
-            "input_names": names,
-            "feed_count": len(feeds),
-            "input": "random",
-            "profile_prefix": "operators",
-        }
         with tempfile.TemporaryDirectory() as folder:
-            store_feeds(feeds, names, Path(folder) / "inputs.npz")
-            measured = run_task(task, workdir=Path(folder), timeout_s=_TIMEOUT_S, on_tick=lambda phase, seconds: None)
-    except EngineError:
+            stored = Path(folder) / "inputs.npz"
+            store_feeds(feeds, names, stored)
+            task = {
+                "model_path": str(path.resolve()),
+                "format": str(format),
+                "threads": 1,
+                "inputs_path": str(stored),
+                "input_names": names,
+                "feed_count": len(feeds),
+                "max_runs": PROFILED_RUNS,
+                "profile_prefix": str(Path(folder) / "operators"),
+            }
+            measured = measure_operators(task, lambda phase: None)
+    except (EngineError, StepError):
         return None
     ms: dict[str, float] = {}
     counts: dict[str, int] = {}
