@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: run test check lock css openapi docs clean
+.PHONY: run test check lock css openapi docs formats clean
 
 run: $(VENV)/.installed  ## Set everything up, serve, and do the main job on the bundled sample
 	@exec $(BIN)/python manage.py run
@@ -40,6 +40,9 @@ openapi: $(VENV)/.installed  ## Write the OpenAPI description
 
 docs: $(VENV)/.installed  ## Write the generated parts of the documentation
 	$(BIN)/python manage.py document
+
+formats: $(VENV)/.installed  ## Try every conversion of the models in MODELS, a folder, and write docs/formats.md
+	$(BIN)/python -m benchmarks.formats --models $(MODELS)
 
 clean:
 	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
