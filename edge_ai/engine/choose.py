@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.evaluate.gate import WARNING_DB
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 
@@ -32,8 +33,9 @@ def choose_best(
     Parameters
     ----------
     level
-        ``size``: the smallest; ``speed``: the fastest that was measured; ``balanced``: the knee, which loses least in
-        doublings of time and size against the best of each, a lack of closeness counting as well.
+        ``size``: the smallest; ``speed``: the fastest that was measured; ``balanced``: of those that need no word of
+        warning, if there are any, the knee, which loses least in doublings of time and size against the best of each, a
+        lack of closeness counting as well.
 
     Raises
     ------
@@ -70,8 +72,9 @@ def choose_best(
     if level is OptimizationLevel.SPEED and measured:
         quickest = min(trial.latency_ratio or 0.0 for trial in measured)
         return max((trial for trial in measured if (trial.latency_ratio or 0.0) <= quickest * SAME_SPEED), key=rank)
-    if len(measured) == len(fair) > 1:
-        return min(fair, key=lambda trial: _loss(trial, fair))
+    close = [trial for trial in fair if _is_close(trial, precision)] or fair
+    if len(measured) == len(fair):
+        return min(close, key=lambda trial: _loss(trial, close))
     return max(fair, key=rank)
 
 
@@ -90,9 +93,21 @@ def _loss(trial: Trial, fair: Sequence[Trial]) -> float:
     parity = trial.parity
     closeness = MOST_CLOSENESS_DB if parity is None or parity.sqnr_db is None else parity.sqnr_db
     drop = max(0.0, parity.metric.drop) if parity is not None and parity.metric is not None else 0.0
+    # As much as it is slower for certain: what cannot be told apart decides nothing.
+    quickest = min(fair, key=lambda other: other.latency_ratio or 1.0)
     return (
-        math.log2((trial.latency_ratio or 1.0) / min(other.latency_ratio or 1.0 for other in fair))
+        max(0.0, math.log2(_bounds(trial)[0] / _bounds(quickest)[1]))
         + math.log2((trial.size_bytes or 1) / min(other.size_bytes or 1 for other in fair))
         + CLOSENESS_WEIGHT * max(0.0, MOST_CLOSENESS_DB - closeness) / DB_PER_BIT
         + drop / DROP_STEP
     )
+
+
+def _bounds(trial: Trial) -> tuple[float, float]:
+    ratio = trial.latency_ratio or 1.0
+    return trial.latency_ci95 or (ratio, ratio)
+
+
+def _is_close(trial: Trial, precision: Precision) -> bool:
+    db = None if trial.parity is None else trial.parity.sqnr_db
+    return db is None or db >= WARNING_DB.get(precision, 0.0)

@@ -198,7 +198,7 @@ def _measure_carefully(
 
 
 def _note(found: Latency, trial: Trial, measured: Ratio | CandidateLatency) -> None:
-    trial.latency_ratio = measured.ratio
+    trial.latency_ratio, trial.latency_ci95 = measured.ratio, measured.ci95
     found.ratios[trial.name] = {
         "ratio": round(measured.ratio, 4),
         "ci95": [round(bound, 4) for bound in measured.ci95],

@@ -21,6 +21,7 @@ def trial(
     size_bytes: int = 100,
     fault: str | None = None,
     latency_ratio: float | None = None,
+    latency_ci95: tuple[float, float] | None = None,
 ) -> Trial:
     path = folder / f"{name}.onnx"
     metric = None if drop is None else MetricChange(name="top1", reference=0.9, variant=0.9 - drop, samples=500)
@@ -35,6 +36,7 @@ def trial(
         fault=fault,
         size_bytes=size_bytes,
         latency_ratio=latency_ratio,
+        latency_ci95=latency_ci95,
     )
 
 
@@ -111,3 +113,17 @@ def test_when_nothing_came_of_it_the_reason_is_told(tmp_path: Path, code: str) -
     with pytest.raises(UnsupportedError, match="No such luck") as caught:
         chosen(failed)
     assert caught.value.code == code
+
+
+def test_what_needs_a_word_of_warning_is_not_kept_where_another_does_not(tmp_path: Path) -> None:
+    small = trial(tmp_path, "small", 29.4, size_bytes=80, latency_ratio=0.9)
+    near = trial(tmp_path, "near", 54.1, size_bytes=100, latency_ratio=1.0)
+    assert choose_best([small, near], OptimizationLevel.BALANCED, Precision.FP16).name == "near"
+
+
+def test_a_difference_in_time_that_cannot_be_told_decides_nothing(tmp_path: Path) -> None:
+    near = trial(tmp_path, "near", 35.0, latency_ratio=1.2, latency_ci95=(0.9, 1.5))
+    quick = trial(tmp_path, "quick", 30.0, latency_ratio=1.0, latency_ci95=(0.8, 1.3))
+    assert chosen(near, quick) == "near"
+    slow = trial(tmp_path, "slow", 35.0, latency_ratio=1.9, latency_ci95=(1.8, 2.0))
+    assert chosen(slow, quick) == "quick"

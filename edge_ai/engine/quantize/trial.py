@@ -39,6 +39,8 @@ class Trial:
         Of the variant as it will be stored, or of what ``make`` wrote.
     latency_ratio
         Measured time of one inference in proportion to the original's; ``None`` where it was not measured.
+    latency_ci95
+        The 95 % interval of that: low and high.
     failure
         Why it could not be made or run.
     fault
@@ -53,6 +55,7 @@ class Trial:
     size_bytes: int | None = None
     parity: Parity | None = None
     latency_ratio: float | None = None
+    latency_ci95: tuple[float, float] | None = None
     failure: EngineError | None = None
     fault: str | None = None
 
