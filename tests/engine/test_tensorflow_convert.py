@@ -324,6 +324,19 @@ class TestToCoreMl:
         assert [item.name for item in described.input] == ["left", "right"]
         assert [item.name for item in described.output] == ["p", "q"]
 
+    def test_names_that_core_ml_has_not_are_respelled(self, tmp_path: Path) -> None:
+        import coremltools
+        import tensorflow as tf
+
+        module = tf.Module()
+        call = tf.function(lambda x: {"softmax_0.tmp_0": tf.nn.softmax(x)})
+        concrete = call.get_concrete_function(tf.TensorSpec((1, 4), tf.float32, name="x"))
+        tf.saved_model.save(module, str(tmp_path / "net"), signatures=concrete)
+        (trial,) = coreml.ways(models.context(tmp_path / "net", tmp_path, Precision.FP32, []))
+        trial.make(trial.path)
+        described = coremltools.models.MLModel(str(trial.path), skip_model_load=True).get_spec().description
+        assert [item.name for item in described.output] == ["softmax_0_tmp_0"]
+
     def test_a_recurrent_network_is_refused(self, recurrent: Made, tmp_path: Path) -> None:
         (trial,) = coreml.ways(models.context(recurrent.folder, tmp_path, Precision.FP16, recurrent.feeds))
         with pytest.raises(EngineError) as caught:

@@ -11,7 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.convert.tensorflow_freeze import LOOPS, Frozen, fixed_sizes, freeze, refuse_tables, replace_erfc
+from edge_ai.engine.convert.tensorflow_freeze import (
+    LOOPS,
+    Frozen,
+    argument_names,
+    fixed_sizes,
+    freeze,
+    refuse_tables,
+    replace_erfc,
+)
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.evaluate.parity import NOT_CHECKED
 from edge_ai.engine.formats.saved_model_graph import find_folder, read_graph
@@ -111,10 +119,10 @@ def _program(frozen: Frozen, precision: Precision) -> Any:
 
 
 def _named(ct: Any, program: Any, frozen: Frozen) -> Any:
-    """Give the outputs the names that the SavedModel has for them."""
+    """Give the outputs the names that the SavedModel has for them, as far as Core ML allows: letters, digits and ``_``."""
     spec = program.get_spec()
     made = [item.name for item in spec.description.output]
-    for old, item in zip(made, frozen.outputs, strict=True):
-        if old != item.name:
-            ct.utils.rename_feature(spec, old, item.name, rename_inputs=False)
+    for old, name in zip(made, argument_names([item.name for item in frozen.outputs]), strict=True):
+        if old != name:
+            ct.utils.rename_feature(spec, old, name, rename_inputs=False)
     return ct.models.MLModel(spec, weights_dir=program.weights_dir, skip_model_load=True)
