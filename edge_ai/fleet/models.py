@@ -1,4 +1,4 @@
-"""Tables that all workspaces share: living clusters, and the benchmark slot of each host."""
+"""Tables that all workspaces share: living clusters, the benchmark slot of each host, and the line of waiting jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 from typing import ClassVar
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models.functions import Now
 
 from edge_ai.models.base import ClockTimestamp
@@ -85,3 +85,101 @@ class BenchmarkSlot(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    """Who is next."""
+
+    def take(self, queue: str, *, most: int, lease: timedelta) -> Ticket | None:
+        """Take the ticket whose turn it is; ``None`` when nobody is due whose workspace has room.
+
+        The workspace with the fewest jobs running goes first and, among equals, the one that was served longest ago;
+        of its own jobs the one with the highest priority and, among equals, the one that waits longest.
+
+        Parameters
+        ----------
+        queue
+            Which cluster asks.
+        most
+            How many jobs of one workspace may run at once on this queue.
+        lease
+            How long the ticket counts as running when nothing is heard of it.
+        """
+        with transaction.atomic(), connection.cursor() as cursor:
+            # One at a time: two who count at once would both find room for one more.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleet_ticket'), hashtext(%s))", [queue])
+            cursor.execute(TAKE, {"queue": queue, "most": most, "lease": lease.total_seconds()})
+            row = cursor.fetchone()
+        return self.get(pk=row[0]) if row else None
+
+    def waiting(self, queue: str) -> TicketQuerySet:
+        """Tickets that nobody holds."""
+        return self.filter(queue=queue).exclude(taken_until__gt=ClockTimestamp())
+
+    def running(self, queue: str) -> TicketQuerySet:
+        """Tickets that somebody holds."""
+        return self.filter(queue=queue, taken_until__gt=ClockTimestamp())
+
+
+#: A ticket becomes taken, and its workspace's turn is noted, in one statement.
+TAKE = """
+WITH busy AS (
+    SELECT schema_name, count(*) AS running FROM fleet_ticket
+    WHERE queue = %(queue)s AND taken_until > clock_timestamp() GROUP BY schema_name
+), next AS (
+    SELECT t.job_id FROM fleet_ticket t
+    LEFT JOIN busy b USING (schema_name)
+    LEFT JOIN fleet_turn u ON u.schema_name = t.schema_name AND u.queue = t.queue
+    WHERE t.queue = %(queue)s AND t.due_at <= clock_timestamp()
+      AND (t.taken_until IS NULL OR t.taken_until < clock_timestamp())
+      AND coalesce(b.running, 0) < %(most)s
+    ORDER BY coalesce(b.running, 0), u.served_at NULLS FIRST, t.priority DESC, t.due_at, t.job_id
+    LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+), taken AS (
+    UPDATE fleet_ticket SET taken_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE job_id = (SELECT job_id FROM next) RETURNING job_id, schema_name
+), noted AS (
+    INSERT INTO fleet_turn (schema_name, queue, served_at)
+    SELECT schema_name, %(queue)s, clock_timestamp() FROM taken
+    ON CONFLICT (schema_name, queue) DO UPDATE SET served_at = excluded.served_at
+)
+SELECT job_id FROM taken
+"""
+
+
+class Ticket(models.Model):
+    """A queued or running job's place in line, where all workspaces can be compared. A hint, like the queue's message.
+
+    Written in the transaction that queues the job and removed when its attempt is over; the job's row, in its
+    workspace, stays the truth. A ticket that is lost is written again when the reaper sends the job again.
+    """
+
+    job_id = models.UUIDField(primary_key=True)
+    schema_name = models.CharField(max_length=63)
+    queue = models.CharField(max_length=12)
+    priority = models.PositiveSmallIntegerField(default=1)
+    due_at = models.DateTimeField(db_default=ClockTimestamp())
+    taken_until = models.DateTimeField(null=True)
+
+    objects: ClassVar[TicketQuerySet] = TicketQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        indexes = [models.Index(fields=["queue", "schema_name", "due_at"], name="fleet_ticket_line")]  # who is next
+
+    def __str__(self) -> str:
+        return f"{self.schema_name}: {self.job_id}"
+
+
+class Turn(models.Model):
+    """When a workspace was last served on a queue."""
+
+    id = models.BigAutoField(primary_key=True)
+    schema_name = models.CharField(max_length=63)
+    queue = models.CharField(max_length=12)
+    served_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["schema_name", "queue"], name="fleet_turn_once")]
+
+    def __str__(self) -> str:
+        return f"{self.schema_name} on {self.queue}"

@@ -7,7 +7,7 @@ from edge_ai.models.benchmark import BenchmarkRun
 from edge_ai.models.blob import Blob
 from edge_ai.models.dataset import Dataset, DatasetKind
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
-from edge_ai.models.job import FINAL, EventKind, Job, JobEvent, JobKind, JobStatus, Queue
+from edge_ai.models.job import FINAL, EventKind, Job, JobEvent, JobKind, JobStatus, Priority, Queue
 from edge_ai.models.model import Model, ModelFormat, ModelStatus
 from edge_ai.models.optimization import OptimizationJob, OptimizationLevel, Precision
 
@@ -35,6 +35,7 @@ __all__ = [
     "OptimizationJob",
     "OptimizationLevel",
     "Precision",
+    "Priority",
     "Queue",
     "Visibility",
 ]

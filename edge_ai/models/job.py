@@ -46,6 +46,14 @@ class Queue(models.TextChoices):
     BENCHMARK = "benchmark", "Benchmark"
 
 
+class Priority(models.IntegerChoices):
+    """Which of a workspace's own jobs goes first. It takes nothing from other workspaces."""
+
+    LOW = 0, "Low"
+    NORMAL = 1, "Normal"
+    HIGH = 2, "High"
+
+
 FINAL = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 BACKOFF_SECONDS = 2.0
 MAX_BACKOFF_SECONDS = 300.0
@@ -200,6 +208,7 @@ class Job(Owned):
     progress = models.PositiveSmallIntegerField(default=0)
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=3)
+    priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
     waits_for = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="waiting")
     run_after = models.DateTimeField(db_default=ClockTimestamp())
     enqueued_at = models.DateTimeField(null=True, db_default=ClockTimestamp())
@@ -208,6 +217,14 @@ class Job(Owned):
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     worker = models.CharField(max_length=200, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    #: How the engine's child was held in the attempt that ran last: a level of the sandbox, or empty before the first.
+    sandbox_level = models.CharField(max_length=10, blank=True, editable=False)
+    #: What was asked, of which bytes and with which libraries, as a hash: the same again has the same answer.
+    cache_key = models.CharField(max_length=64, blank=True, editable=False)
+    #: The earlier job whose result this one was given instead of running.
+    answered_by = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="answered", editable=False
+    )
     result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -221,6 +238,7 @@ class Job(Owned):
             known("queue", Queue.values, "edge_ai_job_queue_known"),
             known("status", JobStatus.values, "edge_ai_job_status_known"),
             known("visibility", ["private", "workspace"], "edge_ai_job_visibility_known"),
+            models.CheckConstraint(condition=Q(priority__in=Priority.values), name="edge_ai_job_priority_known"),
             models.CheckConstraint(condition=Q(progress__lte=100), name="edge_ai_job_progress_percent"),
             models.CheckConstraint(
                 condition=Q(status="running", lease_token__isnull=False, lease_expires_at__isnull=False)
@@ -246,6 +264,10 @@ class Job(Owned):
             # reaper: messages that seem lost; queue position
             models.Index(fields=["queue", "run_after"], condition=Q(status="queued"), name="edge_ai_job_queued"),
             models.Index(fields=["waits_for"], condition=Q(status="pending"), name="edge_ai_job_waiting"),  # release
+            # the same request again
+            models.Index(
+                fields=["cache_key"], condition=Q(status="completed") & ~Q(cache_key=""), name="edge_ai_job_same"
+            ),
             models.Index(fields=["owner", "-created_at"], name="edge_ai_job_mine"),  # list: mine, newest first
             models.Index(fields=["-created_at", "id"], name="edge_ai_job_newest"),  # list: the workspace's
         ]
