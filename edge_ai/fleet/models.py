@@ -33,6 +33,9 @@ class Cluster(models.Model):
     workers = models.PositiveSmallIntegerField()
     ready = models.BooleanField(default=False)
     restarts = models.PositiveIntegerField(default=0)
+    #: The sandbox level that the supervisor found by trying attacks when it started, and what it found of each layer.
+    sandbox_level = models.CharField(max_length=10, blank=True)
+    sandbox_report = models.JSONField(default=dict, blank=True)
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
