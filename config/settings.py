@@ -303,6 +303,12 @@ JOB_LEASE_SECONDS = env.integer(
 JOB_MAX_ATTEMPTS = env.integer(
     "JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20
 )
+WORKSPACE_CONCURRENT_JOBS = env.integer(
+    "WORKSPACE_CONCURRENT_JOBS",
+    4,
+    "Jobs of one workspace that run at once on each queue, unless the workspace says otherwise.",
+    low=1,
+)
 JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
 ENGINE_MEMORY_BYTES = env.integer(
     "ENGINE_MEMORY_BYTES", 12 * 1024**3, "Address space of one engine process.", low=512 * 1024**2
@@ -317,6 +323,15 @@ ENGINE_WARM_IDLE_SECONDS = env.integer(
 )
 BENCHMARK_CPUS = env.cpu_list(
     "BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available."
+)
+UPLOAD_EXPIRY_SECONDS = env.integer(
+    "UPLOAD_EXPIRY_SECONDS",
+    86_400,
+    "What an upload that was never finished left behind is removed after this long.",
+    low=60,
+)
+ARTIFACT_DAYS = env.integer(
+    "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
 )
 QUEUE_RETRY_SECONDS = 28_800
 Q_CLUSTER = {
@@ -350,6 +365,8 @@ Q_CLUSTER = {
     },
 }
 QUEUES = ("studio", "benchmark")
+# Which cluster does what is scheduled.
+CHORE_QUEUE = "studio"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # -- API -----------------------------------------------------------------------------------------------------------------

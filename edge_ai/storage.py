@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from django.core import signing
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, QuerySet
 
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.blob import Blob
@@ -151,14 +152,27 @@ def read_token(token: str) -> Download | None:
     return Download(schema_name=schema_name, sha256=sha256, file_name=file_name, mime_type=mime_type)
 
 
-def sweep(*, grace: timedelta = GRACE) -> int:
-    """Remove the current workspace's blobs that no row refers to, and files without a blob; returns how many."""
+def anything_to_sweep(*, grace: timedelta = GRACE) -> bool:
+    """Tell whether :func:`sweep` would find something. Files without a blob are looked for on local disk only."""
+    if _unused(grace).exists():
+        return True
+    storage = backend()
+    if not isinstance(storage, FileSystemStorage):
+        return False
+    return any(_strays_on(shelf, grace) for shelf in Path(storage.path(f"{_schema()}/blobs")).glob("*"))
+
+
+def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True) -> int:
+    """Remove the current workspace's blobs that no row refers to, and files without a blob; returns how many.
+
+    ``go_on`` is asked before each; where it says no, the rest is left for another time.
+    """
     schema_name = _schema()
     removed = 0
-    unused = Blob.objects.filter(
-        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
-    )
+    unused = _unused(grace)
     for sha256 in list(unused.values_list("sha256", flat=True)):
+        if not go_on():
+            return removed
         with transaction.atomic():
             _lock(schema_name, sha256)
             try:
@@ -170,23 +184,35 @@ def sweep(*, grace: timedelta = GRACE) -> int:
                 removed += 1
     storage = backend()
     if isinstance(storage, FileSystemStorage):
-        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace)
+        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace, go_on)
     return removed
 
 
-def _sweep_strays(folder: Path, schema_name: str, grace: timedelta) -> int:
-    """Remove files whose row was never committed: their transaction was rolled back, or its process killed."""
+def _unused(grace: timedelta) -> QuerySet[Blob]:
+    return Blob.objects.filter(
+        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
+    )
+
+
+def _strays_on(shelf: Path, grace: timedelta) -> dict[str, Path]:
+    """Return the files whose row was never committed: their transaction was rolled back, or its process killed."""
     horizon = time.time() - grace.total_seconds()
+    old = {path.name: path for path in shelf.iterdir() if path.stat().st_mtime < horizon}
+    known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
+    return {name: path for name, path in old.items() if name not in known}
+
+
+def _sweep_strays(folder: Path, schema_name: str, grace: timedelta, go_on: Callable[[], bool]) -> int:
     removed = 0
     for shelf in folder.glob("*"):
-        old = {path.name: path for path in shelf.iterdir() if path.stat().st_mtime < horizon}
-        known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
-        for name in old.keys() - known:
+        for name, path in _strays_on(shelf, grace).items():
+            if not go_on():
+                return removed
             with transaction.atomic():
                 _lock(schema_name, name)
                 # Under the lock nobody is between the file and its row.
                 if not Blob.objects.filter(sha256=name).exists():
-                    old[name].unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                     removed += 1
     return removed
 

@@ -21,12 +21,14 @@ from django.db.models import Q
 
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
-from edge_ai.fleet.models import BenchmarkSlot
+from edge_ai.fleet.models import BenchmarkSlot, Pace, Ticket
 from edge_ai.models import EventKind, Job, JobKind, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
-from edge_ai.worker import outcomes, warm, work
+from edge_ai.storage import sweep
+from edge_ai.worker import outcomes, turns, warm, work
+from edge_ai.worker.story import Story
 from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,8 @@ class Babysitter:
         self.progress = 0
         self.answer: dict[str, Any] | None = None
         self.folder = settings.WORK_DIR / schema_name / str(job.pk) / f"{job.attempt}-{token.hex[:8]}"
+        self.story = Story(job.pk, attempt=job.attempt, folder=str(self.folder))
+        self._began = time.monotonic()
         self._good_until = time.monotonic() + settings.JOB_LEASE_SECONDS
         self._next_beat = 0.0
 
@@ -126,16 +130,22 @@ class Babysitter:
                 self.folder.parent.rmdir()
 
     def _attempt(self) -> None:
+        if self.job.kind == JobKind.DELETION:
+            removed = sweep(go_on=self._keep_lease)
+            self._complete({"result": {"removed": removed}})
+            return
         prepared = work.prepare(self.job, self.folder)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
                 while not child.finished:
                     for stream, line in child.read(READ_SECONDS):
                         self._hear(stream, line)
+                    self.story.write()
                     if not self._keep_lease():
                         return
             finally:
                 child.close()
+                self.story.close()
             if child.began or child.killed_for is not None:
                 self._end(child)
                 return
@@ -148,9 +158,9 @@ class Babysitter:
             self._complete(answer)
         elif answer.get("type") == "error":
             raise EngineError(
-                str(answer.get("message", "")),
+                self.story.clean(str(answer.get("message", ""))),
                 code=str(answer.get("code", "internal_error")),
-                fix=str(answer.get("fix", "")),
+                fix=self.story.clean(str(answer.get("fix", ""))),
                 details=answer.get("details") or None,
                 retryable=bool(answer.get("retryable", False)),
             )
@@ -168,7 +178,9 @@ class Babysitter:
         deadline = time.monotonic() + settings.JOB_LEASE_SECONDS / 2
         while True:
             try:
-                if not outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):
+                if outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):
+                    Pace.objects.learn(self.job.queue, time.monotonic() - self._began)
+                else:
                     self._fail(InternalError("Cancelled.", code="cancelled"))
                 return
             except (OperationalError, InterfaceError):
@@ -180,35 +192,24 @@ class Babysitter:
 
     def _hear(self, stream: str, line: str) -> None:
         if stream == "err":
-            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            self.story.log("debug", line)
             return
         try:
             message = storable(json.loads(line))
             kind = message["type"]
-        except (ValueError, KeyError, TypeError):
-            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            if kind == "stage":
+                stage, progress = str(message["stage"])[:40], int(message["progress"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            self.story.log("debug", line)
             return
         if kind == "stage":
-            self.stage = str(message["stage"])[:40]
-            self.progress = max(self.progress, min(99, int(message["progress"])))
-            record(
-                self.job.pk,
-                EventKind.STAGE,
-                attempt=self.job.attempt,
-                stage=self.stage,
-                progress=self.progress,
-                message=str(message.get("message", "")),
-            )
-            self._next_beat = 0.0
+            if stage != self.stage:
+                self._next_beat = 0.0
+            self.stage, self.progress = stage, max(self.progress, min(99, progress))
+            self.story.stage(self.stage, self.progress, str(message.get("message", "")))
         elif kind == "log":
             level = message.get("level") if message.get("level") in {"info", "warning", "error"} else "info"
-            record(
-                self.job.pk,
-                EventKind.LOG,
-                level=str(level),
-                attempt=self.job.attempt,
-                message=str(message.get("message")),
-            )
+            self.story.log(str(level), str(message.get("message")))
         else:
             self.answer = message
 
@@ -234,6 +235,7 @@ class Babysitter:
             BenchmarkSlot.objects.filter(
                 host=socket.gethostname(), holder=f"{self.schema_name}:{self.job.pk}", token__isnull=False
             ).update(lease_expires_at=ClockTimestamp() + 2 * lease())
+        Ticket.objects.keep(self.job.pk, lease=turns.lease())
         self._good_until = now + settings.JOB_LEASE_SECONDS
         self._next_beat = now + min(1.0, settings.JOB_LEASE_SECONDS / 4)
         return True
