@@ -259,16 +259,16 @@ _local_storage = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",
     "OPTIONS": {"location": DATA_DIR / "blobs", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
 }
+S3_CONNECT_SECONDS = env.integer("S3_CONNECT_SECONDS", 5, "How long to wait for a connection to the S3 service.", low=1)
+S3_READ_SECONDS = env.integer("S3_READ_SECONDS", 30, "How long the S3 service may stay silent.", low=1)
 S3_STORAGE = {
-    "BACKEND": "storages.backends.s3.S3Storage",
+    "BACKEND": "config.s3.StudioS3Storage",
     "OPTIONS": {
         "bucket_name": env.text("S3_BUCKET", "", "Bucket, when STORAGE_BACKEND is s3."),
         "endpoint_url": env.text("S3_ENDPOINT_URL", "", "Endpoint of an S3-compatible service; unset for AWS.") or None,
         "region_name": env.text("S3_REGION", "", "Region of the bucket.") or None,
         "access_key": env.text("S3_ACCESS_KEY_ID", "", "Access key; unset to use the machine's own identity.") or None,
         "secret_key": env.text("S3_SECRET_ACCESS_KEY", "", "Secret of the access key.") or None,
-        "addressing_style": "path",
-        "signature_version": "s3v4",
         "file_overwrite": True,
         "querystring_auth": True,
     },

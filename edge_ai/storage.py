@@ -7,11 +7,13 @@ same lock on the hash, so a blob cannot be swept while somebody stores it again.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,12 +27,14 @@ from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
 from django.db.models import ProtectedError, QuerySet
 
+from edge_ai.engine.errors import InternalError, ResourceError
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.blob import Blob
 
 CHUNK_BYTES = 1 << 20
 SALT = "edge_ai.storage.download"
 GRACE = timedelta(hours=1)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,33 @@ class Download:
     sha256: str
     file_name: str
     mime_type: str
+
+
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Tell what is wrong with the storage in words that people and retries understand.
+
+    Raises
+    ------
+    EngineError
+        ``storage_full`` or ``storage_unavailable``; both are worth another attempt. A file that is not there stays a
+        ``FileNotFoundError``.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Told by where they come from: importing them takes most of a second, also where nothing is kept in S3.
+        if type(error).__module__.partition(".")[0] in {"boto3", "botocore", "s3transfer"}:
+            raise InternalError(
+                "The storage of files does not answer as it should.",
+                code="storage_unavailable",
+                fix="Try again in a moment.",
+            ) from error
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise ResourceError(
+                "There is no room for the file.", code="storage_full", fix="Tell the operator.", retryable=True
+            ) from error
+        raise
 
 
 def backend() -> Storage:
@@ -81,11 +112,12 @@ def put(path: Path, mark: Fingerprint) -> Blob:
     _lock(schema_name, mark.sha256)
     name = blob_name(schema_name, mark.sha256)
     storage = backend()
-    if isinstance(storage, FileSystemStorage):
-        _publish_local(storage, path, name)
-    elif not storage.exists(name):
-        with path.open("rb") as stream:
-            storage.save(name, File(stream))
+    with reaching():
+        if isinstance(storage, FileSystemStorage):
+            _publish_local(storage, path, name)
+        elif not storage.exists(name):
+            with path.open("rb") as stream:
+                storage.save(name, File(stream))
     blob, _ = Blob.objects.get_or_create(sha256=mark.sha256, defaults={"size_bytes": mark.size_bytes})
     return blob
 
@@ -114,7 +146,8 @@ def _sync(path: Path) -> None:
 
 def copy_out(sha256: str, target: Path) -> None:
     """Write a blob of the current workspace to ``target``: a copy, never the stored file itself."""
-    with backend().open(blob_name(_schema(), sha256), "rb") as source, target.open("wb") as sink:
+    name = blob_name(_schema(), sha256)
+    with reaching(), backend().open(name, "rb") as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, CHUNK_BYTES)
 
 
@@ -180,7 +213,8 @@ def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True)
             except ProtectedError:  # referred to since it was listed
                 continue
             if gone:
-                backend().delete(blob_name(schema_name, sha256))
+                with reaching():
+                    backend().delete(blob_name(schema_name, sha256))
                 removed += 1
     storage = backend()
     if isinstance(storage, FileSystemStorage):
