@@ -183,8 +183,8 @@ def _sweep_strays(folder: Path, schema_name: str, grace: timedelta) -> int:
         known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
         for name in old.keys() - known:
             with transaction.atomic():
-                _lock(schema_name, name)
-                # Under the lock nobody is between the file and its row.
+                # Under the lock nobody is between the file and its row, nor still writing it under its first name.
+                _lock(schema_name, name.removeprefix(".").partition(".")[0])
                 if not Blob.objects.filter(sha256=name).exists():
                     old[name].unlink(missing_ok=True)
                     removed += 1
