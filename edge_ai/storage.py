@@ -243,8 +243,8 @@ def _sweep_strays(folder: Path, schema_name: str, grace: timedelta, go_on: Calla
             if not go_on():
                 return removed
             with transaction.atomic():
-                _lock(schema_name, name)
-                # Under the lock nobody is between the file and its row.
+                # Under the lock nobody is between the file and its row, nor still writing it under its first name.
+                _lock(schema_name, name.removeprefix(".").partition(".")[0])
                 if not Blob.objects.filter(sha256=name).exists():
                     path.unlink(missing_ok=True)
                     removed += 1

@@ -148,6 +148,17 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             enqueued_at=None,
         )
 
+    def give_back(self, running: Q) -> int:
+        """``running → queued`` at once and as if this attempt had not been, for what was stopped through no fault of it."""
+        return self.filter(running, status=JobStatus.RUNNING, cancel_requested=False).update(
+            status=JobStatus.QUEUED,
+            attempt=Greatest(F("attempt") - 1, Value(0)),
+            run_after=ClockTimestamp(),
+            lease_token=None,
+            lease_expires_at=None,
+            enqueued_at=None,
+        )
+
     def request_cancel(self, job_id: uuid.UUID) -> bool:
         """Cancel at once what nobody runs; ask the holder to stop what is running."""
         waiting = Q(status__in=[JobStatus.PENDING, JobStatus.QUEUED])

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
-from django.utils import timezone
 from django_q.models import OrmQ
 
 from edge_ai.models import EventKind, Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import queue
 from edge_ai.services.jobs import record, settle, tell_waiting
-from edge_ai.worker.babysitter import tell_end
+from edge_ai.worker.babysitter import free_slot, tell_end
 
 BATCH = 100
 WORKER_LOST = {
@@ -61,6 +60,7 @@ def _expired() -> int:
             )
             if ended:
                 tell_end(job_id, WORKER_LOST)
+                free_slot(str(connection.schema_name), job_id)  # type: ignore[attr-defined]  # the tenant backend's
                 count += 1
     return count
 
@@ -105,4 +105,4 @@ def _unsent() -> int:
 
 def _has_messages(name: str) -> bool:
     """Tell whether a message waits in a queue, not counting those that a worker holds: their lock lies in the future."""
-    return bool(OrmQ.objects.filter(key=name, lock__lte=timezone.now()).exists())
+    return bool(OrmQ.objects.filter(key=name, lock__lte=ClockTimestamp()).exists())
