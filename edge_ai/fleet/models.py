@@ -73,6 +73,10 @@ class BenchmarkSlotManager(models.Manager["BenchmarkSlot"]):
         """Renew the holder's lease; ``False`` when it was lost."""
         return bool(self.filter(host=host, token=token).update(lease_expires_at=ClockTimestamp() + lease))
 
+    def is_taken(self, host: str) -> bool:
+        """Tell whether somebody measures on a host."""
+        return self.filter(host=host, token__isnull=False, lease_expires_at__gt=ClockTimestamp()).exists()
+
     def free(self, host: str, token: uuid.UUID) -> None:
         """Give the slot back."""
         self.filter(host=host, token=token).update(token=None, holder="")
