@@ -69,7 +69,9 @@ def command(
         arguments += ["--unshare-user"]
     readable = places.runs(also)
     # Made by bubblewrap, folders on the way would be closed to the user that root's child becomes.
-    for above in sorted({above for path in (*readable, *places.ETC, *places.MACHINE, writable) for above in path.parents}):
+    for above in sorted(
+        {above for path in (*readable, *places.ETC, *places.MACHINE, writable) for above in path.parents}
+    ):
         arguments += ["--perms", "0755", "--dir", str(above)]
     for path in readable:
         if path.is_symlink() and path in places.TOP:

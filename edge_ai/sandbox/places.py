@@ -40,7 +40,9 @@ def interpreter() -> tuple[Path, ...]:
 def runs(also: Iterable[Path] = ()) -> list[Path]:
     """Return what may be read and run, without what lies below another of it, and without what is not there."""
     wanted = [*SYSTEM, *interpreter(), PACKAGE, *also]
-    return [path for path in wanted if path.exists() and not any(other in path.parents for other in wanted)]
+    return [
+        path for path in dict.fromkeys(wanted) if path.exists() and not any(other in path.parents for other in wanted)
+    ]
 
 
 def closed_to_others(paths: Iterable[Path], *, with_parents: bool) -> bool:

@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[int, int | None]] = {
     "utimes": (235, None), "vhangup": (153, 58),
 }  # fmt: skip
 #: Calls that fail, by why no engine needs them.
-DENIED = frozenset(
+_DENIED = (
     # Other processes.
     "ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal process_madvise "
     "process_mrelease migrate_pages move_pages setpriority ioprio_set "
@@ -86,12 +86,12 @@ DENIED = frozenset(
     # Leaving the group by which everything is ended.
     "setsid setpgid "
     # Attributes of files, which Landlock does not look after.
-    "setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat".split()
+    "setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat"
 )
+DENIED = frozenset(_DENIED.split())
 #: Landlock does not look after these either, but copying a file does them: they do nothing, and say that they did.
-EMPTY = frozenset(
-    "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat".split()
-)
+_EMPTY = "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat"
+EMPTY = frozenset(_EMPTY.split())
 SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 
 Instruction = tuple[int, int, int, int]

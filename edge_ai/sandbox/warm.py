@@ -1,42 +1,46 @@
-"""Children that begin warm: forks of a process that has imported what takes long, each in the sandbox of its own.
+"""Children that begin warm: forks of a process that has imported what takes long, each held like a cold child.
 
 The worker keeps a :class:`WarmProcess` and asks it for children. The process itself imports a module and nothing more: it
-sees no stranger's bytes and is held to no limits. Only its forks are, by the same :func:`edge_ai.sandbox.enter` as a cold
-child. It ends when the worker does, and its forks end with it.
+sees no stranger's bytes and is held to no limits. Only its forks are, by the same policy as a cold child's. It ends when
+the worker does, and its forks end with it.
+
+Bubblewrap cannot be put around a fork. At a level with bubblewrap it is around the warm process, where the folders of all
+children are, and Landlock keeps each fork to its own. A level with bubblewrap but without Landlock has no warm children.
 
 What is said between them: the worker sends one request a child, with the descriptors that the child is to have and one
-end of a socket. On that socket the fork tells its process id, from inside the sandbox, and the warm process how the
-fork ended. The fork stays a zombie until the worker closes its end, so its id means no other process before that.
+end of a socket. On that socket the fork tells that it is held and about to begin, and the warm process how the fork
+ended. The fork stays a zombie until the worker closes its end, so its id means no other process before that.
+:mod:`edge_ai.sandbox.warm_server` is the other side.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import importlib
 import json
 import os
 import select
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
-from edge_ai.sandbox import Limits, WatchedChild, die_with, enter, environment_of
+from edge_ai.sandbox import bubblewrap, places
+from edge_ai.sandbox.child import environment_of
+from edge_ai.sandbox.errors import SandboxError
+from edge_ai.sandbox.inside import die_with
+from edge_ai.sandbox.levels import LAYERS, Level
+from edge_ai.sandbox.limits import Limits
+from edge_ai.sandbox.policy import policy_for
+from edge_ai.sandbox.warm_server import FAILED_TO_BEGIN, MAX_MESSAGE_BYTES, SEND_SECONDS
+from edge_ai.sandbox.watched import WatchedChild
 
-MAX_MESSAGE_BYTES = 64 << 10
-MAX_DESCRIPTORS = 65_536
-SEND_SECONDS = 5.0
-FAILED_TO_BEGIN = 70
+__all__ = ["FAILED_TO_BEGIN", "WARM_LEVELS", "WarmChild", "WarmProcess"]
+SERVER = "edge_ai.sandbox.warm_server"
+#: Levels at which a fork is held as well as a cold child.
+WARM_LEVELS = frozenset(level for level, layers in LAYERS.items() if layers.landlock or not layers.bubblewrap)
 
 
 class WarmProcess:
@@ -50,27 +54,59 @@ class WarmProcess:
         Where the process starts and has its home. Its forks have others.
     idle_seconds
         It ends by itself when it has had nothing to do for so long.
+    level
+        How its forks are held; the best that works on this host by default.
+    around
+        In this folder are those of all its forks; the one above ``folder`` by default.
+
+    Raises
+    ------
+    SandboxError
+        There are no warm children at that level.
     """
 
-    def __init__(self, module: str, *, folder: Path, idle_seconds: float) -> None:
+    def __init__(
+        self, module: str, *, folder: Path, idle_seconds: float, level: Level | None = None, around: Path | None = None
+    ) -> None:
+        if level is None:
+            # The probe starts children to find out.
+            from edge_ai.sandbox.probe import best_level
+
+            level = best_level()
+        if level not in WARM_LEVELS:
+            raise SandboxError(f"There are no warm children at the sandbox level “{level}”.")
+        self.level = level
+        self._around = folder.parent if around is None else around
         self._owner = os.getpid()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(SEND_SECONDS)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, module, str(theirs.fileno()), str(idle_seconds)],
+                self._command(module, folder, theirs.fileno(), idle_seconds),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd=folder,
-                env=environment_of(folder),
+                # What it imports is ours, wherever that lies; what its forks can still reach is up to their policy.
+                env=environment_of(folder) | {"PYTHONPATH": f"{places.IMPORTABLE}{os.pathsep}{places.CODE_DIR}"},
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
                 preexec_fn=functools.partial(_settle_in, self._owner),
             )
 
+    def _command(self, module: str, folder: Path, control: int, idle_seconds: float) -> list[str]:
+        program = [sys.executable, "-P", "-m", SERVER, module, str(control), str(idle_seconds), str(folder)]
+        if not LAYERS[self.level].bubblewrap:
+            return program
+        return bubblewrap.command(
+            program,
+            writable=self._around,
+            also=[places.CODE_DIR / module.partition(".")[0]],
+            capabilities=bubblewrap.TO_BECOME_SOMEBODY + bubblewrap.TO_END_THEM,
+        )
+
     @property
     def pid(self) -> int:
-        """Process id."""
+        """Process id; with bubblewrap, that of bubblewrap."""
         return self._process.pid
 
     @property
@@ -86,7 +122,9 @@ class WarmProcess:
         OSError
             The process does not take the request.
         """
-        return WarmChild(self._control, folder=folder, stdin=stdin, limits=limits)
+        if LAYERS[self.level].bubblewrap and not folder.is_relative_to(self._around):
+            raise FileNotFoundError(f"{folder} is not where the warm process can see it.")
+        return WarmChild(self._control, level=self.level, folder=folder, stdin=stdin, limits=limits)
 
     def stop(self) -> None:
         """End it and its forks."""
@@ -98,7 +136,11 @@ class WarmProcess:
 class WarmChild(WatchedChild):
     """A fork of a warm process. It is asked for here and begins when that process has finished its imports."""
 
-    def __init__(self, control: socket.socket, *, folder: Path, stdin: bytes, limits: Limits) -> None:
+    def __init__(self, control: socket.socket, *, level: Level, folder: Path, stdin: bytes, limits: Limits) -> None:
+        # The warm process says itself which parent it is.
+        policy = policy_for(level, folder=folder, limits=limits, parent=0, within=LAYERS[level].bubblewrap)
+        if policy["uid"] is not None:
+            places.hand_over(folder, policy["uid"])
         self._pid: int | None = None
         self._pidfd: int | None = None
         self._returncode: int | None = None
@@ -107,9 +149,10 @@ class WarmChild(WatchedChild):
         self._status.setblocking(False)
         out, their_out = os.pipe()
         err, their_err = os.pipe()
-        super().__init__(limits=limits, out=out, err=err)
+        super().__init__(level=level, folder=folder, uid=policy["uid"], limits=limits, out=out, err=err)
+        self._watch()
         told = os.memfd_create("stdin")
-        request = {"folder": str(folder), "environment": environment_of(folder), "limits": asdict(limits)}
+        request = {"folder": str(folder), "environment": environment_of(folder), "policy": policy}
         try:
             with open(told, "wb", closefd=False) as stream:
                 stream.write(stdin)
@@ -157,6 +200,10 @@ class WarmChild(WatchedChild):
             os.close(self._pidfd)
             self._pidfd = None
 
+    def _present(self) -> int | None:
+        # A zombie until the socket is closed.
+        return self._pid if self._status.fileno() >= 0 else None
+
     def _wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.returncode is None:
@@ -180,13 +227,15 @@ class WarmChild(WatchedChild):
                 return
             message = json.loads(data)
             if "pid" in message:
-                self._pid = int(message["pid"])
                 self._pidfd = descriptors[0]
+                self._pid = _pid_of(self._pidfd)
             else:
+                self._end_everything()
                 self._returncode = int(message["returncode"])
 
     def _lose(self) -> None:
         """The warm process is gone. The kernel kills its forks; wait until that has happened."""
+        self._end_everything()
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -200,155 +249,9 @@ def _settle_in(parent: int) -> None:
     os.umask(0o077)
 
 
-# -- in the warm process ---------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, kw_only=True)
-class _Fork:
-    pid: int
-    pidfd: int
-    status: socket.socket
-
-
-class _Server:
-    """The warm process's loop: forks on request, tells how each fork ended, and lets go of it when it may."""
-
-    def __init__(self, control: socket.socket, work: Callable[[], int], idle_seconds: float) -> None:
-        self._control = control
-        self._work = work
-        self._idle_seconds = idle_seconds
-        self._forks: dict[int, _Fork] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(control, selectors.EVENT_READ)
-
-    def run(self) -> None:
-        """Answer until the worker is gone, or there was nothing to do for long enough."""
-        while True:
-            events = self._selector.select(None if self._forks else self._idle_seconds)
-            if not events:
-                return
-            for key, _ in events:
-                if key.fileobj is self._control:
-                    if not self._answer():
-                        return
-                elif key.data.pid in self._forks:
-                    self._attend(key.data, ended=key.fileobj == key.data.pidfd)
-
-    def end(self) -> None:
-        """Leave no fork behind."""
-        for fork in list(self._forks.values()):
-            self._release(fork)
-
-    def _answer(self) -> bool:
-        """Take a request; ``False`` when no more will come."""
-        data, descriptors, *_ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 4)
-        if not data:
-            return False
-        *streams, status_descriptor = descriptors
-        status = socket.socket(fileno=status_descriptor)
-        try:
-            if _is_closed(status):
-                status.close()
-            else:
-                self._fork(json.loads(data), streams, status)
-        finally:
-            for descriptor in streams:
-                os.close(descriptor)
-        return True
-
-    def _fork(self, request: dict[str, Any], streams: Sequence[int], status: socket.socket) -> None:
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _become_child(request, streams, status, parent, self._work)
-        fork = _Fork(pid=pid, pidfd=os.pidfd_open(pid), status=status)
-        self._forks[pid] = fork
-        self._selector.register(fork.pidfd, selectors.EVENT_READ, fork)
-        self._selector.register(status, selectors.EVENT_READ, fork)
-
-    def _attend(self, fork: _Fork, *, ended: bool) -> None:
-        if not ended:
-            self._release(fork)
-            return
-        self._selector.unregister(fork.pidfd)
-        how = os.waitid(os.P_PID, fork.pid, os.WEXITED | os.WNOWAIT)
-        if how is not None:
-            code = how.si_status if how.si_code == os.CLD_EXITED else -how.si_status
-            with contextlib.suppress(OSError):
-                fork.status.send(json.dumps({"returncode": code}).encode())
-
-    def _release(self, fork: _Fork) -> None:
-        """The worker wants no more of it: end what still runs, and give its process id back."""
-        for kill in (os.kill, os.killpg):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(fork.pid, signal.SIGKILL)
-        os.waitpid(fork.pid, 0)
-        for item in (fork.pidfd, fork.status):
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(item)
-        os.close(fork.pidfd)
-        fork.status.close()
-        del self._forks[fork.pid]
-
-
-def _is_closed(status: socket.socket) -> bool:
-    try:
-        return status.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-def _become_child(
-    request: dict[str, Any], streams: Sequence[int], status: socket.socket, parent: int, work: Callable[[], int]
-) -> NoReturn:
-    """Be what a cold child is when it begins, and do the work. Runs in the fork."""
-    code = FAILED_TO_BEGIN
-    try:
-        os.setsid()
-        enter(_limits(request["limits"]), parent)
-        os.chdir(request["folder"])
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        for number, descriptor in enumerate(streams):
-            os.dup2(descriptor, number)
-        own = os.pidfd_open(os.getpid())
-        socket.send_fds(status, [json.dumps({"pid": os.getpid()}).encode()], [own])
-        # All that the warm process has open: what it hears from the worker, and what it tells of other forks.
-        os.closerange(3, MAX_DESCRIPTORS)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process
-        tempfile.tempdir = None
-        code = work()
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        code = 1 if code == 0 else code
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _limits(data: dict[str, Any]) -> Limits:
-    return Limits(**(data | {"cpus": tuple(data["cpus"]) if data["cpus"] else None}))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Import the module, then answer: ``MODULE DESCRIPTOR IDLE_SECONDS``."""
-    name, descriptor, idle_seconds = arguments
-    control = socket.socket(fileno=int(descriptor))
-    module = importlib.import_module(name)
-    # What is there now stays as it is: the forks share it for longer when the collector does not write to it.
-    gc.collect()
-    gc.freeze()
-    server = _Server(control, module.serve, float(idle_seconds))
-    try:
-        server.run()
-    finally:
-        server.end()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _pid_of(pidfd: int) -> int:
+    """Return the process id as it is here: in a process namespace a process knows itself by another."""
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
+        if line.startswith("Pid:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(f"Descriptor {pidfd} is of no process.")

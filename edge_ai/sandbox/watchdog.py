@@ -80,9 +80,9 @@ class Watchdog:
         if len(processes) > self._limits.processes:
             return f"It started more than {self._limits.processes} processes."
         # What processes share is counted for each here, so that this is at least what they use.
-        if sum(map(resident_bytes, processes)) > self._limits.memory_bytes:
-            if sum(map(proportional_bytes, processes)) > self._limits.memory_bytes:
-                return f"It used more than {self._limits.memory_bytes / (1 << 20):.0f} MB of memory."
+        most = self._limits.memory_bytes
+        if sum(map(resident_bytes, processes)) > most and sum(map(proportional_bytes, processes)) > most:
+            return f"It used more than {most / (1 << 20):.0f} MB of memory."
         if now >= self._next_weighing:
             began = time.perf_counter()
             reason = self._weigh(processes)

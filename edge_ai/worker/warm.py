@@ -16,7 +16,7 @@ from django.conf import settings
 from edge_ai.engine.spec import spec_to_json
 from edge_ai.engine.warm_rules import needs_tensorflow
 from edge_ai.sandbox import Child, WatchedChild, python_module
-from edge_ai.sandbox_warm import WarmProcess
+from edge_ai.sandbox.warm import WarmProcess
 from edge_ai.worker.work import Work
 
 log = logging.getLogger(__name__)
