@@ -29,6 +29,7 @@ from edge_ai.fleet.models import ALIVE, Cluster
 from edge_ai.models import Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.storage import sweep
+from edge_ai.worker import confinement
 from edge_ai.worker.babysitter import clear_leftovers
 from edge_ai.worker.reaper import reap
 
@@ -59,6 +60,7 @@ class Supervisor:
         self._cluster: subprocess.Popen[bytes] | None = None
         self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS / 10
         self._up = False
+        self._sandbox = confinement.establish()
 
     def run(self) -> None:
         """Watch until told to stop."""
@@ -172,6 +174,7 @@ class Supervisor:
                     "ready": self._up,
                     "restarts": self.restarts,
                     "seen_at": ClockTimestamp(),
+                    **self._sandbox,
                 },
             )
             Cluster.objects.filter(
