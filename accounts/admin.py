@@ -37,7 +37,7 @@ class UserAdmin(DjangoUserAdmin[User]):
 class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
     """Workspaces are made by `manage.py create_workspace`, which owns the schemas; here their members are kept."""
 
-    list_display = ("name", "slug", "schema_name", "created_at")
+    list_display = ("name", "slug", "schema_name", "concurrent_jobs", "created_at")
     search_fields = ("name", "slug")
     readonly_fields = ("slug", "schema_name", "created_at")
     inlines = (MembershipInline,)

@@ -27,6 +27,7 @@ STATUS_BY_CODE: dict[str, int] = {
     "unsupported_media_type": 415,
     "rate_limited": 429,
     "internal_error": 500,
+    "storage_unavailable": 503,
     "not_ready": 503,
     "storage_full": 507,
 }

@@ -18,6 +18,8 @@ def health(request: HttpRequest) -> JsonResponse:
         "status": "ok" if found.ok else "not_ready",
         "database": found.database,
         "queues": found.queues,
+        "oldest_waiting_seconds": found.waiting_s,
+        "sandbox": found.sandbox,
         "missing": list(found.missing),
     }
     return JsonResponse(body, status=200 if found.ok else 503)

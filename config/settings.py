@@ -259,16 +259,16 @@ _local_storage = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",
     "OPTIONS": {"location": DATA_DIR / "blobs", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
 }
+S3_CONNECT_SECONDS = env.integer("S3_CONNECT_SECONDS", 5, "How long to wait for a connection to the S3 service.", low=1)
+S3_READ_SECONDS = env.integer("S3_READ_SECONDS", 30, "How long the S3 service may stay silent.", low=1)
 S3_STORAGE = {
-    "BACKEND": "storages.backends.s3.S3Storage",
+    "BACKEND": "config.s3.StudioS3Storage",
     "OPTIONS": {
         "bucket_name": env.text("S3_BUCKET", "", "Bucket, when STORAGE_BACKEND is s3."),
         "endpoint_url": env.text("S3_ENDPOINT_URL", "", "Endpoint of an S3-compatible service; unset for AWS.") or None,
         "region_name": env.text("S3_REGION", "", "Region of the bucket.") or None,
         "access_key": env.text("S3_ACCESS_KEY_ID", "", "Access key; unset to use the machine's own identity.") or None,
         "secret_key": env.text("S3_SECRET_ACCESS_KEY", "", "Secret of the access key.") or None,
-        "addressing_style": "path",
-        "signature_version": "s3v4",
         "file_overwrite": True,
         "querystring_auth": True,
     },
@@ -302,6 +302,12 @@ JOB_LEASE_SECONDS = env.integer(
 )
 JOB_MAX_ATTEMPTS = env.integer(
     "JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20
+)
+WORKSPACE_CONCURRENT_JOBS = env.integer(
+    "WORKSPACE_CONCURRENT_JOBS",
+    4,
+    "Jobs of one workspace that run at once on each queue, unless the workspace says otherwise.",
+    low=1,
 )
 JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
 ENGINE_MEMORY_BYTES = env.integer(
@@ -349,14 +355,24 @@ ENGINE_WARM_IDLE_SECONDS = env.integer(
 BENCHMARK_CPUS = env.cpu_list(
     "BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available."
 )
+UPLOAD_EXPIRY_SECONDS = env.integer(
+    "UPLOAD_EXPIRY_SECONDS",
+    86_400,
+    "What an upload that was never finished left behind is removed after this long.",
+    low=60,
+)
+ARTIFACT_DAYS = env.integer(
+    "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
+)
 QUEUE_RETRY_SECONDS = 28_800
 Q_CLUSTER = {
     "name": "studio",
     "orm": "default",
+    "broker_class": "edge_ai.fleet.broker.WakingBroker",
     "workers": STUDIO_WORKERS,
     "queue_limit": 1,
     "bulk": 1,
-    "poll": 0.2,
+    "poll": 0.5,
     "timeout": 7200,
     "retry": QUEUE_RETRY_SECONDS,
     "ack_failures": True,
@@ -371,7 +387,7 @@ Q_CLUSTER = {
             "workers": 1,
             "queue_limit": 1,
             "bulk": 1,
-            "poll": 0.2,
+            "poll": 0.5,
             "timeout": 7200,
             "retry": QUEUE_RETRY_SECONDS,
             "ack_failures": True,
@@ -381,6 +397,8 @@ Q_CLUSTER = {
     },
 }
 QUEUES = ("studio", "benchmark")
+# Which cluster does what is scheduled.
+CHORE_QUEUE = "studio"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # -- API -----------------------------------------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ same lock on the hash, so a blob cannot be swept while somebody stores it again.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,14 +25,16 @@ from django.core import signing
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, QuerySet
 
+from edge_ai.engine.errors import InternalError, ResourceError
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.blob import Blob
 
 CHUNK_BYTES = 1 << 20
 SALT = "edge_ai.storage.download"
 GRACE = timedelta(hours=1)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,33 @@ class Download:
     sha256: str
     file_name: str
     mime_type: str
+
+
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Tell what is wrong with the storage in words that people and retries understand.
+
+    Raises
+    ------
+    EngineError
+        ``storage_full`` or ``storage_unavailable``; both are worth another attempt. A file that is not there stays a
+        ``FileNotFoundError``.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Told by where they come from: importing them takes most of a second, also where nothing is kept in S3.
+        if type(error).__module__.partition(".")[0] in {"boto3", "botocore", "s3transfer"}:
+            raise InternalError(
+                "The storage of files does not answer as it should.",
+                code="storage_unavailable",
+                fix="Try again in a moment.",
+            ) from error
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise ResourceError(
+                "There is no room for the file.", code="storage_full", fix="Tell the operator.", retryable=True
+            ) from error
+        raise
 
 
 def backend() -> Storage:
@@ -80,11 +112,12 @@ def put(path: Path, mark: Fingerprint) -> Blob:
     _lock(schema_name, mark.sha256)
     name = blob_name(schema_name, mark.sha256)
     storage = backend()
-    if isinstance(storage, FileSystemStorage):
-        _publish_local(storage, path, name)
-    elif not storage.exists(name):
-        with path.open("rb") as stream:
-            storage.save(name, File(stream))
+    with reaching():
+        if isinstance(storage, FileSystemStorage):
+            _publish_local(storage, path, name)
+        elif not storage.exists(name):
+            with path.open("rb") as stream:
+                storage.save(name, File(stream))
     blob, _ = Blob.objects.get_or_create(sha256=mark.sha256, defaults={"size_bytes": mark.size_bytes})
     return blob
 
@@ -113,7 +146,8 @@ def _sync(path: Path) -> None:
 
 def copy_out(sha256: str, target: Path) -> None:
     """Write a blob of the current workspace to ``target``: a copy, never the stored file itself."""
-    with backend().open(blob_name(_schema(), sha256), "rb") as source, target.open("wb") as sink:
+    name = blob_name(_schema(), sha256)
+    with reaching(), backend().open(name, "rb") as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, CHUNK_BYTES)
 
 
@@ -151,14 +185,27 @@ def read_token(token: str) -> Download | None:
     return Download(schema_name=schema_name, sha256=sha256, file_name=file_name, mime_type=mime_type)
 
 
-def sweep(*, grace: timedelta = GRACE) -> int:
-    """Remove the current workspace's blobs that no row refers to, and files without a blob; returns how many."""
+def anything_to_sweep(*, grace: timedelta = GRACE) -> bool:
+    """Tell whether :func:`sweep` would find something. Files without a blob are looked for on local disk only."""
+    if _unused(grace).exists():
+        return True
+    storage = backend()
+    if not isinstance(storage, FileSystemStorage):
+        return False
+    return any(_strays_on(shelf, grace) for shelf in Path(storage.path(f"{_schema()}/blobs")).glob("*"))
+
+
+def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True) -> int:
+    """Remove the current workspace's blobs that no row refers to, and files without a blob; returns how many.
+
+    ``go_on`` is asked before each; where it says no, the rest is left for another time.
+    """
     schema_name = _schema()
     removed = 0
-    unused = Blob.objects.filter(
-        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
-    )
+    unused = _unused(grace)
     for sha256 in list(unused.values_list("sha256", flat=True)):
+        if not go_on():
+            return removed
         with transaction.atomic():
             _lock(schema_name, sha256)
             try:
@@ -166,27 +213,40 @@ def sweep(*, grace: timedelta = GRACE) -> int:
             except ProtectedError:  # referred to since it was listed
                 continue
             if gone:
-                backend().delete(blob_name(schema_name, sha256))
+                with reaching():
+                    backend().delete(blob_name(schema_name, sha256))
                 removed += 1
     storage = backend()
     if isinstance(storage, FileSystemStorage):
-        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace)
+        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace, go_on)
     return removed
 
 
-def _sweep_strays(folder: Path, schema_name: str, grace: timedelta) -> int:
-    """Remove files whose row was never committed: their transaction was rolled back, or its process killed."""
+def _unused(grace: timedelta) -> QuerySet[Blob]:
+    return Blob.objects.filter(
+        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
+    )
+
+
+def _strays_on(shelf: Path, grace: timedelta) -> dict[str, Path]:
+    """Return the files whose row was never committed: their transaction was rolled back, or its process killed."""
     horizon = time.time() - grace.total_seconds()
+    old = {path.name: path for path in shelf.iterdir() if path.stat().st_mtime < horizon}
+    known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
+    return {name: path for name, path in old.items() if name not in known}
+
+
+def _sweep_strays(folder: Path, schema_name: str, grace: timedelta, go_on: Callable[[], bool]) -> int:
     removed = 0
     for shelf in folder.glob("*"):
-        old = {path.name: path for path in shelf.iterdir() if path.stat().st_mtime < horizon}
-        known = set(Blob.objects.filter(sha256__in=list(old)).values_list("sha256", flat=True))
-        for name in old.keys() - known:
+        for name, path in _strays_on(shelf, grace).items():
+            if not go_on():
+                return removed
             with transaction.atomic():
-                _lock(schema_name, name)
-                # Under the lock nobody is between the file and its row.
+                # Under the lock nobody is between the file and its row, nor still writing it under its first name.
+                _lock(schema_name, name.removeprefix(".").partition(".")[0])
                 if not Blob.objects.filter(sha256=name).exists():
-                    old[name].unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                     removed += 1
     return removed
 

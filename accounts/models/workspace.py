@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 from django_tenants.models import DomainMixin, TenantMixin
@@ -30,13 +30,23 @@ class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no typ
         ],
     )
     name = models.CharField(max_length=100)
+    concurrent_jobs = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many of its jobs may run at once on each queue; empty: what WORKSPACE_CONCURRENT_JOBS says.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(slug__regex=rf"^{SLUG_PATTERN}$"), name="accounts_workspace_slug_form"
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(concurrent_jobs__isnull=True) | models.Q(concurrent_jobs__gte=1),
+                name="accounts_workspace_runs_something",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from rest_framework.utils import html
 
 from edge_ai.engine.options import MAX_LAYER_NAME, MAX_LAYERS, OptimizeOptions, OptionRule, option_rules
 from edge_ai.engine.spec import MAX_OPTIONS
+from edge_ai.models import Priority
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4000
@@ -55,6 +56,21 @@ class EnumField(serializers.ChoiceField):
         words = ", ".join(enum.values)
         options.setdefault("error_messages", {})["invalid_choice"] = f"Must be one of {words}."
         super().__init__(choices=enum.choices, **options)
+
+
+class PriorityField(serializers.ChoiceField):
+    """A priority by its word."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=[(each.name.lower(), each.label) for each in Priority], **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the priority."""
+        return Priority[str(super().to_internal_value(data)).upper()]
+
+    def to_representation(self, value: Any) -> str:
+        """Return the word."""
+        return Priority(value).name.lower()
 
 
 class NumberField(serializers.FloatField):

@@ -202,6 +202,11 @@ CODES: dict[str, ErrorCode] = {
     ),
     "rate_limited": _code("Too many requests", "The rate limit is reached.", "Wait as long as Retry-After says."),
     "storage_full": _code("Storage is full", "There is no room for the file.", "Tell the operator."),
+    "storage_unavailable": _code(
+        "Storage does not answer",
+        "The service that keeps the files could not be reached, or refused. Jobs are tried again by themselves.",
+        "Try again in a moment; tell the operator if it stays.",
+    ),
     "not_ready": _code("Not ready", "The studio cannot work yet.", "Try again in a moment."),
     "internal_error": _code(
         "Something unexpected happened",

@@ -13,6 +13,8 @@ from edge_ai.models.base import ClockTimestamp
 
 # A supervisor writes every second or two; after this long without a word it counts as gone.
 ALIVE = timedelta(seconds=15)
+# A queue's pace is a mean over about so many of its latest jobs.
+PACE_MEMORY = 50
 
 
 class ClusterQuerySet(models.QuerySet["Cluster"]):
@@ -104,7 +106,7 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         queue
             Which cluster asks.
         most
-            How many jobs of one workspace may run at once on this queue.
+            How many jobs of one workspace may run at once on this queue, where the workspace has no limit of its own.
         lease
             How long the ticket counts as running when nothing is heard of it.
         """
@@ -115,6 +117,28 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
             row = cursor.fetchone()
         return self.get(pk=row[0]) if row else None
 
+    def next(self, queue: str, *, most: int) -> uuid.UUID | None:
+        """Return the job whose turn it is, without taking its ticket; see :meth:`take`."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOOK, {"queue": queue, "most": most})
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+    def keep(self, job_id: uuid.UUID, *, lease: timedelta) -> None:
+        """Let a ticket count as running for longer."""
+        self.filter(pk=job_id).update(taken_until=ClockTimestamp() + lease)
+
+    def place(self, job_id: uuid.UUID) -> int | None:
+        """Return a waiting job's place in the line of its queue, 1 being next; ``None`` when it does not wait.
+
+        Workspaces take turns, so before the *n*-th job of one come at most *n* of each other. What runs now, and the
+        limits of workspaces, are not counted.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(PLACE, {"job": job_id})
+            row = cursor.fetchone()
+        return int(row[0]) if row else None
+
     def waiting(self, queue: str) -> TicketQuerySet:
         """Tickets that nobody holds."""
         return self.filter(queue=queue).exclude(taken_until__gt=ClockTimestamp())
@@ -124,8 +148,8 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         return self.filter(queue=queue, taken_until__gt=ClockTimestamp())
 
 
-#: A ticket becomes taken, and its workspace's turn is noted, in one statement.
-TAKE = """
+#: Whose turn it is, by workspace; both statements below begin with it.
+LINE = """
 WITH busy AS (
     SELECT schema_name, count(*) AS running FROM fleet_ticket
     WHERE queue = %(queue)s AND taken_until > clock_timestamp() GROUP BY schema_name
@@ -133,12 +157,20 @@ WITH busy AS (
     SELECT t.job_id FROM fleet_ticket t
     LEFT JOIN busy b USING (schema_name)
     LEFT JOIN fleet_turn u ON u.schema_name = t.schema_name AND u.queue = t.queue
+    LEFT JOIN accounts_workspace w ON w.schema_name = t.schema_name
     WHERE t.queue = %(queue)s AND t.due_at <= clock_timestamp()
       AND (t.taken_until IS NULL OR t.taken_until < clock_timestamp())
-      AND coalesce(b.running, 0) < %(most)s
+      AND coalesce(b.running, 0) < coalesce(w.concurrent_jobs, %(most)s)
     ORDER BY coalesce(b.running, 0), u.served_at NULLS FIRST, t.priority DESC, t.due_at, t.job_id
     LIMIT 1 FOR UPDATE OF t SKIP LOCKED
-), taken AS (
+)"""
+
+LOOK = LINE + " SELECT job_id FROM next"  # noqa: S608 - both are written above
+
+#: A ticket becomes taken, and its workspace's turn is noted, in one statement.
+TAKE = (
+    LINE  # noqa: S608 - both are written here
+    + """, taken AS (
     UPDATE fleet_ticket SET taken_until = clock_timestamp() + make_interval(secs => %(lease)s)
     WHERE job_id = (SELECT job_id FROM next) RETURNING job_id, schema_name
 ), noted AS (
@@ -146,7 +178,28 @@ WITH busy AS (
     SELECT schema_name, %(queue)s, clock_timestamp() FROM taken
     ON CONFLICT (schema_name, queue) DO UPDATE SET served_at = excluded.served_at
 )
-SELECT job_id FROM taken
+SELECT job_id FROM taken"""
+)
+
+#: Before a ticket come those of its own workspace that go first, and of each other workspace at most as many again.
+PLACE = """
+WITH mine AS (
+    SELECT queue, schema_name, priority, due_at, job_id FROM fleet_ticket
+    WHERE job_id = %(job)s AND (taken_until IS NULL OR taken_until < clock_timestamp())
+), waiting AS (
+    SELECT t.schema_name, count(*) AS tickets, count(*) FILTER (
+        WHERE t.schema_name = m.schema_name
+          AND (-t.priority, t.due_at, t.job_id) <= (-m.priority, m.due_at, m.job_id)
+    ) AS before
+    FROM fleet_ticket t JOIN mine m ON t.queue = m.queue
+    WHERE t.taken_until IS NULL OR t.taken_until < clock_timestamp()
+    GROUP BY t.schema_name
+), own AS (
+    SELECT w.before FROM waiting w JOIN mine m USING (schema_name)
+)
+SELECT own.before + coalesce((
+    SELECT sum(least(w.tickets, own.before)) FROM waiting w, mine m WHERE w.schema_name <> m.schema_name
+), 0) FROM own
 """
 
 
@@ -186,3 +239,31 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return f"{self.schema_name} on {self.queue}"
+
+
+class PaceManager(models.Manager["Pace"]):
+    """Learning how long jobs take."""
+
+    def learn(self, queue: str, seconds: float) -> None:
+        """Note that a job of this queue ran for so long."""
+        # One statement, so that two workers cannot overwrite each other; the ORM has no conditional upsert.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO fleet_pace (queue, seconds, jobs) VALUES (%(queue)s, %(seconds)s, 1)"
+                " ON CONFLICT (queue) DO UPDATE SET jobs = fleet_pace.jobs + 1, seconds = fleet_pace.seconds"
+                " + (excluded.seconds - fleet_pace.seconds) / least(fleet_pace.jobs + 1, %(memory)s)",
+                {"queue": queue, "seconds": seconds, "memory": PACE_MEMORY},
+            )
+
+
+class Pace(models.Model):
+    """How long a job of a queue runs at present, over all workspaces: a mean in which the latest jobs weigh the most."""
+
+    queue = models.CharField(max_length=12, primary_key=True)
+    seconds = models.FloatField()
+    jobs = models.PositiveIntegerField()
+
+    objects: ClassVar[PaceManager] = PaceManager()
+
+    def __str__(self) -> str:
+        return f"{self.queue}: {self.seconds:.1f} s"

@@ -6,14 +6,27 @@ from edge_ai.models.base import Visibility
 from edge_ai.models.benchmark import BenchmarkRun
 from edge_ai.models.blob import Blob
 from edge_ai.models.dataset import Dataset, DatasetKind
+from edge_ai.models.day import JobDay
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
-from edge_ai.models.job import FINAL, EventKind, Job, JobEvent, JobKind, JobStatus, Priority, Queue
+from edge_ai.models.job import (
+    FINAL,
+    HOUSEKEEPING,
+    EventKind,
+    Job,
+    JobEvent,
+    JobKind,
+    JobStatus,
+    Priority,
+    Queue,
+)
 from edge_ai.models.model import Model, ModelFormat, ModelStatus
 from edge_ai.models.optimization import OptimizationJob, OptimizationLevel, Precision
+from edge_ai.models.packaging import PackagingJob
 
 __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
+    "HOUSEKEEPING",
     "AnalysisJob",
     "Artifact",
     "ArtifactType",
@@ -26,6 +39,7 @@ __all__ = [
     "DeviceProfile",
     "EventKind",
     "Job",
+    "JobDay",
     "JobEvent",
     "JobKind",
     "JobStatus",
@@ -34,6 +48,7 @@ __all__ = [
     "ModelStatus",
     "OptimizationJob",
     "OptimizationLevel",
+    "PackagingJob",
     "Precision",
     "Priority",
     "Queue",

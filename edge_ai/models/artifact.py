@@ -20,6 +20,7 @@ class ArtifactType(models.TextChoices):
     OPTIMIZED_MODEL = "optimized_model", "Optimized model"
     RECIPE = "recipe", "Recipe"
     BENCHMARK_SAMPLES = "benchmark_samples", "Benchmark samples"
+    BUNDLE = "bundle", "Bundle"
 
 
 class Artifact(Owned):

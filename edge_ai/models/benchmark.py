@@ -13,13 +13,20 @@ from edge_ai.models.dataset import Dataset
 from edge_ai.models.device import DeviceProfile
 from edge_ai.models.job import Job
 from edge_ai.models.model import Model
+from edge_ai.models.optimization import OptimizationJob
 
 
 class BenchmarkRun(Job):
-    """A model measured on a device. ``p50_ms`` repeats the result's median so that lists can sort by it."""
+    """A model measured on a device. ``p50_ms`` repeats the result's median so that lists can sort by it.
+
+    One of a variant that has yet to be made names, until it is, the variant's source as its model.
+    """
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="benchmarks")
     device_profile = models.ForeignKey(DeviceProfile, on_delete=models.PROTECT, related_name="benchmarks")
+    variant_of = models.ForeignKey(
+        OptimizationJob, on_delete=models.SET_NULL, null=True, blank=True, related_name="benchmarks_of_variant"
+    )
     dataset = models.ForeignKey(Dataset, on_delete=models.SET_NULL, null=True, blank=True, related_name="benchmarks")
     baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="compared")
     threads = models.PositiveSmallIntegerField(null=True, blank=True)

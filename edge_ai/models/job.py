@@ -26,6 +26,12 @@ class JobKind(models.TextChoices):
     ANALYSIS = "analysis", "Analysis"
     OPTIMIZATION = "optimization", "Optimization"
     BENCHMARK = "benchmark", "Benchmark"
+    PACKAGING = "packaging", "Packaging"
+    DELETION = "deletion", "Clearing of storage"
+
+
+#: What the studio does for itself; people are not shown it among what they asked for.
+HOUSEKEEPING = (JobKind.DELETION,)
 
 
 class JobStatus(models.TextChoices):
@@ -142,6 +148,17 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             enqueued_at=None,
         )
 
+    def give_back(self, running: Q) -> int:
+        """``running → queued`` at once and as if this attempt had not been, for what was stopped through no fault of it."""
+        return self.filter(running, status=JobStatus.RUNNING, cancel_requested=False).update(
+            status=JobStatus.QUEUED,
+            attempt=Greatest(F("attempt") - 1, Value(0)),
+            run_after=ClockTimestamp(),
+            lease_token=None,
+            lease_expires_at=None,
+            enqueued_at=None,
+        )
+
     def request_cancel(self, job_id: uuid.UUID) -> bool:
         """Cancel at once what nobody runs; ask the holder to stop what is running."""
         waiting = Q(status__in=[JobStatus.PENDING, JobStatus.QUEUED])
@@ -190,11 +207,17 @@ class JobQuerySet(OwnedQuerySet["Job"]):
                 released.append(job_id)
         return released
 
-    def fail_waiting(self, finished: uuid.UUID, *, error: Mapping[str, Any]) -> int:
-        """``pending → failed`` for the jobs that waited for one that will never complete."""
-        return self.filter(waits_for=finished, status=JobStatus.PENDING).update(
-            status=JobStatus.FAILED, error=dict(error), finished_at=ClockTimestamp()
+    def fail_waiting(self, waiting: uuid.UUID, *, error: Mapping[str, Any]) -> bool:
+        """``pending → failed`` for a job that waited for one that will never complete."""
+        return bool(
+            self.filter(pk=waiting, status=JobStatus.PENDING).update(
+                status=JobStatus.FAILED, error=dict(error), finished_at=ClockTimestamp()
+            )
         )
+
+    def stranded(self) -> JobQuerySet:
+        """Pending jobs whose wait is over without their having been told: what they wait for has ended, or is gone."""
+        return self.filter(status=JobStatus.PENDING).filter(Q(waits_for__isnull=True) | Q(waits_for__status__in=FINAL))
 
 
 class Job(Owned):
@@ -251,12 +274,38 @@ class Job(Owned):
                 name="edge_ai_job_finished_when_final",
             ),
             models.CheckConstraint(
-                condition=~Q(status="completed") | Q(result__isnull=False), name="edge_ai_job_completed_has_result"
+                condition=~Q(status="completed") | Q(result__isnull=False, error__isnull=True, progress=100),
+                name="edge_ai_job_completed_has_result",
             ),
             models.CheckConstraint(
                 condition=~Q(status="failed") | Q(error__isnull=False), name="edge_ai_job_failed_says_why"
             ),
+            models.CheckConstraint(
+                condition=~Q(status="cancelled") | Q(cancel_requested=True, error__isnull=False),
+                name="edge_ai_job_cancelled_was_asked",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="running") | (Q(attempt__gte=1, started_at__isnull=False) & ~Q(worker="")),
+                name="edge_ai_job_running_began",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["pending", "queued"]) | Q(error__isnull=True, result__isnull=True),
+                name="edge_ai_job_waiting_is_open",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="pending") | Q(attempt=0, started_at__isnull=True),
+                name="edge_ai_job_pending_not_begun",
+            ),
+            models.CheckConstraint(
+                condition=Q(answered_by__isnull=True) | Q(status="completed"), name="edge_ai_job_answer_is_complete"
+            ),
             models.CheckConstraint(condition=Q(attempt__lte=F("max_attempts")), name="edge_ai_job_attempts_bounded"),
+            # One at a time: what it would find, the one that runs finds.
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=Q(kind="deletion", status__in=["pending", "queued", "running"]),
+                name="edge_ai_job_one_deletion",
+            ),
         ]
         indexes = [
             # reaper: leases that ran out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -13,19 +14,36 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.plan import plan_benchmark as plan_for
 from edge_ai.engine.spec import BenchmarkSpec, Format
-from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, JobKind, JobStatus, Model, Queue, Visibility
+from edge_ai.models import (
+    BenchmarkRun,
+    Dataset,
+    DeviceProfile,
+    Job,
+    JobKind,
+    JobStatus,
+    Model,
+    OptimizationJob,
+    Priority,
+    Queue,
+    Visibility,
+)
 from edge_ai.services import queue
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
-from edge_ai.services.readiness import analysis_awaited, require_usable
+from edge_ai.services.readiness import analysis_awaited, require_usable, variant_awaited
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRequest:
-    """What is asked for; the rows are ones that the asker sees."""
+    """What is asked for; the rows are ones that the asker sees.
+
+    With ``optimization_job`` the variant that it makes is measured, and ``model`` is the variant's source until then; see
+    :func:`of_variant`.
+    """
 
     model: Model
     device_profile: DeviceProfile
+    optimization_job: OptimizationJob | None = None
     dataset: Dataset | None = None
     baseline: BenchmarkRun | None = None
     threads: int | None = None
@@ -36,6 +54,28 @@ class BenchmarkRequest:
     profile_operators: bool = True
     name: str = ""
     visibility: str = Visibility.PRIVATE
+    priority: int = Priority.NORMAL
+
+
+def of_variant(user: User, *, optimization: OptimizationJob, **fields: Any) -> BenchmarkRequest:
+    """Ask for a measurement of what an optimization makes, whether it is made already or not."""
+    if optimization.status == JobStatus.COMPLETED:
+        made = (optimization.result or {}).get("model")
+        variant = Model.objects.visible_to(user).filter(pk=made).first() if made else None
+        if variant is None:
+            raise UserInputError(
+                "The optimization's variant has been deleted.",
+                code="conflict",
+                fix="Run the optimization again first.",
+                field="optimization_job",
+            )
+        return BenchmarkRequest(model=variant, **fields)
+    return BenchmarkRequest(model=optimization.model, optimization_job=optimization, **fields)
+
+
+def _name(request: BenchmarkRequest) -> str:
+    what = request.model.name if request.optimization_job is None else request.optimization_job.name
+    return f"{what} on {request.device_profile.name}"
 
 
 def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
@@ -66,7 +106,7 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
         profile_operators=request.profile_operators,
         cpus=None,
     )
-    if model.analysis is None:
+    if model.analysis is None or request.optimization_job is not None:
         return None
     return plan_for(
         analysis=model.analysis,
@@ -88,18 +128,23 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
     """
     plan_benchmark(user, request=request)
     with transaction.atomic():
-        awaited = analysis_awaited(request.model)
+        if request.optimization_job is not None:
+            awaited: Job | None = variant_awaited(request.optimization_job)
+        else:
+            awaited = analysis_awaited(request.model)
         run = BenchmarkRun.objects.create(
             owner=user,
             visibility=request.visibility,
             kind=JobKind.BENCHMARK,
             queue=Queue.BENCHMARK,
-            name=request.name.strip()[:200] or f"{request.model.name} on {request.device_profile.name}"[:200],
+            name=request.name.strip()[:200] or _name(request)[:200],
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
             max_attempts=settings.JOB_MAX_ATTEMPTS,
+            priority=request.priority,
             request_id=current_request_id(),
             model=request.model,
+            variant_of=request.optimization_job,
             device_profile=request.device_profile,
             dataset=request.dataset,
             baseline=request.baseline,

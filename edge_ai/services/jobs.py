@@ -22,10 +22,18 @@ from edge_ai.models import (
     Model,
     ModelStatus,
     OptimizationJob,
+    PackagingJob,
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue
-from edge_ai.services.readiness import analysis_awaited
+from edge_ai.services.readiness import analysis_awaited, variant_awaited
+
+#: Jobs that need a model, which may have to be analysed first.
+WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
+    JobKind.OPTIMIZATION: OptimizationJob,
+    JobKind.BENCHMARK: BenchmarkRun,
+    JobKind.PACKAGING: PackagingJob,
+}
 
 
 def cancel_job(user: User, *, job: Job) -> Job:
@@ -47,6 +55,7 @@ def cancel_job(user: User, *, job: Job) -> Job:
         status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
         if status == JobStatus.CANCELLED:
             record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
+            queue.withdraw(job.pk)
             with acting_as_system():  # what waited for it may be a colleague's
                 settle(job.pk)
         else:
@@ -76,7 +85,7 @@ def retry_job(user: User, *, job: Job) -> Job:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
         if awaited is None:
             record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
-            queue.send(job.pk, job.queue)
+            queue.send(job.pk)
         else:
             record(job.pk, EventKind.STATUS, stage=JobStatus.PENDING, message="Waits for the model's analysis again.")
     job.refresh_from_db()
@@ -84,13 +93,22 @@ def retry_job(user: User, *, job: Job) -> Job:
 
 
 def _awaited(job: Job) -> uuid.UUID | None:
-    """Return the analysis that has to end before the job can be run again."""
-    if job.kind == JobKind.ANALYSIS:
+    """Return what has to end before the job can be run again: an analysis, or the job that makes the variant.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` where the variant will not be made.
+    """
+    table = WORKS_ON_A_MODEL.get(JobKind(job.kind))
+    if table is None:
         return None
-    table = OptimizationJob if job.kind == JobKind.OPTIMIZATION else BenchmarkRun
     with acting_as_system():  # a colleague may have made the model private since
-        model_id = table.objects.values_list("model_id", flat=True).get(pk=job.pk)
-        awaited = analysis_awaited(Model.objects.get(pk=model_id))
+        row = table.objects.select_related("model").get(pk=job.pk)
+        if isinstance(row, BenchmarkRun) and row.variant_of is not None and row.model_id == row.variant_of.model_id:
+            awaited: Job | None = variant_awaited(row.variant_of)
+        else:
+            awaited = analysis_awaited(row.model)
     return awaited.pk if awaited is not None else None
 
 
@@ -117,20 +135,39 @@ def settle(job_id: uuid.UUID) -> None:
     job = Job.objects.get(pk=job_id)
     if not job.is_final:
         return
-    if job.status == JobStatus.COMPLETED:
-        for waiting in Job.objects.release_waiting(job_id):
-            record(waiting, EventKind.STATUS, stage=JobStatus.QUEUED, message="What it waited for is done.")
-            queue.send(waiting, Job.objects.values_list("queue", flat=True).get(pk=waiting))
-        return
-    error = job.error or CANCELLED_ERROR
-    if job.kind == JobKind.ANALYSIS:
+    if job.status != JobStatus.COMPLETED and job.kind == JobKind.ANALYSIS:
         model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
         Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(
-            status=ModelStatus.FAILED, error=error
+            status=ModelStatus.FAILED, error=job.error or CANCELLED_ERROR
         )
-    for waiting in list(Job.objects.filter(waits_for=job_id, status=JobStatus.PENDING).values_list("pk", flat=True)):
-        record(waiting, EventKind.STATUS, level="error", stage=JobStatus.FAILED, message="What it waited for failed.")
-    Job.objects.fail_waiting(job_id, error=_because(error))
+    tell_waiting(job)
+
+
+def tell_waiting(job: Job) -> None:
+    """Let the jobs that wait for one that has ended go on, or fail. May be called again: who was told waits no more."""
+    if job.status == JobStatus.COMPLETED:
+        _hand_over_variant(job)
+        for waiting in Job.objects.release_waiting(job.pk):
+            record(waiting, EventKind.STATUS, stage=JobStatus.QUEUED, message="What it waited for is done.")
+            queue.send(waiting)
+        return
+    error = job.error or CANCELLED_ERROR
+    for waiting in list(Job.objects.filter(waits_for=job.pk, status=JobStatus.PENDING).values_list("pk", flat=True)):
+        if Job.objects.fail_waiting(waiting, error=_because(error)):
+            record(
+                waiting, EventKind.STATUS, level="error", stage=JobStatus.FAILED, message="What it waited for failed."
+            )
+            # Others may have waited for this one in turn.
+            settle(waiting)
+
+
+def _hand_over_variant(job: Job) -> None:
+    """Let the benchmarks that waited for an optimization measure the variant that it made."""
+    variant = (job.result or {}).get("model") if job.kind == JobKind.OPTIMIZATION else None
+    if variant is not None:
+        BenchmarkRun.objects.filter(variant_of=job.pk, waits_for=job.pk, status=JobStatus.PENDING).update(
+            model_id=uuid.UUID(str(variant))
+        )
 
 
 def _because(error: Mapping[str, Any]) -> dict[str, Any]:

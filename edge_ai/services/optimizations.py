@@ -14,7 +14,17 @@ from config.middleware import current_request_id
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.plan import plan_optimization as plan_for
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
-from edge_ai.models import Dataset, DeviceProfile, JobKind, JobStatus, Model, OptimizationJob, Queue, Visibility
+from edge_ai.models import (
+    Dataset,
+    DeviceProfile,
+    JobKind,
+    JobStatus,
+    Model,
+    OptimizationJob,
+    Priority,
+    Queue,
+    Visibility,
+)
 from edge_ai.services import queue
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
@@ -35,6 +45,7 @@ class OptimizationRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     visibility: str = Visibility.PRIVATE
+    priority: int = Priority.NORMAL
 
 
 def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | None:
@@ -93,6 +104,7 @@ def submit_optimization(user: User, *, request: OptimizationRequest) -> Optimiza
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
             max_attempts=settings.JOB_MAX_ATTEMPTS,
+            priority=request.priority,
             request_id=current_request_id(),
             model=request.model,
             device_profile=request.device_profile,

@@ -1,4 +1,9 @@
-"""Sending jobs to the clusters. The message names a job and says nothing else: the row is the truth."""
+"""Sending jobs to the clusters.
+
+A job that is sent gets a ticket, its place in a line where all workspaces can be compared, and a message, which wakes a
+worker. Whoever is woken takes the ticket whose turn it is, not the job that the message happens to name. Both are hints
+that may be lost or come twice: the job's row is the truth.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,27 @@ import uuid
 from django.db import connection
 from django_q.tasks import async_task
 
+from edge_ai.fleet.models import Ticket
 from edge_ai.models import EventKind, Job, JobEvent, JobStatus
 
 DELIVER = "edge_ai.worker.tasks.deliver"
 
 
-def send(job_id: uuid.UUID, queue: str) -> None:
-    """Put the job's message into its queue, in the caller's transaction."""
+def send(job_id: uuid.UUID) -> None:
+    """Put a queued job into the line and wake a worker, in the caller's transaction."""
     schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
+    queue, priority, run_after = Job.objects.values_list("queue", "priority", "run_after").get(pk=job_id)
+    Ticket.objects.bulk_create(
+        [Ticket(job_id=job_id, schema_name=schema_name, queue=queue, priority=priority, due_at=run_after)],
+        update_conflicts=True,
+        unique_fields=["job_id"],
+        update_fields=["schema_name", "queue", "priority", "due_at", "taken_until"],
+    )
+    wake(schema_name, job_id, queue)
+
+
+def wake(schema_name: str, job_id: uuid.UUID, queue: str) -> None:
+    """Send a message, so that a worker of this queue looks whose turn it is."""
     async_task(
         DELIVER,
         schema_name,
@@ -23,8 +41,13 @@ def send(job_id: uuid.UUID, queue: str) -> None:
     )
 
 
+def withdraw(*job_ids: uuid.UUID) -> None:
+    """Take jobs that will not run out of the line; their messages find nothing."""
+    Ticket.objects.filter(job_id__in=job_ids).delete()
+
+
 def submit(job: Job) -> None:
     """Tell the story's beginning and send the job, unless it waits for another."""
     JobEvent.objects.create(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=f"The job is {job.status}.")
     if job.status == JobStatus.QUEUED:
-        send(job.pk, job.queue)
+        send(job.pk)

@@ -21,6 +21,26 @@ def require_usable(model: Model) -> None:
         raise UserInputError("The model is archived.", code="conflict", fix="Restore it first.", field="model")
 
 
+def variant_awaited(optimization: Job) -> Job:
+    """Return the job that has yet to make a variant, locked against ending meanwhile.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` where it has ended: the variant is there to be named, or will not be made.
+    """
+    with acting_as_system():
+        job = Job.objects.active().select_for_update(of=("self",)).filter(pk=optimization.pk).first()
+    if job is None:
+        raise UserInputError(
+            "The optimization has ended without a variant.",
+            code="conflict",
+            fix="Run the optimization again first.",
+            field="optimization_job",
+        )
+    return job
+
+
 def analysis_awaited(model: Model) -> Job | None:
     """Return the analysis that has yet to end before the model can be worked on, locked against ending meanwhile.
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
-from edge_ai.models import BenchmarkRun, Job, JobStatus, OptimizationJob
+from edge_ai.models import BenchmarkRun, Job, JobKind, JobStatus, OptimizationJob
 from edge_ai.services.datasets import header_of
 
 # Under this, the time that is left would be a guess.
@@ -42,6 +42,8 @@ def planned(job: Job) -> list[tuple[str, str]]:
         if job.dataset is not None and job.dataset.has_labels:
             stages.append(("accuracy", "Accuracy"))
         return stages
+    if job.kind == JobKind.DELETION:
+        return [("clear", "Remove what nothing refers to")]
     return [("analyze", "Read the model")]
 
 

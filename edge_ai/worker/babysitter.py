@@ -7,12 +7,12 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,16 +21,22 @@ from django.db.models import Q
 
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
-from edge_ai.fleet.models import BenchmarkSlot
+from edge_ai.fleet.models import BenchmarkSlot, Pace, Ticket
 from edge_ai.models import EventKind, Job, JobKind, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
-from edge_ai.worker import outcomes, warm, work
+from edge_ai.services.leftovers import folder_name
+from edge_ai.storage import sweep
+from edge_ai.worker import outcomes, turns, warm, work
+from edge_ai.worker.heart import Heart
+from edge_ai.worker.story import Story
 from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
 READ_SECONDS = 0.25
+#: Tells the workers of one cluster from those of another whose processes have the same numbers, as in containers.
+TAG_VARIABLE = "STUDIO_CLUSTER_TAG"
 SLOT_WAIT = timedelta(seconds=2)
 
 
@@ -60,7 +66,12 @@ def run_job(schema_name: str, job_id: uuid.UUID) -> None:
 
 def worker_name() -> str:
     """Which process has a job."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return name_of_worker(os.getpid(), os.environ.get(TAG_VARIABLE, ""))
+
+
+def name_of_worker(pid: int, tag: str) -> str:
+    """Return what the worker process ``pid`` of this host calls itself, in the cluster that was given ``tag``."""
+    return ":".join(filter(None, (socket.gethostname(), str(pid), tag)))
 
 
 @contextlib.contextmanager
@@ -81,6 +92,11 @@ def benchmark_slot(schema_name: str, job_id: uuid.UUID) -> Iterator[bool]:
                 BenchmarkSlot.objects.free(host, token)
 
 
+def free_slot(schema_name: str, job_id: uuid.UUID) -> None:
+    """Take the right to measure from a job whose worker is gone, so that nobody has to wait for its lease."""
+    BenchmarkSlot.objects.filter(holder=f"{schema_name}:{job_id}").update(token=None, holder="")
+
+
 class Babysitter:
     """One attempt at a job, from its claim to its end. Not responsible for what the engine does, nor for rescue."""
 
@@ -91,17 +107,19 @@ class Babysitter:
         self.stage = ""
         self.progress = 0
         self.answer: dict[str, Any] | None = None
-        self.folder = settings.WORK_DIR / schema_name / str(job.pk) / f"{job.attempt}-{token.hex[:8]}"
+        self.folder = settings.WORK_DIR / schema_name / str(job.pk) / folder_name(job.attempt, token)
+        self.story = Story(job.pk, attempt=job.attempt, folder=str(self.folder))
+        self._began = time.monotonic()
         self._good_until = time.monotonic() + settings.JOB_LEASE_SECONDS
         self._next_beat = 0.0
+        self._pause_s = min(1.0, settings.JOB_LEASE_SECONDS / 4)
+        self._heart = Heart(schema_name, self._beat_while_busy, pause_s=self._pause_s)
 
     def run(self) -> None:
         """Do the attempt."""
-        record(
-            self.job.pk,
+        self._note(
             EventKind.STATUS,
             stage=JobStatus.RUNNING,
-            attempt=self.job.attempt,
             message=f"Attempt {self.job.attempt} began on {worker_name()}.",
         )
         self.folder.mkdir(parents=True)
@@ -126,17 +144,24 @@ class Babysitter:
                 self.folder.parent.rmdir()
 
     def _attempt(self) -> None:
-        prepared = work.prepare(self.job, self.folder)
+        if self.job.kind == JobKind.DELETION:
+            removed = sweep(go_on=self._keep_lease)
+            self._complete({"result": {"removed": removed}})
+            return
+        with self._heart:
+            prepared = work.prepare(self.job, self.folder)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
                 Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(sandbox_level=child.level)
                 while not child.finished:
                     for stream, line in child.read(READ_SECONDS):
                         self._hear(stream, line)
+                    self.story.write()
                     if not self._keep_lease():
                         return
             finally:
                 child.close()
+                self.story.close()
             if child.began or child.killed_for is not None:
                 self._end(child)
                 return
@@ -149,9 +174,9 @@ class Babysitter:
             self._complete(answer)
         elif answer.get("type") == "error":
             raise EngineError(
-                str(answer.get("message", "")),
+                self.story.clean(str(answer.get("message", ""))),
                 code=str(answer.get("code", "internal_error")),
-                fix=str(answer.get("fix", "")),
+                fix=self.story.clean(str(answer.get("fix", ""))),
                 details=answer.get("details") or None,
                 retryable=bool(answer.get("retryable", False)),
             )
@@ -160,56 +185,63 @@ class Babysitter:
                 f"The engine ended without an answer ({_how(child.returncode)}).",
                 code="engine_crashed",
                 fix="The model may be damaged or need more memory than is allowed. The job's log may say more.",
-                # What crashes the engine once crashes it again; a worker or a warm process that dies is another matter.
-                retryable=child.abandoned,
+                # What crashes the engine once crashes it again. A warm process that dies is another matter, and so is
+                # SIGKILL, which no program gives itself: the system was short of memory, or a person did it.
+                retryable=child.abandoned or child.returncode == -signal.SIGKILL,
             )
 
     def _complete(self, answer: dict[str, Any]) -> None:
-        files = outcomes.collect(self.folder, answer.get("files", []))
+        with self._heart:
+            files = outcomes.collect(self.folder, answer.get("files", []))
+
+        def publish() -> None:
+            if outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):
+                Pace.objects.learn(self.job.queue, time.monotonic() - self._began)
+            else:
+                self._end_attempt(InternalError("Cancelled.", code="cancelled"))
+
+        self._insist(publish, lambda: all(file.path.exists() for file in files.values()))
+
+    def _insist(self, write: Callable[[], None], possible: Callable[[], bool] = lambda: True) -> None:
+        """Write how the attempt ended. A short outage must not lose that; the lease tells how long waiting is safe."""
         deadline = time.monotonic() + settings.JOB_LEASE_SECONDS / 2
         while True:
             try:
-                if not outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):
-                    self._fail(InternalError("Cancelled.", code="cancelled"))
-                return
+                return write()
             except (OperationalError, InterfaceError):
-                # A short outage must not lose finished work; the lease tells how long waiting is safe.
-                if time.monotonic() > deadline or not all(file.path.exists() for file in files.values()):
-                    raise
                 connection.close()
+                if time.monotonic() > deadline or not possible():
+                    raise
                 time.sleep(0.5)
+
+    def _note(self, kind: EventKind, *, message: str, **fields: Any) -> None:
+        """Add a line to the job's story. One that finds the database away is lost, rather than the attempt with it."""
+        try:
+            record(self.job.pk, kind, message=message, attempt=self.job.attempt, **fields)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            log.warning("A line of job %s was lost: the database does not answer.", self.job.pk)
 
     def _hear(self, stream: str, line: str) -> None:
         if stream == "err":
-            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            self.story.log("debug", line)
             return
         try:
             message = storable(json.loads(line))
             kind = message["type"]
-        except (ValueError, KeyError, TypeError):
-            record(self.job.pk, EventKind.LOG, level="debug", attempt=self.job.attempt, message=line)
+            if kind == "stage":
+                stage, progress = str(message["stage"])[:40], int(message["progress"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            self.story.log("debug", line)
             return
         if kind == "stage":
-            self.stage = str(message["stage"])[:40]
-            self.progress = max(self.progress, min(99, int(message["progress"])))
-            record(
-                self.job.pk,
-                EventKind.STAGE,
-                attempt=self.job.attempt,
-                stage=self.stage,
-                progress=self.progress,
-                message=str(message.get("message", "")),
-            )
-            self._next_beat = 0.0
+            if stage != self.stage:
+                self._next_beat = 0.0
+            self.stage, self.progress = stage, max(self.progress, min(99, progress))
+            self.story.stage(self.stage, self.progress, str(message.get("message", "")))
         elif kind == "log":
             level = message.get("level") if message.get("level") in {"info", "warning", "error"} else "info"
-            record(
-                self.job.pk,
-                EventKind.LOG,
-                level=str(level),
-                attempt=self.job.attempt,
-                message=str(message.get("message")),
-            )
+            self.story.log(str(level), str(message.get("message")))
         else:
             self.answer = message
 
@@ -219,9 +251,7 @@ class Babysitter:
         if now < self._next_beat:
             return True
         try:
-            cancelled = Job.objects.beat(
-                self.job.pk, self.token, lease=lease(), stage=self.stage, progress=self.progress
-            )
+            cancelled = self._beat()
         except (OperationalError, InterfaceError):
             connection.close()
             # Stop before somebody else may begin.
@@ -231,15 +261,33 @@ class Babysitter:
         if cancelled:
             self._fail(InternalError("Cancelled.", code="cancelled"))
             return False
-        if self.job.kind == JobKind.BENCHMARK:
-            BenchmarkSlot.objects.filter(
-                host=socket.gethostname(), holder=f"{self.schema_name}:{self.job.pk}", token__isnull=False
-            ).update(lease_expires_at=ClockTimestamp() + 2 * lease())
-        self._good_until = now + settings.JOB_LEASE_SECONDS
-        self._next_beat = now + min(1.0, settings.JOB_LEASE_SECONDS / 4)
+        self._next_beat = now + self._pause_s
         return True
 
+    def _beat(self) -> bool | None:
+        """Renew the lease. ``None``: it is lost. ``True``: the job was cancelled."""
+        now = time.monotonic()
+        cancelled = Job.objects.beat(self.job.pk, self.token, lease=lease(), stage=self.stage, progress=self.progress)
+        if cancelled is False:
+            if self.job.kind == JobKind.BENCHMARK:
+                BenchmarkSlot.objects.filter(
+                    host=socket.gethostname(), holder=f"{self.schema_name}:{self.job.pk}", token__isnull=False
+                ).update(lease_expires_at=ClockTimestamp() + 2 * lease())
+            Ticket.objects.keep(self.job.pk, lease=turns.lease())
+            self._good_until = now + settings.JOB_LEASE_SECONDS
+        return cancelled
+
+    def _beat_while_busy(self) -> bool:
+        """Renew the lease from the thread that does so while files are copied or hashed; a cancellation counts at once."""
+        cancelled = self._beat()
+        if cancelled:
+            self._end_attempt(InternalError("Cancelled.", code="cancelled"))
+        return cancelled is False
+
     def _fail(self, error: EngineError) -> None:
+        self._insist(lambda: self._end_attempt(error))
+
+    def _end_attempt(self, error: EngineError) -> None:
         body = {
             "code": error.code,
             "detail": str(error),
@@ -277,15 +325,3 @@ def _how(returncode: int | None) -> str:
     if returncode is not None and returncode < 0:
         return f"killed by signal {-returncode}"
     return f"exit status {returncode}"
-
-
-def clear_leftovers(folder: Path) -> int:
-    """Remove work folders that no attempt can still be using; returns how many."""
-    removed = 0
-    horizon = time.time() - settings.JOB_WALL_SECONDS - 600
-    for path in folder.glob("*/*/*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < horizon:
-                shutil.rmtree(path, ignore_errors=True)
-                removed += 1
-    return removed

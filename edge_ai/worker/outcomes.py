@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from edge_ai import storage
@@ -27,6 +29,7 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationJob,
 )
+from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.jobs import record, settle
 from edge_ai.worker.work import EXTENSIONS
 
@@ -92,7 +95,7 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             _analysed(job_id, result)
         elif job.kind == JobKind.OPTIMIZATION:
             result = _optimized(job_id, result, files)
-        else:
+        elif job.kind == JobKind.BENCHMARK:
             result = _measured(job_id, result, files)
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
@@ -162,8 +165,14 @@ def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: Artif
         blob=blob,
         size_bytes=file.mark.size_bytes,
         sha256=file.mark.sha256,
+        expires_at=expiry(),
         target_platform=job.device_profile.name[:100],
     )
+
+
+def expiry() -> Any:
+    """Return when an artifact that is made now goes by itself, as the database's clock will have it; ``None``: never."""
+    return ClockTimestamp() + timedelta(days=settings.ARTIFACT_DAYS) if settings.ARTIFACT_DAYS else None
 
 
 def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:

@@ -8,13 +8,17 @@ from config.database.identity import current, workspace_as_system
 from config.middleware import set_request_id
 from edge_ai.services.devices import sync_templates as sync
 from edge_ai.worker.babysitter import run_job
+from edge_ai.worker.turns import turn
 
 
 def deliver(schema_name: str, job_id: str) -> None:
-    """Run a job, if it is still there to be run."""
+    """Run the job whose turn it is, which need not be the one that the message names."""
     try:
-        with workspace_as_system(schema_name):
-            run_job(schema_name, uuid.UUID(job_id))
+        with turn(schema_name, uuid.UUID(job_id)) as taken:
+            if taken is not None:
+                schema_name, next_id = taken
+                with workspace_as_system(schema_name):
+                    run_job(schema_name, next_id)
     finally:
         set_request_id("-")
         current().reset_to_public()

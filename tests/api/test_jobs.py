@@ -50,7 +50,17 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
     assert set(job) == {
         *("id", "owner", "name", "visibility", "status", "stage", "progress", "attempt", "max_attempts"),
         *("cancel_requested", "error", "model", "device_profile", "dataset", "target_format", "precision"),
-        *("optimization_level", "options", "result", "created_at", "started_at", "finished_at", "updated_at"),
+        *(
+            "optimization_level",
+            "options",
+            "priority",
+            "wait",
+            "result",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "updated_at",
+        ),
     }
     assert {name: job[name] for name in wanted} == wanted
     assert (job["status"], job["progress"], job["attempt"], job["error"], job["result"]) == ("queued", 0, 0, None, None)
@@ -255,7 +265,17 @@ def test_a_benchmark_is_queued(alpha: Workspace, ids: dict[str, str], owner: Use
     assert set(run) == {
         *("id", "owner", "name", "visibility", "status", "stage", "progress", "attempt", "max_attempts"),
         *("cancel_requested", "error", "model", "device_profile", "dataset", "baseline", "threads", "batch_size"),
-        *("warmup", "min_seconds", "max_seconds", "profile_operators", "p50_ms", "result"),
+        *(
+            "priority",
+            "optimization_job",
+            "wait",
+            "warmup",
+            "min_seconds",
+            "max_seconds",
+            "profile_operators",
+            "p50_ms",
+            "result",
+        ),
         *("created_at", "started_at", "finished_at", "updated_at"),
     }
     assert script.get(answer["Location"]).json() == run

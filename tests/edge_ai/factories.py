@@ -21,8 +21,11 @@ from edge_ai.models import (
     JobKind,
     Model,
     OptimizationJob,
+    PackagingJob,
     Queue,
 )
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.models.job import CANCELLED_ERROR
 
 ANALYSIS: dict[str, Any] = {
     "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}],
@@ -99,10 +102,23 @@ def make_device(owner: User, **fields: Any) -> DeviceProfile:
     return DeviceProfile.objects.create(owner=owner, **(defaults | fields))
 
 
+def possible(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add what a job of that status must have besides, where the test does not say."""
+    needed: dict[str, dict[str, Any]] = {
+        "running": {"attempt": 1, "worker": "w", "started_at": ClockTimestamp()},
+        "completed": {"progress": 100, "result": {}, "finished_at": ClockTimestamp()},
+        "cancelled": {"cancel_requested": True, "error": CANCELLED_ERROR, "finished_at": ClockTimestamp()},
+    }
+    return needed.get(str(fields.get("status")), {}) | fields
+
+
 def make_analysis(owner: User, model: Model, **fields: Any) -> AnalysisJob:
     """A queued analysis, without a message."""
     return AnalysisJob.objects.create(
-        owner=owner, kind=JobKind.ANALYSIS, queue=Queue.STUDIO, **({"model": model, "name": "analyse"} | fields)
+        owner=owner,
+        kind=JobKind.ANALYSIS,
+        queue=Queue.STUDIO,
+        **({"model": model, "name": "analyse"} | possible(fields)),
     )
 
 
@@ -116,7 +132,7 @@ def make_optimization(owner: User, model: Model | None = None, **fields: Any) ->
         "precision": "int8_dynamic",
     }
     return OptimizationJob.objects.create(
-        owner=owner, kind=JobKind.OPTIMIZATION, queue=Queue.STUDIO, **(defaults | fields)
+        owner=owner, kind=JobKind.OPTIMIZATION, queue=Queue.STUDIO, **(defaults | possible(fields))
     )
 
 
@@ -143,7 +159,15 @@ def make_benchmark(owner: User, model: Model | None = None, **fields: Any) -> Be
         "device_profile": fields.pop("device_profile", None) or host_device(),
     }
     return BenchmarkRun.objects.create(
-        owner=owner, kind=JobKind.BENCHMARK, queue=Queue.BENCHMARK, **(defaults | fields)
+        owner=owner, kind=JobKind.BENCHMARK, queue=Queue.BENCHMARK, **(defaults | possible(fields))
+    )
+
+
+def make_packaging(owner: User, model: Model | None = None, **fields: Any) -> PackagingJob:
+    """A queued bundle, without a message."""
+    defaults: dict[str, Any] = {"name": "bundle", "model": model or make_model(owner)}
+    return PackagingJob.objects.create(
+        owner=owner, kind=JobKind.PACKAGING, queue=Queue.STUDIO, **(defaults | possible(fields))
     )
 
 

@@ -227,6 +227,8 @@ def test_what_is_not_of_the_protocol_is_log(sitter: Babysitter) -> None:
         sitter._hear("out", line)
     sitter._hear("err", "from the library")
     sitter._hear("out", json.dumps({"type": "log", "level": "shouting", "message": "x\0y"}))
+    assert story(sitter) == [], "lines are written a batch at a time"
+    sitter.story.write()
     assert [level for level, _ in story(sitter)] == ["debug"] * 7 + ["info"]
     assert story(sitter)[-1] == ("info", "xy")
     assert sitter.answer is None

@@ -13,6 +13,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from accounts.models import User, Workspace
+from edge_ai.fleet.models import Ticket
 from edge_ai.models import Job, JobEvent, JobStatus, Model
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import queue
@@ -46,6 +47,25 @@ def due(job: Any, *, sent_ago: timedelta | None) -> Job:
 def messages(name: str = "studio") -> list[tuple[str, ...]]:
     """What waits in a queue: the arguments of each message."""
     return [tuple(SignedPackage.loads(row.payload)["args"]) for row in OrmQ.objects.filter(key=name).order_by("pk")]
+
+
+def test_jobs_that_wait_for_what_has_ended_are_told(owner: User) -> None:
+    done = factories.make_completed(owner, factories.make_model(owner), 1)
+    lost = factories.make_optimization(
+        owner, status="failed", error={"code": "parity_failed", "detail": "d"}, finished_at=ClockTimestamp()
+    )
+    released = factories.make_benchmark(owner, status="pending", waits_for=done)
+    failed = factories.make_benchmark(owner, status="pending", waits_for=lost)
+    behind = factories.make_benchmark(owner, status="pending", waits_for=failed)
+    orphan = factories.make_benchmark(owner, status="pending")
+    assert reap().released == 3
+    found = {row.pk: row for row in Job.objects.all()}
+    assert found[released.pk].status == JobStatus.QUEUED
+    assert Ticket.objects.filter(pk=released.pk).exists()
+    for each in (failed, behind, orphan):
+        error = found[each.pk].error or {}
+        assert (found[each.pk].status, error["code"]) == (JobStatus.FAILED, "dependency_failed")
+    assert reap().released == 0
 
 
 def test_jobs_are_taken_from_silent_workers_only(owner: User) -> None:
@@ -115,14 +135,14 @@ def test_with_an_empty_queue_a_silent_message_is_lost(owner: User) -> None:
 def test_a_message_that_waits_its_turn_is_not_sent_twice(owner: User) -> None:
     ahead, behind = factories.make_optimization(owner), factories.make_optimization(owner)
     for job in (ahead, behind):
-        queue.send(job.pk, "studio")
+        queue.send(job.pk)
         due(job, sent_ago=timedelta(minutes=5))
     assert reap().sent == 0
     assert len(messages()) == 2
 
 
 def test_a_message_that_a_worker_holds_does_not_speak_for_the_others(owner: User) -> None:
-    queue.send(factories.make_optimization(owner).pk, "studio")
+    queue.send(factories.make_optimization(owner).pk)
     assert get_broker("studio").dequeue(), "a worker takes it"
     lost = due(factories.make_optimization(owner), sent_ago=timedelta(minutes=5))
     assert reap().sent == 1
@@ -130,7 +150,7 @@ def test_a_message_that_a_worker_holds_does_not_speak_for_the_others(owner: User
 
 
 def test_even_behind_others_a_message_is_lost_after_long_enough(owner: User) -> None:
-    queue.send(factories.make_optimization(owner).pk, "studio")
+    queue.send(factories.make_optimization(owner).pk)
     lost = due(factories.make_optimization(owner), sent_ago=LOST_AFTER + timedelta(seconds=5))
     assert reap().sent == 1
     assert messages()[-1][1] == str(lost.pk)

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import ApiKey, Membership, Role, User, Workspace
-from edge_ai.models import Job, JobEvent
+from edge_ai.models import Job, JobDay, JobEvent
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 
@@ -27,12 +27,16 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_benchmarkrun": factories.make_benchmark,
     "edge_ai_artifact": factories.make_artifact,
     "edge_ai_analysisjob": lambda user: factories.make_analysis(user, factories.make_model(user)),
+    "edge_ai_packagingjob": factories.make_packaging,
     "edge_ai_job": lambda user: Job.objects.get(pk=factories.make_optimization(user).pk),
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
     ),
 }
+#: Sums over everybody's work: read by every member, written by the studio alone; see the test below.
+SUMS = {"edge_ai_jobday"}
 KEY = {
+    "edge_ai_packagingjob": "job_ptr_id",
     "edge_ai_optimizationjob": "job_ptr_id",
     "edge_ai_benchmarkrun": "job_ptr_id",
     "edge_ai_analysisjob": "job_ptr_id",
@@ -66,7 +70,7 @@ def test_every_table_of_a_workspace_is_protected_or_excused(alpha: Workspace) ->
         )
         protected = {row[0] for row in cursor.fetchall()}
     assert tables - protected == set(OPEN_TABLES)
-    assert set(OWNED) == tables - set(OPEN_TABLES), "every protected table needs its row in the tests below"
+    assert set(OWNED) == tables - set(OPEN_TABLES) - SUMS, "every protected table needs its row in the tests below"
 
 
 @pytest.mark.parametrize("table", sorted(OWNED))
@@ -114,6 +118,20 @@ def test_a_shared_row_is_read_and_not_changed(table: str, alpha: Workspace, owne
         assert sql(f"SELECT 1 FROM {table} WHERE id = %s", row.pk) == 1
         assert sql(f"UPDATE {table} SET visibility = 'private' WHERE id = %s", row.pk) == 0
         assert sql(f"DELETE FROM {table} WHERE id = %s", row.pk) == 0
+
+
+def test_sums_are_read_by_members_and_written_by_the_studio(alpha: Workspace, colleague: User) -> None:
+    row = {"day": "2026-05-04", "kind": "analysis", "status": "completed", "jobs": 1, "attempts": 1}
+    with inside_as_system(alpha):
+        JobDay.objects.create(**row, wait_seconds=1, run_seconds=1)
+    with inside(alpha, colleague):
+        assert sql("SELECT 1 FROM edge_ai_jobday") == 1
+        assert sql("UPDATE edge_ai_jobday SET jobs = 9") == 0
+        assert sql("DELETE FROM edge_ai_jobday") == 0
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            JobDay.objects.create(**row | {"kind": "benchmark"}, wait_seconds=1, run_seconds=1)
+    with inside(alpha, None):
+        assert sql("SELECT 1 FROM edge_ai_jobday") == 0
 
 
 def test_templates_are_read_by_all_and_changed_by_none(alpha: Workspace, colleague: User) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
@@ -12,7 +14,7 @@ from accounts.models import User, Workspace
 from edge_ai.engine.errors import EngineError
 from edge_ai.models import BenchmarkRun, EventKind, Job, JobEvent, JobStatus, Model, OptimizationJob
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.services import jobs, models
+from edge_ai.services import benchmarks, jobs, models
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.optimizations import OptimizationRequest, submit_optimization
@@ -145,7 +147,12 @@ def test_cancelling_what_runs_asks_and_says_so(owner: User, alpha: Workspace) ->
 
 def test_a_completed_job_is_neither_cancelled_nor_run_again(owner: User, alpha: Workspace) -> None:
     with inside(alpha, owner):
-        ended: dict[str, Any] = {"status": "completed", "result": {}, "finished_at": ClockTimestamp()}
+        ended: dict[str, Any] = {
+            "status": "completed",
+            "progress": 100,
+            "result": {},
+            "finished_at": ClockTimestamp(),
+        }
         job = Job.objects.get(pk=factories.make_optimization(owner, **ended).pk)
         with refused("conflict"):
             jobs.cancel_job(owner, job=job)
@@ -203,3 +210,41 @@ def test_a_log_line_is_kept_whatever_is_in_it(owner: User, alpha: Workspace) -> 
         job = factories.make_optimization(owner)
         record(job.pk, EventKind.LOG, message="a\0b" + "x" * 2000)
         assert JobEvent.objects.get(job_id=job.pk).message == "ab" + "x" * 998
+
+
+def test_a_benchmark_waits_for_a_variant_that_is_not_made_yet(owner: User, alpha: Workspace) -> None:
+    with inside(alpha, owner):
+        optimization = factories.make_optimization(owner)
+        asked = benchmarks.of_variant(owner, optimization=optimization, device_profile=factories.host_device())
+        run = benchmarks.submit_benchmark(owner, request=asked)
+        assert (run.status, run.waits_for_id, run.model_id) == ("pending", optimization.pk, optimization.model_id)
+    with inside_as_system(alpha), transaction.atomic():
+        variant = factories.make_model(owner, parent=optimization.model, producer=optimization)
+        token = Job.objects.claim(optimization.pk, worker="w", lease=timedelta(minutes=1))
+        assert token is not None
+        assert Job.objects.complete(optimization.pk, token, result={"model": str(variant.pk)})
+        jobs.settle(optimization.pk)
+    with inside(alpha, owner):
+        run.refresh_from_db()
+        assert (run.status, run.model_id) == ("queued", variant.pk)
+        optimization.refresh_from_db()
+        now = benchmarks.of_variant(owner, optimization=optimization, device_profile=factories.host_device())
+        assert (now.model.pk, now.optimization_job) == (variant.pk, None), "it is there already"
+
+
+def test_what_waits_for_a_failed_optimization_fails_with_all_behind_it(owner: User, alpha: Workspace) -> None:
+    with inside(alpha, owner):
+        analysis = factories.make_analysis(owner, factories.make_model(owner, status="uploaded", analysis=None))
+        optimization = factories.make_optimization(owner, analysis.model, status="pending", waits_for=analysis)
+        asked = benchmarks.of_variant(owner, optimization=optimization, device_profile=factories.host_device())
+        run = benchmarks.submit_benchmark(owner, request=asked)
+        jobs.cancel_job(owner, job=Job.objects.get(pk=analysis.pk))
+        run.refresh_from_db()
+        optimization.refresh_from_db()
+        assert (optimization.status, run.status) == ("failed", "failed")
+        assert run.error is not None
+        assert run.error["code"] == "dependency_failed"
+        with refused("conflict"):
+            jobs.retry_job(owner, job=Job.objects.get(pk=run.pk))
+        with refused("conflict"):
+            benchmarks.submit_benchmark(owner, request=asked)

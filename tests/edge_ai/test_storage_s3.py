@@ -20,6 +20,7 @@ from django.db import transaction
 
 from accounts.models import User, Workspace
 from edge_ai import storage
+from edge_ai.engine.errors import EngineError
 from edge_ai.models import Blob
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
@@ -105,3 +106,39 @@ def test_a_sweep_deletes_from_the_bucket_what_nothing_refers_to(
         assert storage.sweep(grace=timedelta(0)) >= 1
     assert not storage.backend().exists(storage.blob_name(alpha.schema_name, loose.sha256))
     assert storage.backend().exists(storage.blob_name(alpha.schema_name, kept.sha256))
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(16)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("how", ["down", "silent", "refusing"])
+def test_a_service_that_fails_is_told_soon_and_worth_another_attempt(
+    how: str, bucket: None, silent: str, settings: Any, alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    blobs = settings.STORAGES["blobs"]
+    changed: dict[str, Any] = {
+        "down": {"endpoint_url": f"http://127.0.0.1:{free_port()}"},
+        "silent": {"endpoint_url": silent},
+        "refusing": {"secret_key": "wrong"},
+    }[how]
+    settings.S3_CONNECT_SECONDS = settings.S3_READ_SECONDS = 1
+    settings.STORAGES = settings.STORAGES | {"blobs": {**blobs, "OPTIONS": blobs["OPTIONS"] | changed}}
+    with inside(alpha, owner):
+        for attempt in (lambda: store(tmp_path, b"bytes"), lambda: storage.copy_out("0" * 64, tmp_path / "copy")):
+            with pytest.raises(EngineError) as failed:
+                attempt()
+            assert (failed.value.code, failed.value.retryable) == ("storage_unavailable", True)
+    with inside_as_system(alpha):
+        assert not Blob.objects.exists(), "no row without its file"
+
+
+def test_a_full_disk_is_told(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    with inside(alpha, owner), pytest.raises(EngineError) as failed, storage.reaching():
+        Path("/dev/full").write_bytes(b"x" * 100_000)
+    assert (failed.value.code, failed.value.retryable) == ("storage_full", True)

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from accounts.models import Workspace
 from config.database.identity import acting_as_system
-from edge_ai.fleet.models import Ticket
+from edge_ai.fleet.models import Pace, Ticket
 from edge_ai.models import Priority
 from edge_ai.models.base import ClockTimestamp
 
@@ -91,3 +92,58 @@ def test_what_is_not_due_or_waits_for_another_queue_is_left_alone() -> None:
     Ticket.objects.filter(pk=later).update(due_at=ClockTimestamp() + LEASE)
     Ticket.objects.create(job_id=uuid.uuid4(), schema_name="a", queue="benchmark")
     assert Ticket.objects.take(QUEUE, most=9, lease=LEASE) is None
+
+
+def place(job_id: uuid.UUID) -> int | None:
+    """Where a job stands."""
+    return Ticket.objects.place(job_id)
+
+
+def test_a_place_counts_ones_own_jobs_and_as_many_of_each_other_workspace() -> None:
+    first, second, third = wait("a", 3)
+    wait("b", 1)
+    wait("c", 10)
+    assert [place(each) for each in (first, second, third)] == [3, 5, 7]
+    assert place(uuid.uuid4()) is None
+
+
+def test_a_higher_priority_comes_before_ones_own_only() -> None:
+    low, normal = wait("a", 2)
+    (urgent,) = wait("a", priority=Priority.HIGH)
+    assert [place(each) for each in (urgent, low, normal)] == [1, 2, 3]
+
+
+def test_what_runs_has_no_place() -> None:
+    first, second = wait("a", 2)
+    taken = Ticket.objects.take(QUEUE, most=10, lease=LEASE)
+    assert taken is not None
+    assert taken.job_id == first
+    assert place(first) is None
+    assert place(second) == 1
+
+
+def test_looking_takes_nothing() -> None:
+    (first,) = wait("a")
+    assert Ticket.objects.next(QUEUE, most=1) == first
+    assert Ticket.objects.next(QUEUE, most=1) == first
+    assert serve() is not None
+    assert Ticket.objects.next(QUEUE, most=1) is None
+
+
+def test_a_workspaces_own_limit_goes_before_the_general_one(alpha: Workspace) -> None:
+    Workspace.objects.filter(pk=alpha.pk).update(concurrent_jobs=1)
+    wait(alpha.schema_name, 3)
+    wait("b", 3)
+    taken = [Ticket.objects.take(QUEUE, most=2, lease=LEASE) for _ in range(6)]
+    schemas = [ticket.schema_name for ticket in taken if ticket is not None]
+    assert (schemas.count(alpha.schema_name), schemas.count("b")) == (1, 2)
+
+
+def test_the_pace_is_a_mean_in_which_the_latest_weigh_most() -> None:
+    for _ in range(200):
+        Pace.objects.learn(QUEUE, 10.0)
+    assert Pace.objects.get(pk=QUEUE).seconds == pytest.approx(10.0)
+    for _ in range(100):
+        Pace.objects.learn(QUEUE, 2.0)
+    assert 2.0 < Pace.objects.get(pk=QUEUE).seconds < 4.0
+    assert Pace.objects.get(pk=QUEUE).jobs == 300

@@ -118,6 +118,7 @@ def running(workspace: Workspace, user: User, model: Model) -> OptimizationJob:
             progress=50,
             stage="parity",
             attempt=1,
+            worker="w",
             lease_token=job.pk,
             lease_expires_at=timezone.now(),
             started_at=timezone.now() - timedelta(seconds=10),

@@ -7,7 +7,15 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from edge_ai.api.fields import MAX_NAME, EnumField, FailureField, NumberField, OptionsField, StrictSerializer
+from edge_ai.api.fields import (
+    MAX_NAME,
+    EnumField,
+    FailureField,
+    NumberField,
+    OptionsField,
+    PriorityField,
+    StrictSerializer,
+)
 from edge_ai.engine.spec import (
     MAX_BATCH_SIZE,
     MAX_BENCHMARK_SECONDS,
@@ -18,14 +26,17 @@ from edge_ai.engine.spec import (
 from edge_ai.models import (
     BenchmarkRun,
     EventKind,
+    Job,
     JobEvent,
     JobStatus,
     ModelFormat,
     OptimizationJob,
     OptimizationLevel,
     Precision,
+    Priority,
     Visibility,
 )
+from edge_ai.services.waiting import wait_of
 
 STATE = [
     "id",
@@ -37,6 +48,7 @@ STATE = [
     "progress",
     "attempt",
     "max_attempts",
+    "priority",
     "cancel_requested",
     "error",
 ]
@@ -52,6 +64,7 @@ OPTIMIZATION = [
 ]
 BENCHMARK = [
     "model",
+    "optimization_job",
     "device_profile",
     "dataset",
     "baseline",
@@ -176,9 +189,34 @@ class StoredOptionsField(serializers.JSONField):
     """The options as they were given."""
 
 
+class WaitSerializer(serializers.Serializer[Any]):
+    """How long a queued job waits for a worker."""
+
+    place = serializers.IntegerField(
+        help_text="Its place in the line, over all workspaces, which take turns; 1 is next."
+    )
+    seconds = serializers.FloatField(
+        allow_null=True, help_text="About how long until it begins, by how long jobs ran lately."
+    )
+    reason = serializers.CharField(allow_null=True, help_text="Why there is no estimate.")
+
+
+class Waiting(serializers.Serializer[Any]):
+    """What a single job tells besides: how long it waits."""
+
+    wait = serializers.SerializerMethodField()
+
+    @extend_schema_field(WaitSerializer(allow_null=True))
+    def get_wait(self, job: Job) -> dict[str, Any] | None:
+        """Return a queued job's wait."""
+        wait = wait_of(job)
+        return None if wait is None else wait.to_json()
+
+
 class OptimizationJobSummarySerializer(serializers.ModelSerializer[OptimizationJob]):
     """An optimization as lists show it: all but its result."""
 
+    priority = PriorityField(read_only=True)
     owner = serializers.UUIDField(source="owner_id", read_only=True)
     visibility = EnumField(Visibility, read_only=True)
     status = EnumField(JobStatus, read_only=True)
@@ -194,23 +232,30 @@ class OptimizationJobSummarySerializer(serializers.ModelSerializer[OptimizationJ
         read_only_fields = fields
 
 
-class OptimizationJobSerializer(OptimizationJobSummarySerializer):
+class OptimizationJobSerializer(Waiting, OptimizationJobSummarySerializer):
     """An optimization with its result."""
 
     result = OptimizationResultField(read_only=True)
 
     class Meta(OptimizationJobSummarySerializer.Meta):
-        fields = [*STATE, *OPTIMIZATION, "result", *TIMES]
+        fields = [*STATE, *OPTIMIZATION, "wait", "result", *TIMES]
         read_only_fields = fields
 
 
 class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
     """A benchmark as lists show it: all but its result; `p50_ms` is its median latency."""
 
+    priority = PriorityField(read_only=True)
     owner = serializers.UUIDField(source="owner_id", read_only=True)
     visibility = EnumField(Visibility, read_only=True)
     status = EnumField(JobStatus, read_only=True)
     error = FailureField()
+    optimization_job = serializers.UUIDField(
+        source="variant_of_id",
+        read_only=True,
+        allow_null=True,
+        help_text="Whose variant is measured. Until that is made, `model` is the model that it is made from.",
+    )
 
     class Meta:
         model = BenchmarkRun
@@ -218,13 +263,13 @@ class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
         read_only_fields = fields
 
 
-class BenchmarkSerializer(BenchmarkSummarySerializer):
+class BenchmarkSerializer(Waiting, BenchmarkSummarySerializer):
     """A benchmark with its numbers."""
 
     result = BenchmarkResultField(read_only=True)
 
     class Meta(BenchmarkSummarySerializer.Meta):
-        fields = [*STATE, *BENCHMARK, "result", *TIMES]
+        fields = [*STATE, *BENCHMARK, "wait", "result", *TIMES]
         read_only_fields = fields
 
 
@@ -236,6 +281,11 @@ class JobRequestSerializer(StrictSerializer):
     dataset = serializers.UUIDField(required=False, allow_null=True, default=None)
     name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
     visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)
+    priority = PriorityField(
+        required=False,
+        default=Priority.NORMAL,
+        help_text="Which of the workspace's own jobs goes first; other workspaces do not wait longer for it.",
+    )
     dry_run = serializers.BooleanField(
         required=False, default=False, help_text="Only say what would run, or why it cannot; nothing is queued."
     )
@@ -253,8 +303,15 @@ class OptimizationRequestSerializer(JobRequestSerializer):
 
 @extend_schema_serializer(component_name="Benchmark")
 class BenchmarkRequestSerializer(JobRequestSerializer):
-    """A benchmark to run."""
+    """A benchmark to run: of a model, or of what an optimization makes, which may not be done yet."""
 
+    model = serializers.UUIDField(required=False, allow_null=True, default=None)
+    optimization_job = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Instead of `model`: measure the variant that this optimization makes, as soon as it is made.",
+    )
     baseline = serializers.UUIDField(
         required=False, allow_null=True, default=None, help_text="A completed benchmark to compare with."
     )

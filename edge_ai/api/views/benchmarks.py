@@ -23,7 +23,8 @@ from edge_ai.api.serializers.jobs import (
 )
 from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find, find_named, valid
 from edge_ai.api.views.jobs import AFTER, planned, story
-from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, Model
+from edge_ai.engine.spec import refuse
+from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, Model, OptimizationJob
 from edge_ai.services import artifacts, jobs
 from edge_ai.services import benchmarks as service
 
@@ -78,14 +79,22 @@ class BenchmarkList(StudioListView[BenchmarkRun]):
         user = actor(request)
         values = valid(BenchmarkRequestSerializer(data=request.data))
         dry_run = values.pop("dry_run")
-        wanted = service.BenchmarkRequest(
-            **values
-            | {
-                "model": find_named(Model.objects.visible_to(user), values, "model"),
-                "device_profile": find_named(DeviceProfile.objects.visible_to(user), values, "device_profile"),
-                "dataset": find_named(Dataset.objects.visible_to(user), values, "dataset"),
-                "baseline": find_named(BenchmarkRun.objects.visible_to(user), values, "baseline"),
-            }
+        if (values["model"] is None) == (values["optimization_job"] is None):
+            raise refuse("model", "Name either a model or an optimization_job.", "Send one of the two.")
+        model = find_named(Model.objects.visible_to(user), values, "model")
+        optimization = find_named(
+            OptimizationJob.objects.visible_to(user).select_related("model"), values, "optimization_job"
+        )
+        fields = {name: value for name, value in values.items() if name not in {"model", "optimization_job"}}
+        fields |= {
+            "device_profile": find_named(DeviceProfile.objects.visible_to(user), values, "device_profile"),
+            "dataset": find_named(Dataset.objects.visible_to(user), values, "dataset"),
+            "baseline": find_named(BenchmarkRun.objects.visible_to(user), values, "baseline"),
+        }
+        wanted = (
+            service.BenchmarkRequest(model=model, **fields)
+            if optimization is None
+            else service.of_variant(user, optimization=optimization, **fields)
         )
         if dry_run:
             return planned(service.plan_benchmark(user, request=wanted))

@@ -12,6 +12,7 @@ from django.db import connection
 
 from config.database.roles import create_roles_and_database, grant_future
 from edge_ai.services.devices import sync_templates
+from edge_ai.services.schedules import sync_schedules
 
 
 class Command(BaseCommand):
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         call_command("migrate_schemas", tenant=True, interactive=False, verbosity=0)
         connection.set_schema_to_public()  # type: ignore[attr-defined]  # the tenant backend's
         changed = sync_templates()
+        sync_schedules()
         self.stdout.write(f"The database is ready; {changed} device profiles were brought up to date.")
 
     def _make_roles(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +25,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from edge_ai.catalogue.host import detect_host
 from edge_ai.sample.demo import SampleError, run_sample, table
+from edge_ai.worker.family import end_with, kill_session
 
 DEMO_WORKSPACE = "demo"
 DEMO_EMAIL = "demo@example.com"
@@ -35,13 +36,51 @@ PROCESSES = {
 }
 STOP_SECONDS = 25.0
 READY_SECONDS = 90.0
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+#: A process that died is started again after this long, and after twice as long each time that it died young.
+PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 30.0
+SETTLED_SECONDS = 30.0
 
 
-def _end_with_parent() -> None:
-    # Should this process be killed outright, its children are told to stop, and do so in order.
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+class Kept:
+    """A process that is started again when it dies."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self._command = command
+        self._pause = PAUSE_SECONDS
+        self._began = self._not_before = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it. To be called by a thread that lives as long as this process."""
+        self._began = time.monotonic()
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            # Should this process be killed outright, all end with it: at once, but in order.
+            preexec_fn=functools.partial(end_with, os.getpid(), signal.SIGQUIT),
+        )
+
+    def look(self) -> int | None:
+        """Return how it ended when that is news, and start it again when its time has come."""
+        if self.process is None:
+            if time.monotonic() >= self._not_before:
+                self.start()
+            return None
+        status = self.process.poll()
+        if status is None:
+            return None
+        # What it started, such as the web server's workers, would still hold its port.
+        kill_session(self.process.pid)
+        self.process = None
+        if time.monotonic() - self._began > SETTLED_SECONDS:
+            self._pause = PAUSE_SECONDS
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(MAX_PAUSE_SECONDS, 2 * self._pause)
+        return status
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -67,8 +106,9 @@ class Command(BaseCommand):
         parser.add_argument("--exit", action="store_true", help="Stop when the sample is done, instead of serving on.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children = [Kept(name, command) for name, command in PROCESSES.items()]
         self.stopping = threading.Event()
+        self.was_ready = threading.Event()
         self.sample_failed = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
@@ -76,24 +116,26 @@ class Command(BaseCommand):
         self._collect_static()
         demo = self._demo()
         try:
-            for name, command in PROCESSES.items():
-                self.children[name] = subprocess.Popen(
-                    command,
-                    cwd=settings.BASE_DIR,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                    preexec_fn=_end_with_parent,
-                )
+            for child in self.children:
+                child.start()
             thread = threading.Thread(target=self._show, args=(demo, options), daemon=True)
             thread.start()
             while not self.stopping.wait(0.3):
-                for name, child in self.children.items():
-                    if child.poll() is not None:
-                        raise CommandError(f"The {name} process ended with status {child.returncode}.")
+                self._look_after_children()
         finally:
             self._stop_children()
         if self.sample_failed:
             raise CommandError("The sample did not get through; see above.")
+
+    def _look_after_children(self) -> None:
+        for child in self.children:
+            status = child.look()
+            if status is None:
+                continue
+            if status >= 0 and not self.was_ready.is_set():
+                # It has something to say, such as that its port is taken, and will say it again.
+                raise CommandError(f"The {child.name} process ended with status {status}.")
+            self._say(f"The {child.name} process ended with status {status}; it is started again.")
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -191,6 +233,7 @@ class Command(BaseCommand):
             try:
                 with urllib.request.urlopen(f"{base}/health/", timeout=5) as answer:  # noqa: S310 - our own address
                     if answer.status == 200:
+                        self.was_ready.set()
                         return
             except urllib.error.HTTPError as error:
                 missing = ", ".join(json.loads(error.read()).get("missing", []))
@@ -201,14 +244,13 @@ class Command(BaseCommand):
 
     # -- stopping ---------------------------------------------------------------------------------------------------
     def _stop_children(self) -> None:
-        for child in self.children.values():
+        running = [child.process for child in self.children if child.process is not None]
+        for process in running:
             with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for child in self.children.values():
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+            kill_session(process.pid)
+            process.wait()

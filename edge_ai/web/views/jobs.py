@@ -17,6 +17,7 @@ from accounts.models import User
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.models import (
+    HOUSEKEEPING,
     AnalysisJob,
     Artifact,
     ArtifactType,
@@ -30,6 +31,7 @@ from edge_ai.models import (
     OptimizationJob,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
+from edge_ai.services.waiting import wait_of
 from edge_ai.web.outcome import outcome_of
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
 from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
@@ -41,6 +43,7 @@ _KINDS: dict[str, Any] = {
     JobKind.ANALYSIS: (AnalysisJob, ("model",)),
     JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
+    JobKind.DELETION: (Job, ()),
 }
 
 
@@ -56,6 +59,8 @@ def job_list(request: MemberRequest) -> HttpResponse:
     jobs = Job.objects.visible_to(request.user)
     if filters["search"]:
         jobs = jobs.filter(name__icontains=filters["search"])
+    if not filters["kind"]:
+        jobs = jobs.exclude(kind__in=HOUSEKEEPING)
     for name in ("kind", "status"):
         if filters[name]:
             jobs = jobs.filter(**{name: filters[name]})
@@ -100,6 +105,7 @@ def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
         "events": without_repeats(events, before),
         "last_event": events[-1].pk if events else after,
         "message": message,
+        "wait": wait_of(job),
         "seconds_left": seconds_left(job, now),
         "seconds_taken": seconds_taken(job, now),
     }
