@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.jobs import LIMITS, Taken, command, engine_job, last_message, median, passes_of, work_folder
 from edge_ai.engine.spec import Format, OptimizeSpec, Precision, spec_to_json
-from edge_ai.sandbox_warm import WarmProcess
+from edge_ai.sandbox.warm import WarmProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_S = 10.0

@@ -311,7 +311,38 @@ WORKSPACE_CONCURRENT_JOBS = env.integer(
 )
 JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
 ENGINE_MEMORY_BYTES = env.integer(
-    "ENGINE_MEMORY_BYTES", 12 * 1024**3, "Address space of one engine process.", low=512 * 1024**2
+    "ENGINE_MEMORY_BYTES",
+    12 * 1024**3,
+    "Memory that a job's processes may use together; a job that uses more is ended.",
+    low=512 * 1024**2,
+)
+ENGINE_ADDRESS_BYTES = env.integer(
+    "ENGINE_ADDRESS_BYTES",
+    64 * 1024**3,
+    "Most address space that an engine process may have. It gets 4 GB, 128 MB for each processor, and three times the "
+    "size of its model.",
+    low=4 * 1024**3,
+)
+ENGINE_OUTPUT_BYTES = env.integer(
+    "ENGINE_OUTPUT_BYTES",
+    16 * 1024**3,
+    "Files that a job may have in its folder, its input among them; a job that has more is ended.",
+    low=64 * 1024**2,
+)
+SANDBOX_LEVEL = env.choice(
+    "SANDBOX_LEVEL",
+    "auto",
+    ("auto", "strong", "standard", "partial", "none"),
+    "How jobs are held, see docs/sandbox.md; auto: as well as this host can. Where a level that is named does not work, "
+    "jobs are refused.",
+)
+SANDBOX_ALLOW_NONE = env.flag(
+    "SANDBOX_ALLOW_NONE",
+    False,
+    "Run jobs where nothing holds them. A hostile model can then do whatever workers can.",
+)
+SANDBOX_PROBED = env.text(
+    "SANDBOX_PROBED", "", "What a supervisor found, for the workers that it starts. Not to be set by hand."
 )
 ENGINE_WARM = env.flag(
     "ENGINE_WARM",

@@ -148,6 +148,11 @@ CODES: dict[str, ErrorCode] = {
         "The process that worked on the model ended without an answer.",
         "The model may be damaged; the job's log may say more.",
     ),
+    "sandbox_unavailable": _code(
+        "The sandbox is not there",
+        "The job was not begun, since this host could not hold it as the operator wants jobs to be held.",
+        "Tell the operator: the page “Sandbox” of the administration says what is missing.",
+    ),
     "file_too_large": _code("Too large", "The upload is larger than is accepted.", "Send a smaller file."),
     "quota_exceeded": _code("Quota used up", "The workspace has used what it may.", "Delete what is no longer needed."),
     "worker_lost": _code(

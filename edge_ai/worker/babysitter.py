@@ -152,6 +152,7 @@ class Babysitter:
             prepared = work.prepare(self.job, self.folder)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
+                Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(sandbox_level=child.level)
                 while not child.finished:
                     for stream, line in child.read(READ_SECONDS):
                         self._hear(stream, line)

@@ -33,7 +33,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.leftovers import clear_leftovers
 from edge_ai.services.schemas import complete_schemas
 from edge_ai.storage import sweep
-from edge_ai.worker import rescue
+from edge_ai.worker import confinement, rescue
 from edge_ai.worker.babysitter import TAG_VARIABLE, name_of_worker
 from edge_ai.worker.family import Process, Role, end_with, kill_session, members
 from edge_ai.worker.reaper import reap
@@ -83,6 +83,7 @@ class Supervisor:
         self._pause = 0.5
         self._was_up = False
         self._up = False
+        self._sandbox = confinement.establish()
         self._missing_since: float | None = None
         self._stuck_since: float | None = None
         self._database_away = False
@@ -271,6 +272,7 @@ class Supervisor:
                     "ready": self._up,
                     "restarts": self.restarts,
                     "seen_at": ClockTimestamp(),
+                    **self._sandbox,
                 },
             )
             Cluster.objects.filter(

@@ -16,7 +16,8 @@ from django.conf import settings
 from edge_ai.engine.spec import spec_to_json
 from edge_ai.engine.warm_rules import needs_tensorflow
 from edge_ai.sandbox import Child, WatchedChild, python_module
-from edge_ai.sandbox_warm import WarmProcess
+from edge_ai.sandbox.warm import WARM_LEVELS, WarmProcess
+from edge_ai.worker import confinement
 from edge_ai.worker.work import Work
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,24 @@ class Warmth:
         self._module = module
 
     def child(self, *, folder: Path, stdin: bytes, work: Work) -> WatchedChild | None:
-        """Ask the warm process for a child, starting it first if need be; ``None`` when there is none to be had."""
-        if self.failures >= MAX_FAILURES:
+        """Ask the warm process for a child, starting it first if need be; ``None`` when there is none to be had.
+
+        A fork is held as well as a cold child, or there is none.
+        """
+        level = confinement.level()
+        if self.failures >= MAX_FAILURES or level not in WARM_LEVELS:
             return None
         try:
             if self.process is None or not self.process.alive:
                 home = settings.WORK_DIR / ".warm"
                 home.mkdir(exist_ok=True)
-                self.process = WarmProcess(self._module, folder=home, idle_seconds=settings.ENGINE_WARM_IDLE_SECONDS)
+                self.process = WarmProcess(
+                    self._module,
+                    folder=home,
+                    idle_seconds=settings.ENGINE_WARM_IDLE_SECONDS,
+                    level=level,
+                    around=settings.WORK_DIR,
+                )
             return self.process.child(folder=folder, stdin=stdin, limits=work.limits)
         except OSError:
             self.note_failure()
@@ -67,4 +78,5 @@ def children(work: Work, folder: Path, *, first_attempt: bool) -> Iterator[Watch
         if child is not None:
             yield child
             warmth.note_failure()
-    yield Child(python_module("edge_ai.engine", "run"), folder=folder, stdin=stdin, limits=work.limits)
+    command = python_module("edge_ai.engine", "run")
+    yield Child(command, folder=folder, stdin=stdin, limits=work.limits, level=confinement.level())

@@ -21,6 +21,7 @@ from edge_ai.engine.spec import (
 )
 from edge_ai.models import AnalysisJob, BenchmarkRun, Dataset, Job, JobKind, Model, ModelStatus, OptimizationJob
 from edge_ai.sandbox import Limits
+from edge_ai.sandbox.limits import address_bytes_for
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import require_usable
@@ -64,7 +65,7 @@ def prepare(job: Job, folder: Path) -> Work:
         )
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
-    return Work(spec=spec, limits=_limits(job))
+    return Work(spec=spec, limits=_limits(job, folder))
 
 
 def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
@@ -99,7 +100,7 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
     baseline = None
     if job.baseline is not None and job.baseline.samples_blob_id is not None:
         baseline = "baseline-samples.npz"
-        storage.copy_out(job.baseline.samples_blob_id, folder / baseline)
+        _copy(job.baseline.samples_blob_id, folder / baseline)
     return BenchmarkSpec(
         model_path=_model(job.model, folder),
         format=Format(job.model.format),
@@ -117,20 +118,33 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
 
 def _model(model: Model, folder: Path) -> str:
     name = "model" + EXTENSIONS.get(model.format, ".bin")
-    storage.copy_out(model.sha256, folder / name)
+    _copy(model.sha256, folder / name)
     return name
 
 
 def _dataset(dataset: Dataset | None, folder: Path) -> str | None:
     if dataset is None:
         return None
-    storage.copy_out(dataset.sha256, folder / "dataset.npz")
+    _copy(dataset.sha256, folder / "dataset.npz")
     return "dataset.npz"
 
 
-def _limits(job: Job) -> Limits:
+def _copy(sha256: str, target: Path) -> None:
+    """Put a copy of a stored file where the child reads it, and does not change it."""
+    storage.copy_out(sha256, target)
+    target.chmod(0o444)
+
+
+def _limits(job: Job, folder: Path) -> Limits:
     cpus = None
     if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
-    return Limits(wall_seconds=settings.JOB_WALL_SECONDS, memory_bytes=settings.ENGINE_MEMORY_BYTES, cpus=cpus)
+    largest = max((path.stat().st_size for path in folder.iterdir()), default=0)
+    return Limits(
+        wall_seconds=settings.JOB_WALL_SECONDS,
+        memory_bytes=settings.ENGINE_MEMORY_BYTES,
+        address_bytes=address_bytes_for(largest, settings.ENGINE_ADDRESS_BYTES),
+        output_bytes=settings.ENGINE_OUTPUT_BYTES,
+        cpus=cpus,
+    )

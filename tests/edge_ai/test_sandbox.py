@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from edge_ai.sandbox import CODE_DIR, Child, Limits, WatchedChild
-from edge_ai.sandbox_warm import WarmProcess
+from edge_ai.sandbox.warm import WarmProcess
 from tests.edge_ai import warm_work
 
 LIMITS = Limits(wall_seconds=20, memory_bytes=2 << 30)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from edge_ai.sandbox import CODE_DIR
-from edge_ai.sandbox_warm import FAILED_TO_BEGIN, WarmChild, WarmProcess
+from edge_ai.sandbox.warm import FAILED_TO_BEGIN, WarmChild, WarmProcess
 from tests.edge_ai import warm_work
 from tests.edge_ai.test_sandbox import LIMITS, await_gone, finish, gone, pid_of
 
@@ -57,7 +57,7 @@ def test_a_fork_dies_with_the_worker_and_so_does_the_warm_process(tmp_path: Path
         "import time\n"
         "from pathlib import Path\n"
         "from edge_ai.sandbox import Limits\n"
-        "from edge_ai.sandbox_warm import WarmProcess\n"
+        "from edge_ai.sandbox.warm import WarmProcess\n"
         f"folder = Path({str(tmp_path)!r})\n"
         f"process = WarmProcess({warm_work.__name__!r}, folder=folder, idle_seconds=600)\n"
         "child = process.child(folder=folder, stdin=b'', limits=Limits(wall_seconds=600, memory_bytes=2 << 30))\n"

@@ -15,7 +15,7 @@ import pytest
 from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, Format, OptimizeSpec, Precision, Spec, spec_to_json
 from edge_ai.engine.warm_rules import needs_tensorflow
 from edge_ai.sandbox import Child, Limits, WatchedChild
-from edge_ai.sandbox_warm import WarmChild
+from edge_ai.sandbox.warm import WarmChild
 from edge_ai.worker import warm
 from edge_ai.worker.work import Work
 from tests.edge_ai import warm_tensorflow, warm_work

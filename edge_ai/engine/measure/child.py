@@ -78,7 +78,7 @@ def start_runner(workdir: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=workdir,
-        env={**os.environ, "PYTHONPATH": str(_import_root())},
+        env={**os.environ, "PYTHONPATH": _import_path()},
     )
 
 
@@ -272,6 +272,7 @@ def _follow(
                     last = message
 
 
-def _import_root() -> Path:
-    """Return the folder from which ``edge_ai`` was imported, so that the child finds it from another folder."""
-    return Path(next(iter(edge_ai.__path__))).resolve().parent
+def _import_path() -> str:
+    """Return where the child is to find ``edge_ai`` from another folder: as this process did, and where that came from."""
+    root = str(Path(next(iter(edge_ai.__path__))).resolve().parent)
+    return os.pathsep.join(part for part in (os.environ.get("PYTHONPATH"), root) if part)
