@@ -109,6 +109,10 @@ class WatchedChild(abc.ABC):
             self._kill_for(f"It ran longer than {self.limits.wall_seconds:.0f} seconds.")
         return lines
 
+    def extend(self, seconds: float) -> None:
+        """Let it run for longer than its limit says: it stood still for so long by no fault of its own."""
+        self._began += seconds
+
     @property
     def finished(self) -> bool:
         """It has ended, and everything that it wrote has been read."""

@@ -30,6 +30,7 @@ from edge_ai.services.leftovers import folder_name
 from edge_ai.storage import sweep
 from edge_ai.worker import outcomes, turns, warm, work
 from edge_ai.worker.heart import Heart
+from edge_ai.worker.room import Room
 from edge_ai.worker.story import Story
 from edge_ai.worker.wire import storable
 
@@ -150,6 +151,7 @@ class Babysitter:
             return
         with self._heart:
             prepared = work.prepare(self.job, self.folder)
+        room = Room(self.story, measures=self.job.kind == JobKind.BENCHMARK)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
                 Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(sandbox_level=child.level)
@@ -157,9 +159,12 @@ class Babysitter:
                     for stream, line in child.read(READ_SECONDS):
                         self._hear(stream, line)
                     self.story.write()
+                    if self._next_beat <= time.monotonic():
+                        room.make(child)
                     if not self._keep_lease():
                         return
             finally:
+                room.leave(child)
                 child.close()
                 self.story.close()
             if child.began or child.killed_for is not None:
