@@ -27,6 +27,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
 from edge_ai.worker import outcomes, warm, work
+from edge_ai.worker.stages import STORE, AttemptStages
 from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Babysitter:
         self.progress = 0
         self.answer: dict[str, Any] | None = None
         self.folder = settings.WORK_DIR / schema_name / str(job.pk) / f"{job.attempt}-{token.hex[:8]}"
+        self.stages = AttemptStages(schema_name, job, self.folder)
         self._good_until = time.monotonic() + settings.JOB_LEASE_SECONDS
         self._next_beat = 0.0
 
@@ -105,10 +107,7 @@ class Babysitter:
             message=f"Attempt {self.job.attempt} began on {worker_name()}.",
         )
         self.folder.mkdir(parents=True)
-        for earlier in self.folder.parent.iterdir():
-            # Of an attempt whose worker was killed: the claim of this one is the proof that it is over.
-            if earlier != self.folder:
-                shutil.rmtree(earlier, ignore_errors=True)
+        self.stages.rescue()
         try:
             self._attempt()
         except EngineError as error:
@@ -121,12 +120,14 @@ class Babysitter:
             log.exception("Job %s failed unexpectedly.", self.job.pk)
             self._fail(InternalError("Something unexpected happened.", code="internal_error", fix="Try again."))
         finally:
+            self.stages.close()
             shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.folder.parent.rmdir()
 
     def _attempt(self) -> None:
         prepared = work.prepare(self.job, self.folder)
+        self.stages.lay_out()
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
                 while not child.finished:
@@ -209,6 +210,8 @@ class Babysitter:
                 attempt=self.job.attempt,
                 message=str(message.get("message")),
             )
+        elif kind == "stage_done":
+            self.stages.take(message.get("key"))
         else:
             self.answer = message
 
@@ -283,6 +286,8 @@ def clear_leftovers(folder: Path) -> int:
     removed = 0
     horizon = time.time() - settings.JOB_WALL_SECONDS - 600
     for path in folder.glob("*/*/*"):
+        if path.parent.name == STORE:
+            continue
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < horizon:
                 shutil.rmtree(path, ignore_errors=True)

@@ -31,6 +31,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.storage import sweep
 from edge_ai.worker.babysitter import clear_leftovers
 from edge_ai.worker.reaper import reap
+from edge_ai.worker.stages import tidy
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
@@ -142,6 +143,7 @@ class Supervisor:
             return
         self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS
         clear_leftovers(settings.WORK_DIR)
+        tidy()
         for schema in self._schemas():
             with workspace_as_system(schema):
                 if removed := sweep():
