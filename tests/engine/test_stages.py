@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from edge_ai.engine.evaluate.distance import OutputParity
 from edge_ai.engine.evaluate.kept import parity_from_json, parity_to_json, tensors_from_json, tensors_to_json
 from edge_ai.engine.evaluate.parity import MetricChange, Parity
 from edge_ai.engine.pipeline import run
+from edge_ai.engine.quantize import tflite
 from edge_ai.engine.runtime.base import Tensor
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeSpec, Precision
 from edge_ai.engine.stages import EARLIER, FINISHED, Stages
@@ -91,10 +92,12 @@ def same(one: Attempt, other: Attempt) -> bool:
     )
 
 
-@pytest.fixture(autouse=True)
-def _no_clock_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _no_clock_decides() -> Iterator[None]:
     """Which of several variants is kept hangs on measured times, which differ from run to run; here they do not."""
-    monkeypatch.setattr(optimize, "judge_latency", lambda *_, **__: Latency(reason="not measured"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimize, "judge_latency", lambda *_, **__: Latency(reason="not measured"))
+        yield
 
 
 INT8: dict[str, Any] = {
@@ -136,6 +139,26 @@ def test_a_search_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Pat
     names = [item["name"] for item in second.result["passes"]]
     assert "quantize: MinMax" in second.reused
     assert "quantize: Percentile 99.99" in names and "quantize: Percentile 99.99" not in second.reused
+    assert same(first, second)
+
+
+def test_layers_are_looked_at_all_the_same_where_ways_were_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow Lite's layers are found by what the first way observed."""
+    monkeypatch.setattr(tflite, "GOOD_DB", 1000.0)
+    asked: dict[str, Any] = {
+        "model": sample.TFLITE_MODEL,
+        "data": sample.CALIBRATION_DATA,
+        "source_format": Format.TFLITE,
+        "target_format": Format.TFLITE,
+        "precision": Precision.INT8,
+        "optimization_level": OptimizationLevel.SIZE,
+    }
+    first = attempt(tmp_path / "first", None, **asked)
+    assert any("worst layers" in trial["name"] for trial in first.result["trials"])
+    second = attempt(tmp_path / "second", first.finished, **asked)
+    assert len([name for name in second.reused if name.startswith("quantize")]) == len(first.result["trials"]) > 4
     assert same(first, second)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import re
 import shutil
@@ -287,7 +288,8 @@ class Maker:
             return self._activations.ranges(way.percentile)
         if self._measured is None:
             self._measured = tool.calibrate({self._signature: context.calibration}, num_threads=THREADS)
-        return self._measured
+        # A copy: what the tool does to it for one way is nothing to another.
+        return copy.deepcopy(self._measured)
 
     def _observe(self) -> None:
         context = self._context
