@@ -51,7 +51,9 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
         *("id", "owner", "name", "visibility", "status", "stage", "progress", "attempt", "max_attempts"),
         *("cancel_requested", "error", "model", "device_profile", "dataset", "target_format", "precision"),
         *("optimization_level", "options", "result", "created_at", "started_at", "finished_at", "updated_at"),
+        "answered_by",
     }
+    assert job["answered_by"] is None
     assert {name: job[name] for name in wanted} == wanted
     assert (job["status"], job["progress"], job["attempt"], job["error"], job["result"]) == ("queued", 0, 0, None, None)
     assert script.get(answer["Location"]).json() == job
@@ -64,7 +66,7 @@ def test_a_dry_run_queues_nothing(alpha: Workspace, ids: dict[str, str], owner: 
     assert answer.status_code == 200, answer.content
     plan = answer.json()
     assert set(plan) == {
-        *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate"),
+        *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate", "cached"),
     }
     assert plan["estimate"] == {
         "seconds": None,
