@@ -352,6 +352,15 @@ ENGINE_WARM = env.flag(
 ENGINE_WARM_IDLE_SECONDS = env.integer(
     "ENGINE_WARM_IDLE_SECONDS", 600, "A warm process ends after so many seconds without a job.", low=1
 )
+STAGE_CACHE_BYTES = env.integer(
+    "STAGE_CACHE_BYTES",
+    5 * 1024**3,
+    "Disk that finished stages of optimizations may take on this host, for retries and further variants; 0: none are kept.",
+    low=0,
+)
+STAGE_CACHE_HOURS = env.integer(
+    "STAGE_CACHE_HOURS", 48, "Finished stages that no job has used for so long are removed.", low=1
+)
 BENCHMARK_CPUS = env.cpu_list(
     "BENCHMARK_CPUS", "Processors that benchmarks are pinned to; unset: all that are available."
 )

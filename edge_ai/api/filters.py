@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 from functools import reduce
 from typing import Any, ClassVar
+from uuid import UUID
 
-from django.db.models import Q, QuerySet, TextChoices
+from django.db.models import Q, QuerySet, Subquery, TextChoices, Value
+from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 
@@ -15,6 +17,7 @@ from edge_ai.models import (
     ArtifactType,
     DatasetKind,
     DeviceCategory,
+    Job,
     JobStatus,
     ModelFormat,
     ModelStatus,
@@ -130,6 +133,13 @@ class ArtifactFilters(_Filters):
 
     artifact_type = _any_of(ArtifactType)
     model = filters.UUIDFilter(field_name="model_id")
-    optimization_job = filters.UUIDFilter(field_name="optimization_job_id")
+    optimization_job = filters.UUIDFilter(
+        method="answering", help_text="The job that made them, or one that was answered from that."
+    )
     benchmark = filters.UUIDFilter(field_name="benchmark_id")
     device_profile = filters.UUIDFilter(field_name="device_profile_id")
+
+    def answering(self, queryset: QuerySet[Any], name: str, value: UUID) -> QuerySet[Any]:
+        """Artifacts of the job that ran, whether it is named or one that it answered."""
+        ran = Job.objects.filter(pk=value, answered_by__isnull=False).values("answered_by_id")
+        return queryset.filter(optimization_job_id=Coalesce(Subquery(ran), Value(value)))

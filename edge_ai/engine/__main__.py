@@ -38,6 +38,10 @@ class JsonLines:
         """Tell something worth keeping."""
         self.write({"type": "log", "level": level, "message": message})
 
+    def stage_done(self, key: str) -> None:
+        """Tell that a finished stage may be kept for another attempt."""
+        self.write({"type": "stage_done", "key": key})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.evaluate.accuracy import class_labels
 from edge_ai.engine.evaluate.dataset import Dataset, Division, divide
+from edge_ai.engine.evaluate.kept import ANSWERS, load_reference, save_reference, tensors_from_json
 from edge_ai.engine.evaluate.parity import (
     MAX_LABELLED_SAMPLES,
     MAX_SAMPLES,
@@ -19,10 +23,12 @@ from edge_ai.engine.evaluate.representative import make_up_feeds
 from edge_ai.engine.evaluate.task import required_batch
 from edge_ai.engine.formats.base import handler_of
 from edge_ai.engine.progress import Progress
-from edge_ai.engine.runtime.base import Feed, Session
+from edge_ai.engine.runtime.base import Array, Feed, Session
 from edge_ai.engine.spec import Format, OptimizeOptions
+from edge_ai.engine.stages import Stage, Stages
 
 MADE_UP_FEEDS: Final = 8
+ANSWERING: Final = "answers of the original"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +43,17 @@ class Asked:
         Feeds to calibrate with, under the original's names; empty without a data set.
     division
         How the data set was divided; ``None`` without one.
+    key
+        Of all that decided what it was asked.
+    reused
+        The pass of an earlier attempt that the answers were taken from.
     """
 
     reference: Reference
     calibration: list[Feed]
     division: Division | None
+    key: str
+    reused: tuple[dict[str, object], ...] = ()
 
 
 class Original:
@@ -73,33 +85,51 @@ class Original:
                     fix=warning["fix"],
                 )
 
-    def ask(self, dataset: Dataset | None, options: OptimizeOptions, progress: Progress, *, calibrate: bool) -> Asked:
-        """Run the original on samples, or on made-up input where there are none.
+    def ask(
+        self,
+        dataset: Dataset | None,
+        options: OptimizeOptions,
+        progress: Progress,
+        stages: Stages,
+        *,
+        calibrate: bool,
+        dataset_sha256: str | None,
+    ) -> Asked:
+        """Run the original on samples, or on made-up input where there are none; or take its answers over.
 
         Raises
         ------
         EngineError
             ``dataset_mismatch``, ``dataset_required``, and what loading and running it raise.
         """
-        # Held on to: what converts a SavedModel next needs not load it again.
-        session = self._session = self._handler.load(self.path, threads=0)
+        calibrated = options.calibration_samples if calibrate and dataset is not None else 0
+        key = stages.key("answers", dataset=dataset_sha256, calibration_samples=calibrated, seed=options.seed)
+        kept = stages.take(key, ANSWERING)
+        reused: tuple[dict[str, object], ...] = ()
+        if kept is not None:
+            reused = ({"name": ANSWERING, "seconds": kept.seconds, "size_bytes": self.stored.stat().st_size},)
+        inputs = tensors_from_json(kept.value["inputs"]) if kept is not None else self._loaded().inputs
         if dataset is None:
-            return self._ask_made_up(session, options, progress)
+            made_up = make_up_feeds(inputs, count=MADE_UP_FEEDS, seed=options.seed, ranges=self._ranges())
+            progress.stage("load", 5, f"Running the original on {MADE_UP_FEEDS} made-up inputs")
+            reference = self._answers(stages, key, kept, made_up.feeds, data=made_up.data, batch=1, labels=None)
+            return Asked(reference=reference, calibration=[], division=None, key=key, reused=reused)
         division = divide(
-            dataset.matched(session.inputs),
-            calibration_samples=options.calibration_samples if calibrate else 0,
+            dataset.matched(inputs),
+            calibration_samples=calibrated,
             judgement_samples=MAX_SAMPLES if dataset.labels is None else MAX_LABELLED_SAMPLES,
             seed=options.seed,
         )
         judged = division.judgement
         progress.stage("load", 5, f"Running the original on {judged.samples} samples")
-        reference = run_reference(
-            session,
-            dataset_feeds(session.inputs, judged),
+        reference = self._answers(
+            stages,
+            key,
+            kept,
+            dataset_feeds(inputs, judged),
             data="dataset",
-            batch=required_batch(session.inputs, judged.inputs),
+            batch=required_batch(inputs, judged.inputs),
             labels=judged.labels,
-            softmax_outputs=self._softmax_outputs(),
         )
         if not reference.feeds:
             raise EngineError(
@@ -108,21 +138,39 @@ class Original:
                 fix=f"Give at least {reference.batch} samples.",
                 field="dataset",
             )
-        calibration = list(dataset_feeds(session.inputs, division.calibration)) if calibrate else []
-        return Asked(reference=reference, calibration=calibration, division=division)
+        calibration = list(dataset_feeds(inputs, division.calibration)) if calibrate else []
+        return Asked(reference=reference, calibration=calibration, division=division, key=key, reused=reused)
 
-    def _ask_made_up(self, session: Session, options: OptimizeOptions, progress: Progress) -> Asked:
-        made_up = make_up_feeds(session.inputs, count=MADE_UP_FEEDS, seed=options.seed, ranges=self._ranges())
-        progress.stage("load", 5, f"Running the original on {MADE_UP_FEEDS} made-up inputs")
+    def _loaded(self) -> Session:
+        # Held on to: what converts a SavedModel next needs not load it again.
+        if self._session is None:
+            self._session = self._handler.load(self.path, threads=0)
+        return self._session
+
+    def _answers(
+        self,
+        stages: Stages,
+        key: str,
+        kept: Stage | None,
+        feeds: Iterable[Feed],
+        *,
+        data: str,
+        batch: int,
+        labels: Array | None,
+    ) -> Reference:
+        if kept is not None:
+            return load_reference(kept.value, kept.files / ANSWERS, feeds, class_labels(labels))
+        began = time.monotonic()
         reference = run_reference(
-            session,
-            made_up.feeds,
-            data=made_up.data,
-            batch=1,
-            labels=None,
-            softmax_outputs=self._softmax_outputs(),
+            self._loaded(), feeds, data=data, batch=batch, labels=labels, softmax_outputs=self._softmax_outputs()
         )
-        return Asked(reference=reference, calibration=[], division=None)
+        seconds = time.monotonic() - began
+        answers = self._workdir / ANSWERS
+        value = save_reference(reference, answers)
+        if value is not None:
+            stages.keep(key, value=value, seconds=seconds, files={ANSWERS: answers})
+            answers.unlink()
+        return reference
 
     def _softmax_outputs(self) -> dict[str, int]:
         if self.format is not Format.ONNX:

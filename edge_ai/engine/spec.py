@@ -89,7 +89,7 @@ class AnalyzeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeSpec:
-    """Make a variant of a model."""
+    """Make a variant of a model. ``keep_stages``: take finished stages up, and leave them behind, in the work folder."""
 
     kind: ClassVar[str] = "optimize"
     model_path: str
@@ -99,6 +99,7 @@ class OptimizeSpec:
     optimization_level: OptimizationLevel = OptimizationLevel.BALANCED
     dataset_path: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    keep_stages: bool = False
 
     def __post_init__(self) -> None:
         if len(self.options) > MAX_OPTIONS:

@@ -72,16 +72,26 @@ def estimate_optimization(user: User, *, model: Model, target_format: str, plan:
             result__precision=plan.precision,
         )
         .order_by("-finished_at")
-        .values_list("started_at", "finished_at", "model__size_bytes")[:RECENT]
+        .values_list("started_at", "finished_at", "model__size_bytes", "attempt", "result__reused_seconds")[:RECENT]
     )
     runs = [
-        Run(seconds=(ended - began).total_seconds(), size_bytes=size) for began, ended, size in rows if began and ended
+        Run(seconds=(ended - began).total_seconds() + _reused(attempt, reused), size_bytes=size)
+        for began, ended, size, attempt, reused in rows
+        if began and ended
     ]
     if not runs:
         return none_yet(
             f"No optimization from {model.format} to {target_format} in {plan.precision} has been completed here yet."
         )
     return estimate(runs, size_bytes=model.size_bytes)
+
+
+def _reused(attempt: int, seconds: object) -> float:
+    """Return how long stages took that a job took over from another: a job with none to take over takes so much longer.
+
+    What an attempt took over from the one before it is within the job's own time already.
+    """
+    return float(seconds) if attempt == 1 and isinstance(seconds, (int, float)) else 0.0
 
 
 def none_yet(reason: str) -> Estimate:

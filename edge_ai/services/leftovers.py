@@ -24,7 +24,8 @@ def folder_name(attempt: int, token: uuid.UUID) -> str:
 
 def leftovers(work: Path, schema_name: str) -> list[Path]:
     """Return the folders of a workspace's dead attempts. A job is claimed before its folder is made."""
-    found = [path for path in (work / schema_name).glob("*/*") if path.is_dir()]
+    # What begins with a dot is kept for other attempts.
+    found = [path for path in (work / schema_name).glob("[!.]*/*") if path.is_dir()]
     if not found:
         return []
     with workspace_as_system(schema_name):

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import User
+from config.database.identity import acting_as_system
 from config.middleware import current_request_id
 from edge_ai import storage
 from edge_ai.engine.errors import UserInputError
@@ -119,6 +120,8 @@ def delete_model(user: User, *, model: Model) -> None:
                 fix="Cancel them, or wait until they have ended.",
             )
         jobs = list(Job.objects.filter(_jobs_on(model)).values_list("pk", flat=True))
+        with acting_as_system():  # whose job was answered by one of them may be a colleague
+            Job.objects.filter(answered_by__in=jobs).update(answered_by=None)
         model.delete()
         Job.objects.filter(pk__in=jobs).delete()
 

@@ -202,6 +202,11 @@ class OptimizationForm(forms.Form):
         label="Calibration data", queryset=Dataset.objects.none(), required=False, empty_label="No data"
     )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model's name and the goal.")
+    fresh = forms.BooleanField(
+        label="Run afresh",
+        required=False,
+        help_text="Without it, a request that was answered before has the same answer at once.",
+    )
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)

@@ -36,6 +36,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/events/", jobs.job_events, name="job-events"),
     path("jobs/<uuid:job_id>/cancel/", jobs.job_cancel, name="job-cancel"),
     path("jobs/<uuid:job_id>/retry/", jobs.job_retry, name="job-retry"),
+    path("jobs/<uuid:job_id>/afresh/", jobs.job_afresh, name="job-afresh"),
     path("benchmarks/", benchmarks.benchmark_list, name="benchmark-list"),
     path("benchmarks/<uuid:run_id>/", benchmarks.benchmark_detail, name="benchmark-detail"),
     path("benchmarks/<uuid:run_id>/samples/", benchmarks.benchmark_samples, name="benchmark-samples"),

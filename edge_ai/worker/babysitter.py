@@ -31,6 +31,7 @@ from edge_ai.storage import sweep
 from edge_ai.worker import outcomes, turns, warm, work
 from edge_ai.worker.heart import Heart
 from edge_ai.worker.room import Room
+from edge_ai.worker.stages import AttemptStages
 from edge_ai.worker.story import Story
 from edge_ai.worker.wire import storable
 
@@ -110,6 +111,7 @@ class Babysitter:
         self.answer: dict[str, Any] | None = None
         self.folder = settings.WORK_DIR / schema_name / str(job.pk) / folder_name(job.attempt, token)
         self.story = Story(job.pk, attempt=job.attempt, folder=str(self.folder))
+        self.stages = AttemptStages(schema_name, job, self.folder)
         self._began = time.monotonic()
         self._good_until = time.monotonic() + settings.JOB_LEASE_SECONDS
         self._next_beat = 0.0
@@ -124,10 +126,7 @@ class Babysitter:
             message=f"Attempt {self.job.attempt} began on {worker_name()}.",
         )
         self.folder.mkdir(parents=True)
-        for earlier in self.folder.parent.iterdir():
-            # Of an attempt whose worker was killed: the claim of this one is the proof that it is over.
-            if earlier != self.folder:
-                shutil.rmtree(earlier, ignore_errors=True)
+        self.stages.rescue()
         try:
             self._attempt()
         except EngineError as error:
@@ -140,6 +139,7 @@ class Babysitter:
             log.exception("Job %s failed unexpectedly.", self.job.pk)
             self._fail(InternalError("Something unexpected happened.", code="internal_error", fix="Try again."))
         finally:
+            self.stages.close()
             shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.folder.parent.rmdir()
@@ -151,6 +151,7 @@ class Babysitter:
             return
         with self._heart:
             prepared = work.prepare(self.job, self.folder)
+            self.stages.lay_out()
         room = Room(self.story, measures=self.job.kind == JobKind.BENCHMARK)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
@@ -247,6 +248,8 @@ class Babysitter:
         elif kind == "log":
             level = message.get("level") if message.get("level") in {"info", "warning", "error"} else "info"
             self.story.log(str(level), str(message.get("message")))
+        elif kind == "stage_done":
+            self.stages.take(message.get("key"))
         else:
             self.answer = message
 

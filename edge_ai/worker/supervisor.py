@@ -32,11 +32,12 @@ from edge_ai.models import Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.leftovers import clear_leftovers
 from edge_ai.services.schemas import complete_schemas
-from edge_ai.storage import sweep
 from edge_ai.worker import confinement, rescue
 from edge_ai.worker.babysitter import TAG_VARIABLE, name_of_worker
+from edge_ai.worker.chores import expire_uploads
 from edge_ai.worker.family import Process, Role, end_with, kill_session, members
 from edge_ai.worker.reaper import reap
+from edge_ai.worker.stages import tidy
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
@@ -280,12 +281,11 @@ class Supervisor:
             ).delete()
 
     def _keep_house(self) -> None:
-        """Now and then, remove what nobody will ask for again: blobs that no row means, work folders of dead attempts."""
+        """Now and then, remove what nobody on this host will ask for again. What all hosts share goes by schedule."""
         if time.monotonic() < self._next_clear:
             return
         self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS
+        tidy()
+        expire_uploads()
         for schema in complete_schemas():
             clear_leftovers(settings.WORK_DIR, schema)
-            with workspace_as_system(schema):
-                if removed := sweep():
-                    log.info("%s: %d blobs that nothing refers to were removed.", schema, removed)

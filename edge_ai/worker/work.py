@@ -22,6 +22,7 @@ from edge_ai.engine.spec import (
 from edge_ai.models import AnalysisJob, BenchmarkRun, Dataset, Job, JobKind, Model, ModelStatus, OptimizationJob
 from edge_ai.sandbox import Limits
 from edge_ai.sandbox.limits import address_bytes_for
+from edge_ai.services.answers import answer_key
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import require_usable
@@ -71,7 +72,7 @@ def prepare(job: Job, folder: Path) -> Work:
 def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
     model = job.model
     require_usable(model)
-    plan_optimization(
+    plan = plan_optimization(
         analysis=model.analysis or {},
         size_bytes=model.size_bytes,
         source_format=Format(model.format),
@@ -84,6 +85,17 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
         missing_tools=missing_tools(),
         memory_bytes=settings.ENGINE_MEMORY_BYTES,
     )
+    # With the libraries that are here: they may be others than those where it was submitted.
+    key = answer_key(
+        model=model,
+        dataset=job.dataset,
+        device_profile=job.device_profile,
+        target_format=job.target_format,
+        precision=plan.precision or job.precision,
+        optimization_level=job.optimization_level,
+        options=job.options,
+    )
+    Job.objects.filter(pk=job.pk).update(cache_key=key)
     return OptimizeSpec(
         model_path=_model(model, folder),
         source_format=Format(model.format),
@@ -92,6 +104,7 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
         optimization_level=OptimizationLevel(job.optimization_level),
         dataset_path=_dataset(job.dataset, folder),
         options=job.options,
+        keep_stages=settings.STAGE_CACHE_BYTES > 0,
     )
 
 

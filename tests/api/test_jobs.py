@@ -61,7 +61,9 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
             "finished_at",
             "updated_at",
         ),
+        "answered_by",
     }
+    assert job["answered_by"] is None
     assert {name: job[name] for name in wanted} == wanted
     assert (job["status"], job["progress"], job["attempt"], job["error"], job["result"]) == ("queued", 0, 0, None, None)
     assert script.get(answer["Location"]).json() == job
@@ -74,7 +76,7 @@ def test_a_dry_run_queues_nothing(alpha: Workspace, ids: dict[str, str], owner: 
     assert answer.status_code == 200, answer.content
     plan = answer.json()
     assert set(plan) == {
-        *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate"),
+        *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate", "cached"),
     }
     assert plan["estimate"] == {
         "seconds": None,

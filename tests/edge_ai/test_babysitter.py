@@ -31,6 +31,7 @@ from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import jobs, models
 from edge_ai.worker import outcomes
 from edge_ai.worker.babysitter import Babysitter, benchmark_slot, lease, run_job
+from edge_ai.worker.stages import STORE
 from edge_ai.worker.tasks import deliver
 from edge_ai.worker.wire import storable
 from tests.conftest import inside_as_system
@@ -65,8 +66,9 @@ def with_a_name_that_nobody_can_store() -> bytes:
 
 
 def work_folders() -> list[Path]:
-    """What attempts left behind."""
-    return [path for path in (django_settings.WORK_DIR / "ws_alpha").rglob("*") if path.is_file()]
+    """What attempts left behind, but for the stages that are kept."""
+    left = (django_settings.WORK_DIR / "ws_alpha").rglob("*")
+    return [path for path in left if path.is_file() and STORE not in path.parts]
 
 
 @pytest.mark.usefixtures("_as_worker")

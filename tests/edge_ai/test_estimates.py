@@ -92,3 +92,21 @@ def test_what_is_not_decided_is_not_estimated(alpha: Workspace, owner: User) -> 
     assert found.seconds is None
     assert found.reason is not None
     assert "analysed" in found.reason
+
+
+def test_what_was_taken_over_counts_as_if_it_had_been_done(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner):
+        model, device = factories.make_model(owner), factories.host_device()
+        request = asked(model, device)
+        plan = plan_optimization(owner, request=request)
+        fast = {"precision": "fp16", "reused_seconds": 7.5}
+        factories.make_completed(owner, model, 2.5, result=fast)
+        assert estimated_time(owner, request=request, plan=plan).seconds == 10.0
+        # The second attempt took over what the first had done within the time of the job.
+        factories.make_completed(owner, model, 10, attempt=2, result=fast)
+        assert estimated_time(owner, request=request, plan=plan).seconds == 10.0
+        # What was answered from an earlier job took no time at all, which tells nothing.
+        answered = {"attempt": 0, "started_at": None, "answered_by": factories.make_completed(owner, model, 10)}
+        factories.make_completed(owner, model, 0, **answered)
+        found = estimated_time(owner, request=request, plan=plan)
+        assert (found.seconds, found.samples) == (10.0, 3)

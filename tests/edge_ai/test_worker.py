@@ -244,6 +244,40 @@ def test_a_killed_workers_job_is_done_by_another_once(
     assert [v["producer"] for v in variants].count(job["id"]) == 1
 
 
+def test_a_killed_workers_finished_stages_are_not_done_again(
+    studio: RealStudio, model: dict[str, Any], device: str, dataset: str
+) -> None:
+    job = submit(
+        studio,
+        "optimization-jobs/",
+        model=model["id"],
+        device_profile=device,
+        dataset=dataset,
+        target_format="tflite",
+        precision="int8",
+        optimization_level="speed",
+        name="killed after the conversion",
+    )
+    worker = await_engine(studio).parent()
+    assert worker is not None
+    deadline = time.monotonic() + 60
+    while not any(path.read_bytes() == b"tflite" for path in (studio.data_dir / "work").glob("*/.stages/*/*/scope")):
+        assert time.monotonic() < deadline, "the conversion was not kept"
+        time.sleep(0.02)
+    worker.kill()
+    ended = wait(studio, f"optimization-jobs/{job['id']}/", *FINAL, seconds=90)
+    assert (ended["status"], ended["attempt"]) == ("completed", 2), ended["error"]
+    passes = {item["name"]: item.get("reused", False) for item in ended["result"]["passes"]}
+    assert passes["convert onnx to tflite"] and passes["answers of the original"]
+    events = get(studio, f"optimization-jobs/{job['id']}/events/")["results"]
+    assert any("“convert onnx to tflite”: taken from an earlier attempt" in line["message"] for line in events)
+
+    same = {name: job[name] for name in ("model", "device_profile", "dataset", "target_format", "precision")}
+    again = submit(studio, "optimization-jobs/", optimization_level="speed", **same)
+    assert (again["status"], again["answered_by"]) == ("completed", job["id"])
+    assert again["result"] == ended["result"]
+
+
 def test_a_killed_cluster_comes_back(studio: RealStudio, model: dict[str, Any], device: str) -> None:
     clusters = [
         process
@@ -277,6 +311,6 @@ def test_a_truncated_model_fails_with_its_code(studio: RealStudio, tmp_path: Pat
 
 def test_no_work_folder_is_left_behind(studio: RealStudio) -> None:
     deadline = time.monotonic() + 10
-    while left := [path for path in (studio.data_dir / "work").rglob("*") if path.is_file()]:
+    while left := [path for path in (studio.data_dir / "work").glob("*/[!.]*/**/*") if path.is_file()]:
         assert time.monotonic() < deadline, left
         time.sleep(0.2)

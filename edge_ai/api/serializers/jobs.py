@@ -61,6 +61,7 @@ OPTIMIZATION = [
     "precision",
     "optimization_level",
     "options",
+    "answered_by",
 ]
 BENCHMARK = [
     "model",
@@ -108,7 +109,26 @@ _NUMBER = {"type": ["number", "null"]}
                     },
                 },
             },
-            "passes": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+            "passes": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": True,
+                    "properties": {
+                        "name": {"type": "string"},
+                        "seconds": {"type": "number"},
+                        "size_bytes": {"type": "integer"},
+                        "reused": {
+                            "type": "boolean",
+                            "description": "Taken from an earlier attempt; `seconds` is how long it took then.",
+                        },
+                    },
+                },
+            },
+            "reused_seconds": {
+                "type": "number",
+                "description": "How long the stages had taken that were taken from earlier attempts.",
+            },
             "trials": {
                 "type": "array",
                 "description": "The ways that were tried, one of them chosen.",
@@ -225,6 +245,13 @@ class OptimizationJobSummarySerializer(serializers.ModelSerializer[OptimizationJ
     precision = EnumField(Precision, read_only=True)
     optimization_level = EnumField(OptimizationLevel, read_only=True)
     options = StoredOptionsField(read_only=True)
+    answered_by = serializers.UUIDField(
+        source="answered_by_id",
+        read_only=True,
+        allow_null=True,
+        help_text="The earlier job that this one was answered from, without running; its variant and artifacts are the "
+        "answer. Null for a job that ran, or whose earlier job was deleted.",
+    )
 
     class Meta:
         model = OptimizationJob
@@ -299,6 +326,11 @@ class OptimizationRequestSerializer(JobRequestSerializer):
     precision = EnumField(Precision)
     optimization_level = EnumField(OptimizationLevel, required=False, default=OptimizationLevel.BALANCED.value)
     options = OptionsField(required=False, default=dict)
+    fresh = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Run even where a completed job that you see has the answer to the same request on the same bytes.",
+    )
 
 
 @extend_schema_serializer(component_name="Benchmark")
@@ -373,6 +405,11 @@ class PlanSerializer(serializers.Serializer[Any]):
     warnings = CautionSerializer(many=True)
     expected_size_bytes = serializers.IntegerField(allow_null=True)
     estimate = EstimateSerializer(allow_null=True, help_text="Null for benchmarks, whose time is given in the request.")
+    cached = serializers.UUIDField(
+        allow_null=True,
+        help_text="The completed job that would answer the request at once; null where it would run, as benchmarks "
+        "always do.",
+    )
 
 
 class JobEventSerializer(serializers.ModelSerializer[JobEvent]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -40,10 +41,11 @@ UNDECIDED: dict[str, Any] = {
 }
 
 
-def planned(plan: Plan | None, estimate: Estimate | None = None) -> Response:
-    """Answer what would run, and of an optimization, how long."""
+def planned(plan: Plan | None, estimate: Estimate | None = None, cached: UUID | None = None) -> Response:
+    """Answer what would run, and of an optimization, how long, or which job has the answer already."""
     body = UNDECIDED if plan is None else {"decided": True, **plan.to_json()}
-    return Response(body | {"estimate": None if estimate is None else estimate.to_json()})
+    told = {"estimate": None if estimate is None else estimate.to_json(), "cached": cached and str(cached)}
+    return Response(body | told)
 
 
 def story(request: Request, job: Job) -> Response:

@@ -55,7 +55,9 @@ class JobList(StudioListView[OptimizationJob]):
         summary="Make a smaller or faster variant of a model",
         description="What can never work is refused at once, with the reason and, in `details.nearest`, the nearest request "
         "that works. A model that is still being analysed is waited for. With `dry_run` the answer is the plan, "
-        "with an estimate of its time from the workspace's own history.",
+        "with an estimate of its time from the workspace's own history. A request that a completed job has the answer "
+        "to, by the same engine from the same bytes, is `completed` at once: `answered_by` names that job, whose "
+        "variant and artifacts are the answer. `fresh` has it run all the same.",
         request=OptimizationRequestSerializer,
         answers={200: PlanSerializer, 201: OptimizationJobSerializer},
         problems=WRITING,
@@ -97,7 +99,9 @@ class JobList(StudioListView[OptimizationJob]):
         )
         if dry_run:
             plan = service.plan_optimization(user, request=wanted)
-            return planned(plan, service.estimated_time(user, request=wanted, plan=plan))
+            earlier = service.earlier_answer(user, request=wanted, plan=plan)
+            estimate = service.estimated_time(user, request=wanted, plan=plan)
+            return planned(plan, estimate, None if earlier is None else earlier.pk)
         job = service.submit_optimization(user, request=wanted)
         return created(OptimizationJobSerializer(job).data, reverse("api:job-detail", args=[job.pk]))
 

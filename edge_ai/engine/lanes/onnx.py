@@ -217,7 +217,7 @@ def _static(context: LaneContext) -> Iterator[Trial]:
                 "kept_in_float": [*way.spared, *context.options.exclude_layers],
                 "other_weights": "int8, widened when the model loads" if way.spared else "fp16",
             },
-            partial(_make_static, context, prepared, way, ranges),
+            partial(_make_static, context, prepared, way, ranges, tried),
             suffix=SUFFIX,
         )
         tried.append((way, made))
@@ -234,8 +234,9 @@ def _static(context: LaneContext) -> Iterator[Trial]:
     base, best = max(
         (pair for pair in tried if pair[0].operators == static.CORE_OPERATORS), key=lambda pair: _closeness(pair[1])
     )
-    if best.parity is None or base.calibration not in ranges:
+    if best.parity is None:
         return
+    _calibrate(context, prepared, base.calibration, ranges, tried)
     context.progress.stage("calibrate", 60, "Looking for the layers that lose most")
     with context.timed("screen layers", prepared):
         worst = screen_layers(prepared, context.calibration, static.limits_of(ranges[base.calibration]))
@@ -261,19 +262,39 @@ def _static(context: LaneContext) -> Iterator[Trial]:
 
 
 def _make_static(
-    context: LaneContext, prepared: Path, way: static.StaticRecipe, ranges: dict[static.Calibration, Any], path: Path
+    context: LaneContext,
+    prepared: Path,
+    way: static.StaticRecipe,
+    ranges: dict[static.Calibration, Any],
+    tried: Sequence[tuple[static.StaticRecipe, Trial]],
+    path: Path,
 ) -> None:
-    if way.calibration not in ranges:
-        with context.timed(f"calibrate {way.calibration}", prepared):
-            ranges[way.calibration] = static.calibrate(
-                prepared,
-                context.calibration,
-                way.calibration,
-                context.workdir,
-                percentile=context.options.percentile,
-                known=ranges.get(static.Calibration.MIN_MAX),
-            )
+    _calibrate(context, prepared, way.calibration, ranges, tried)
     static.quantize_statically(prepared, path, way, ranges[way.calibration], spare=context.options.exclude_layers)
+
+
+def _calibrate(
+    context: LaneContext,
+    prepared: Path,
+    calibration: static.Calibration,
+    ranges: dict[static.Calibration, Any],
+    tried: Sequence[tuple[static.StaticRecipe, Trial]],
+) -> None:
+    """Measure ranges that were not measured yet. Ways that were taken over count as if their ranges were."""
+    minmax = static.Calibration.MIN_MAX
+    measured = any(way.calibration is minmax and made.parity is not None for way, made in tried)
+    wanted = [minmax, calibration] if measured else [calibration]
+    for each in wanted:
+        if each not in ranges:
+            with context.timed(f"calibrate {each}", prepared):
+                ranges[each] = static.calibrate(
+                    prepared,
+                    context.calibration,
+                    each,
+                    context.workdir,
+                    percentile=context.options.percentile,
+                    known=ranges.get(minmax),
+                )
 
 
 def _closeness(trial: Trial) -> float:

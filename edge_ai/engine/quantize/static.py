@@ -177,7 +177,8 @@ def quantize_statically(
         False,
         QuantType.QInt8,
         QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
-        ranges,
+        # A copy: the quantizer narrows the ranges before activations, and what other ways make may not hang on that.
+        TensorsData(ranges.calibration_method, dict(ranges.items())),
         [],
         sorted(kept),
         [name for name in recipe.operators if name not in spare],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import re
 import shutil
@@ -260,6 +261,9 @@ class Maker:
             The worst first; empty where there is nothing to compare on.
         """
         context = self._context
+        # The ways so far may have been taken over, and then nothing was observed yet.
+        with contextlib.suppress(EngineError, *QUANTIZER_FAILURES):
+            self._observe()
         layers = [] if self._activations is None else layers_of(context.model, set(CORE) | {"TRANSPOSE_CONV"})
         context.progress.stage("sensitivity", 60, f"Which of {len(layers)} layers lose most")
         with context.timed("sensitivity", context.model):
@@ -279,16 +283,21 @@ class Maker:
         context = self._context
         if not context.calibration:
             raise refuse("dataset", "int8 is calibrated on samples, and none were given.", "Give a data set.")
-        if self._activations is None and is_simple(context.model):
-            context.progress.stage("calibrate", 20, f"{len(context.calibration)} samples")
-            self._activations = observe(
-                context.model, context.inputs, context.calibration, threads=THREADS, seed=context.options.seed
-            )
+        self._observe()
         if self._activations is not None:
             return self._activations.ranges(way.percentile)
         if self._measured is None:
             self._measured = tool.calibrate({self._signature: context.calibration}, num_threads=THREADS)
-        return self._measured
+        # A copy: what the tool does to it for one way is nothing to another.
+        return copy.deepcopy(self._measured)
+
+    def _observe(self) -> None:
+        context = self._context
+        if self._activations is None and context.calibration and is_simple(context.model):
+            context.progress.stage("calibrate", 20, f"{len(context.calibration)} samples")
+            self._activations = observe(
+                context.model, context.inputs, context.calibration, threads=THREADS, seed=context.options.seed
+            )
 
 
 def _halve(source: Path, target: Path) -> None:

@@ -31,6 +31,7 @@ from edge_ai.models import (
     OptimizationJob,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
+from edge_ai.services.optimizations import run_afresh
 from edge_ai.services.waiting import wait_of
 from edge_ai.web.outcome import outcome_of
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
@@ -128,19 +129,23 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
     job = whole_job(request.user, job_id)
     if isinstance(job, BenchmarkRun):
         return redirect("edge_ai:benchmark-detail", job.pk)
-    context = progress_of(job) | {"mine": job.owner_id == request.user.pk}
+    context = progress_of(job) | {"mine": job.owner_id == request.user.pk, "answered": job.answered_by_id is not None}
     if isinstance(job, OptimizationJob) and job.status == JobStatus.COMPLETED:
         context |= _outcome(request.user, job)
     return page(request, "edge_ai/job_detail.html", context)
 
 
 def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
-    variant = Model.objects.visible_to(user).filter(producer=job).select_related("parent").first()
+    # What a job was answered with was made by the one that it was answered from.
+    ran = job.answered_by_id or job.pk
+    earlier = Job.objects.visible_to(user).filter(pk=ran).first() if job.answered_by_id else None
+    variant = Model.objects.visible_to(user).filter(producer=ran).select_related("parent").first()
     gains = gains_of(user, [variant]) if variant is not None else []
     artifacts = list(
-        Artifact.objects.visible_to(user).filter(optimization_job=job).order_by("artifact_type", "file_name")
+        Artifact.objects.visible_to(user).filter(optimization_job=ran).order_by("artifact_type", "file_name")
     )
     return {
+        "earlier": earlier,
         "variant": variant,
         "gain": gains[0] if gains else None,
         "largest_bytes": max(job.model.size_bytes, variant.size_bytes if variant else 0),
@@ -195,3 +200,19 @@ def job_retry(request: MemberRequest, job_id: UUID) -> HttpResponse:
     else:
         messages.success(request, f"“{job.name}” is queued again.")
     return see_other("edge_ai:job-detail", job.pk)
+
+
+@in_workspace
+@may_write
+@require_POST
+def job_afresh(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """Run an optimization's request once more, whatever has the answer already."""
+    job = whole_job(request.user, job_id)
+    if not isinstance(job, OptimizationJob):
+        raise Http404
+    try:
+        fresh = run_afresh(request.user, job=job)
+    except EngineError as error:
+        messages.error(request, f"{error.message} {error.fix}")
+        return see_other("edge_ai:job-detail", job.pk)
+    return see_other("edge_ai:job-detail", fresh.pk)

@@ -15,6 +15,7 @@ from edge_ai.engine.errors import EngineError
 from edge_ai.models import Model, ModelFormat, OptimizationLevel, Precision
 from edge_ai.services.optimizations import (
     OptimizationRequest,
+    earlier_answer,
     estimated_time,
     plan_optimization,
     submit_optimization,
@@ -69,6 +70,7 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
         optimization_level=given["optimization_level"] or OptimizationLevel.BALANCED,
         options=form.options(),
         name=given["name"],
+        fresh=given["fresh"],
     )
 
 
@@ -99,5 +101,6 @@ def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[
         "plan": plan,
         "asked": asked,
         "resolved": plan.precision if plan else None,
+        "cached": earlier_answer(request.user, request=asked, plan=plan),
         "estimate": estimated_time(request.user, request=asked, plan=plan) if plan else None,
     }
