@@ -62,6 +62,7 @@ def complete(job: OptimizationJob) -> Model:
         result = {"precision": "int8", "model": str(variant.pk), "passes": []}
         Job.objects.filter(pk=job.pk).update(
             status=JobStatus.COMPLETED,
+            progress=100,
             started_at=ClockTimestamp(),
             finished_at=ClockTimestamp(),
             attempt=1,

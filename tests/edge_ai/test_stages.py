@@ -19,8 +19,9 @@ from edge_ai.engine.stages import EARLIER, FINISHED
 from edge_ai.models import Dataset, Job, JobEvent, JobStatus, Model, OptimizationJob
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import jobs
+from edge_ai.services.leftovers import clear_leftovers
 from edge_ai.worker import stages
-from edge_ai.worker.babysitter import clear_leftovers, run_job
+from edge_ai.worker.babysitter import run_job
 from edge_ai.worker.stages import STORE, AttemptStages, Wanted, namespace, tidy, wanted_by
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
@@ -255,13 +256,13 @@ def test_what_was_not_used_for_longest_makes_room(job: OptimizationJob, settings
     assert kept(job) == {A, C, "d" * 64, "e" * 64} and not too_large_for_a_share.exists()
 
 
-def test_what_nobody_used_for_days_is_removed(job: OptimizationJob, settings: Any) -> None:
+def test_what_nobody_used_for_days_is_removed(job: OptimizationJob, alpha: Workspace, settings: Any) -> None:
     for key in (A, B):
         finish(folder_of(job), key)
     stages_of(job).close()
     used(job, A, hours_ago=settings.STAGE_CACHE_HOURS + 1)
     os.utime(store_of(job), (0, 0))
-    clear_leftovers(settings.WORK_DIR)
+    clear_leftovers(settings.WORK_DIR, alpha.schema_name)
     assert kept(job) == {A, B}, "the sweeper of work folders leaves them alone"
     assert tidy() == 1
     assert kept(job) == {B}
