@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 90
+READY_SECONDS = 240
 
 
 @dataclass(frozen=True, kw_only=True)

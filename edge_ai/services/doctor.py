@@ -86,9 +86,9 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
         return [Finding(check=name, state=State.ERROR, detail=f"{type(error).__name__}: {str(error).strip()[:300]}")]
 
 
-def _query(statement: str, *parameters: object) -> tuple[Any, ...]:
+def _query(statement: str) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, list(parameters))
+        cursor.execute(statement)
         row: tuple[Any, ...] = cursor.fetchone() or ()
         return row
 
@@ -159,7 +159,7 @@ def _lines() -> dict[str, _Line]:
                 Job.objects.active()
                 .values("queue")
                 .annotate(
-                    waiting=Count("pk", filter=due),
+                    due=Count("pk", filter=due),
                     running=Count("pk", filter=running),
                     silent=Count("pk", filter=running & Q(lease_expires_at__lt=now)),
                     age=ExpressionWrapper(now - Min("run_after", filter=due), output_field=DurationField()),
@@ -167,7 +167,7 @@ def _lines() -> dict[str, _Line]:
             )
             for row in rows:
                 line = lines[row["queue"]]
-                line.waiting += row["waiting"]
+                line.waiting += row["due"]
                 line.running += row["running"]
                 line.silent += row["silent"]
                 if row["age"] is not None:
@@ -218,13 +218,13 @@ def _sandbox() -> Iterator[Finding]:
     for host, level in Cluster.objects.alive().values_list("host", "sandbox_level"):
         hosts.setdefault(host, []).append(level)
     for host, levels in sorted(hosts.items()):
-        level = weakest(levels)
-        state = State.ERROR if level == "none" else State.OK if level in {"standard", "strong"} else State.WARNING
+        held = weakest(levels)
+        state = State.ERROR if held == "none" else State.OK if held in {"standard", "strong"} else State.WARNING
         yield Finding(
             check=f"sandbox {host}",
             state=state,
-            detail=f"Engine children are held at level {level}." if level else "The level is not known yet.",
-            facts={"level": level},
+            detail=f"Engine children are held at level {held}." if held else "The level is not known yet.",
+            facts={"level": held},
         )
 
 

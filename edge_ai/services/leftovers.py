@@ -29,8 +29,12 @@ def leftovers(work: Path, schema_name: str) -> list[Path]:
     if not found:
         return []
     with workspace_as_system(schema_name):
-        running = Job.objects.filter(status=JobStatus.RUNNING, lease_token__isnull=False)
-        used = {(str(job), token.hex[:TOKEN_DIGITS]) for job, token in running.values_list("pk", "lease_token")}
+        running = Job.objects.filter(status=JobStatus.RUNNING)
+        used = {
+            (str(job), token.hex[:TOKEN_DIGITS])
+            for job, token in running.values_list("pk", "lease_token")
+            if token is not None
+        }
     return [path for path in found if (path.parent.name, path.name.rpartition("-")[2]) not in used]
 
 

@@ -63,7 +63,7 @@ class Mailbox:
         """No message waits."""
         unread = bytearray(4)
         fcntl.ioctl(self._reader, termios.FIONREAD, unread)
-        return struct.unpack("i", unread)[0] == 0
+        return bool(struct.unpack("i", unread)[0] == 0)
 
     def qsize(self) -> int:
         """How many messages wait, at least: the kernel tells bytes, and django-q2 asks only to show it."""

@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from config.database.identity import acting_as_system
-from edge_ai.fleet.models import ALIVE, Cluster
+from edge_ai.fleet.models import ALIVE, Cluster, Ticket
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.services.health import check_health
+from edge_ai.services.health import check_health, weakest
 from tests.studio import ROOT, free_port
 
 
@@ -27,10 +29,12 @@ def _no_clusters(db: None) -> Iterator[None]:
     yield
 
 
-def cluster(queue: str, *, ready: bool = True, silent: timedelta = timedelta(0)) -> None:
+def cluster(
+    queue: str, *, ready: bool = True, silent: timedelta = timedelta(0), host: str = "h", level: str = ""
+) -> None:
     """A supervisor's last word."""
     with acting_as_system():
-        made = Cluster.objects.create(host="h", queue=queue, pid=1, workers=1, ready=ready)
+        made = Cluster.objects.create(host=host, queue=queue, pid=1, workers=1, ready=ready, sandbox_level=level)
         Cluster.objects.filter(pk=made.pk).update(seen_at=ClockTimestamp() - silent)
 
 
@@ -59,6 +63,46 @@ def test_the_dead_and_the_unborn_do_not_count() -> None:
     cluster("studio", silent=ALIVE + timedelta(seconds=1))
     cluster("benchmark", ready=False)
     assert check_health().queues == {"studio": False, "benchmark": False}
+
+
+def ticket(queue: str, *, due_ago_s: float, taken: bool = False) -> None:
+    """A job's place in line."""
+    with acting_as_system():
+        made = Ticket.objects.create(job_id=uuid.uuid4(), schema_name="ws_alpha", queue=queue)
+        Ticket.objects.filter(pk=made.pk).update(
+            due_at=ClockTimestamp() - timedelta(seconds=due_ago_s),
+            taken_until=ClockTimestamp() + timedelta(seconds=60) if taken else None,
+        )
+
+
+def test_how_long_the_oldest_job_waits_is_told_for_each_queue() -> None:
+    with acting_as_system():
+        Ticket.objects.all().delete()
+    assert Client().get("/health/").json()["oldest_waiting_seconds"] == {"studio": None, "benchmark": None}
+    ticket("studio", due_ago_s=500, taken=True)
+    ticket("studio", due_ago_s=90)
+    ticket("studio", due_ago_s=10)
+    ticket("benchmark", due_ago_s=-60)
+    waiting = Client().get("/health/").json()["oldest_waiting_seconds"]
+    assert 90 <= waiting["studio"] < 150
+    assert waiting["benchmark"] is None
+
+
+def test_the_weakest_sandbox_of_each_queue_is_told() -> None:
+    cluster("studio", host="one", level="strong")
+    cluster("studio", host="two", level="standard")
+    assert Client().get("/health/").json()["sandbox"] == {"studio": "standard", "benchmark": None}
+    assert weakest(["strong", "", "none"]) == "none"
+    assert weakest(["strong", "something new"]) == "something new"
+    assert weakest(["", ""]) is None
+
+
+def test_it_says_no_names_and_asks_the_database_little(django_assert_max_num_queries: Any) -> None:
+    cluster("studio", host="secret-host", level="strong")
+    ticket("studio", due_ago_s=1)
+    with django_assert_max_num_queries(5):  # two, and the identity set and reset around them
+        answer = Client().get("/health/")
+    assert "secret-host" not in answer.content.decode() and "ws_alpha" not in answer.content.decode()
 
 
 def test_it_needs_no_workspace_and_no_identity_and_takes_no_other_method() -> None:

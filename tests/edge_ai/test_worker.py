@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import time
 import urllib.request
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from tests.studio import RealStudio
 pytestmark = pytest.mark.worker
 API = "/api/edge/v1/"
 FINAL = {"completed", "failed", "cancelled"}
+#: The lease of a studio in tests, and what is promised beyond it.
+RESCUE_S = 6 + 30
+CANCEL_S = 3
 
 
 def upload(studio: RealStudio, path: str, file: Path, **fields: str) -> dict[str, Any]:
@@ -65,6 +70,12 @@ def submit(studio: RealStudio, path: str, **request: Any) -> dict[str, Any]:
     assert answer.status == 201, answer.body
     found: dict[str, Any] = answer.body
     return found
+
+
+def when(studio: RealStudio, path: str, words: str) -> list[datetime]:
+    """When a job's story says something, by the database's clock."""
+    story = get(studio, path + "events/?page_size=500")["results"]
+    return [datetime.fromisoformat(event["created_at"]) for event in story if words in event["message"]]
 
 
 def engines(studio: RealStudio) -> list[psutil.Process]:
@@ -191,7 +202,7 @@ def test_a_crash_of_the_engine_fails_one_job_and_nothing_else(
     studio: RealStudio, model: dict[str, Any], device: str
 ) -> None:
     run = long_benchmark(studio, model, device)
-    await_engine(studio).kill()
+    await_engine(studio).send_signal(signal.SIGSEGV)
     ended = wait(studio, f"benchmarks/{run['id']}/", *FINAL)
     assert ended["status"] == "failed"
     assert ended["error"]["code"] == "engine_crashed"
@@ -212,6 +223,8 @@ def test_cancelling_ends_a_running_job_with_everything_it_started(
     ended = wait(studio, f"benchmarks/{run['id']}/", *FINAL, seconds=10)
     assert ended["status"] == "cancelled"
     assert ended["result"] is None
+    asked = when(studio, f"benchmarks/{run['id']}/", "Cancellation asked for.")[0]
+    assert (datetime.fromisoformat(ended["finished_at"]) - asked).total_seconds() <= CANCEL_S
     deadline = time.monotonic() + 5
     while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family):
         assert time.monotonic() < deadline, "a process of the cancelled job is still there"
@@ -235,10 +248,13 @@ def test_a_killed_workers_job_is_done_by_another_once(
     engine = await_engine(studio)
     worker = engine.parent()
     assert worker is not None
+    killed = time.time()
     worker.kill()
     ended = wait(studio, f"optimization-jobs/{job['id']}/", *FINAL, seconds=90)
     assert ended["status"] == "completed", ended["error"]
     assert ended["attempt"] == 2
+    again = when(studio, f"optimization-jobs/{job['id']}/", "Attempt 2 began")[0]
+    assert again.timestamp() - killed <= RESCUE_S
     assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, "the engine outlived its worker"
     variants = get(studio, f"models/?parent={model['id']}&page_size=200")["results"]
     assert [v["producer"] for v in variants].count(job["id"]) == 1
@@ -276,21 +292,6 @@ def test_a_killed_workers_finished_stages_are_not_done_again(
     again = submit(studio, "optimization-jobs/", optimization_level="speed", **same)
     assert (again["status"], again["answered_by"]) == ("completed", job["id"])
     assert again["result"] == ended["result"]
-
-
-def test_a_killed_cluster_comes_back(studio: RealStudio, model: dict[str, Any], device: str) -> None:
-    clusters = [
-        process
-        for process in psutil.Process(studio.pid).children(recursive=True)
-        if "qcluster" in process.cmdline() and "supervise" in (process.parent() or process).cmdline()
-    ]
-    assert len(clusters) == 2
-    for cluster in clusters:
-        cluster.kill()
-    short = submit(
-        studio, "benchmarks/", model=model["id"], device_profile=device, threads=1, min_seconds=0.5, max_seconds=1
-    )
-    assert wait(studio, f"benchmarks/{short['id']}/", *FINAL)["status"] == "completed"
 
 
 def test_a_truncated_model_fails_with_its_code(studio: RealStudio, tmp_path: Path) -> None:
