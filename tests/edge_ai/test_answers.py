@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from accounts.models import User, Workspace
 from config.database.identity import acting_as_system, acting_as_user
+from edge_ai.engine.identity import library_versions
 from edge_ai.models import (
     Artifact,
     ArtifactType,
@@ -138,7 +139,7 @@ def test_another_request_runs(owner: User, request_: OptimizationRequest, done: 
 def test_other_libraries_or_another_engine_give_another_answer(
     owner: User, request_: OptimizationRequest, done: OptimizationJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = answers.library_versions()
+    versions = library_versions()
     monkeypatch.setattr(answers, "library_versions", lambda: versions | {"onnxruntime": "0.0.1"})
     assert submit_optimization(owner, request=request_).answered_by_id is None
     monkeypatch.setattr(answers, "library_versions", lambda: versions)

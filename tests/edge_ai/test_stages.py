@@ -103,7 +103,7 @@ def test_a_worker_that_dies_while_it_removes_a_stage_leaves_nothing_that_looks_l
 ) -> None:
     first = stages_of(job)
     finish(folder_of(job), A)
-    monkeypatch.setattr(stages.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     first.take(A)
     assert first._thread is not None
     first._thread.shutdown()
