@@ -97,7 +97,7 @@ class _Search:
         """Make a variant and compare it, or take over both."""
         making = self._making
         key = self._key(trial)
-        kept = making.stages.take(key, trial.name)
+        kept = making.stages.take(key, f"quantize: {trial.name}")
         try:
             if kept is not None:
                 self._take_over(trial, kept)

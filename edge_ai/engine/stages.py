@@ -32,6 +32,9 @@ DESCRIPTION: Final = "stage.json"
 SCOPE: Final = "scope"
 """A file that says which requests a stage is of use for: empty for all, a target format, or ``format/precision``."""
 
+COPIED_PER_SECOND: Final = 200 << 20
+"""How many bytes are copied and hashed in a second, on a slow disk: what is done again more quickly is not kept."""
+
 KEY: Final = re.compile(r"[0-9a-f]{64}")
 _FILES: Final = "files"
 
@@ -120,7 +123,9 @@ class Stages:
     def keep(
         self, key: str, *, value: Mapping[str, Any], seconds: float, files: Mapping[str, Path], scope: str = ""
     ) -> None:
-        """Leave a finished stage behind. Failing to, for want of room or because it has no plain form, harms nothing.
+        """Leave a finished stage behind, unless doing it again is quicker than copying it.
+
+        Failing to, for want of room or because it has no plain form, harms nothing.
 
         Parameters
         ----------
@@ -132,6 +137,8 @@ class Stages:
             Which requests it is of use for; see :data:`SCOPE`.
         """
         if not self._active or (self._finished / key).exists():
+            return
+        if sum(map(_size_of, files.values())) > seconds * COPIED_PER_SECOND:
             return
         unfinished = self._finished / f"unfinished-{key[:16]}"
         try:
@@ -167,6 +174,12 @@ def move(source: Path, target: Path) -> None:
         source.replace(target)
     except OSError:  # not ours to move away
         copy_of(source, target)
+
+
+def _size_of(path: Path) -> int:
+    if path.is_dir():
+        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    return path.stat().st_size if path.exists() else 0
 
 
 def _hashes(folder: Path) -> dict[str, str]:

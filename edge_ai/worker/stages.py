@@ -164,8 +164,12 @@ class AttemptStages:
                     _copy_stage(finished, key, aside, room)
                     _publish(aside / key, self._store / key)
                 finally:
-                    # The child is done with it, and its folder has a quota.
-                    shutil.rmtree(key, ignore_errors=True, dir_fd=finished)
+                    # The child is done with it, and its folder has a quota. First it loses its name: should this
+                    # process be killed meanwhile, the next attempt takes what is half gone for no stage.
+                    gone = f"gone-{uuid.uuid4().hex}"
+                    with contextlib.suppress(OSError):
+                        os.rename(key, gone, src_dir_fd=finished, dst_dir_fd=finished)
+                        shutil.rmtree(gone, ignore_errors=True, dir_fd=finished)
         except (OSError, RefusedError) as error:
             log.info("The stage %s of %s is not kept: %s", key[:12], folder.name, error)
         finally:

@@ -99,6 +99,23 @@ def test_what_a_killed_worker_left_is_rescued_with_complete_stages_only(job: Opt
     assert not dead.exists() and folder_of(job, "2").exists()
 
 
+def test_a_worker_that_dies_while_it_removes_a_stage_leaves_nothing_that_looks_like_one(
+    job: OptimizationJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stages_of(job)
+    finish(folder_of(job), A)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    first.take(A)
+    assert first._thread is not None
+    first._thread.shutdown()
+    monkeypatch.undo()
+    (left,) = (folder_of(job) / FINISHED).iterdir()
+    assert left.name.startswith("gone-")
+    shutil.rmtree(left / "files")
+    stages_of(job, "2").rescue()
+    assert (store_of(job) / A / "files" / "deep" / "model").exists()
+
+
 def test_stages_are_for_the_same_person_and_the_same_bytes(job: OptimizationJob, owner: User, colleague: User) -> None:
     finish(folder_of(job), A)
     stages_of(job).close()

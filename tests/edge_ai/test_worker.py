@@ -271,7 +271,7 @@ def test_a_killed_workers_finished_stages_are_not_done_again(
         dataset=dataset,
         target_format="tflite",
         precision="int8",
-        optimization_level="speed",
+        optimization_level="size",
         name="killed after the conversion",
     )
     worker = await_engine(studio).parent()
@@ -289,7 +289,7 @@ def test_a_killed_workers_finished_stages_are_not_done_again(
     assert any("“convert onnx to tflite”: taken from an earlier attempt" in line["message"] for line in events)
 
     same = {name: job[name] for name in ("model", "device_profile", "dataset", "target_format", "precision")}
-    again = submit(studio, "optimization-jobs/", optimization_level="speed", **same)
+    again = submit(studio, "optimization-jobs/", optimization_level="size", **same)
     assert (again["status"], again["answered_by"]) == ("completed", job["id"])
     assert again["result"] == ended["result"]
 

@@ -235,6 +235,9 @@ def test_a_stage_that_has_no_plain_form_or_no_room_is_not_left(tmp_path: Path) -
     made.keep("a" * 64, value={"array": np.zeros(2)}, seconds=1, files={})
     made.keep("b" * 64, value={}, seconds=1, files={"gone": tmp_path / "gone"})
     assert list((tmp_path / FINISHED).iterdir()) == [] and told.keys == []
+    (tmp_path / "large").write_bytes(bytes(stages.COPIED_PER_SECOND // 1000))
+    made.keep("d" * 64, value={}, seconds=0.0005, files={"large": tmp_path / "large"})
+    assert not (tmp_path / FINISHED / ("d" * 64)).exists(), "sooner done again than copied"
     made.keep("c" * 64, value={}, seconds=1, files={})
     assert told.keys == ["c" * 64]
     assert made.take("c" * 64, "of this very attempt") is None, "only what was laid out is taken over"
