@@ -55,7 +55,7 @@ class Child(WatchedChild):
             from edge_ai.sandbox.probe import best_level
 
             level = best_level()
-        within = LAYERS[level].bubblewrap
+        within = folder if LAYERS[level].bubblewrap else None
         # Inside of bubblewrap, its own first process is the parent.
         policy = policy_for(level, folder=folder, limits=limits, parent=1 if within else os.getpid(), within=within)
         if policy["uid"] is not None:

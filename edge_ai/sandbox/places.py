@@ -45,23 +45,12 @@ def runs(also: Iterable[Path] = ()) -> list[Path]:
     ]
 
 
-def closed_to_others(paths: Iterable[Path], *, with_parents: bool) -> bool:
-    """Tell whether somebody who owns nothing could not read one of ``paths``.
-
-    Parameters
-    ----------
-    paths
-        Files and folders; of a folder, what it contains is not looked at.
-    with_parents
-        Whether the folders above count, too.
-    """
-    for path in paths:
-        above = path.resolve().parents if with_parents else ()
-        if not _open(path, stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)):
-            return True
-        if not all(_open(folder, stat.S_IXOTH) for folder in above):
-            return True
-    return False
+def closed_to_others(*, read: Iterable[Path], passed: Iterable[Path]) -> bool:
+    """Tell whether somebody who owns nothing is kept from reading or from passing one of these folders."""
+    return not (
+        all(_open(path, stat.S_IROTH | stat.S_IXOTH) for path in read)
+        and all(_open(path, stat.S_IXOTH) for path in set(passed))
+    )
 
 
 def _open(path: Path, bits: int) -> bool:
