@@ -59,7 +59,16 @@ def _open(path: Path, bits: int) -> bool:
 
 # -- handing the folder over -----------------------------------------------------------------------------------------------
 def hand_over(folder: Path, uid: int) -> None:
-    """Give a folder and what is in it to ``uid``, except files that nobody may write: these it may read."""
+    """Give a folder and what is in it to ``uid``, except files that nobody may write: these it may read.
+
+    Raises
+    ------
+    ValueError
+        It is no folder for work: programs, people's homes or our own code lie in it.
+    """
+    precious = (*SYSTEM, *interpreter(), PACKAGE, Path("/etc"), Path("/home"), Path("/root"), Path("/var/lib"))
+    if any(place.is_relative_to(folder.resolve()) for place in precious):
+        raise ValueError(f"{folder} is not a folder that can be given away.")
     for path in (folder, *_below(folder)):
         facts = path.lstat()
         if stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o222:
