@@ -34,6 +34,7 @@ from edge_ai.models import (
 from edge_ai.models.job import FINAL
 from edge_ai.services.converters import converters
 from edge_ai.services.jobs import record, settle
+from edge_ai.services.sandboxes import hosts
 
 M = TypeVar("M", bound=models.Model)
 SYNC = "edge_ai.worker.tasks.sync_templates"
@@ -200,16 +201,26 @@ def converters_page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/converters.html", context)
 
 
+def sandbox_page(request: HttpRequest) -> HttpResponse:
+    """How the children of each host's workers are held, what stopped which attack, and how to raise the level."""
+    context = admin.site.each_context(request) | {"title": "Sandbox", "hosts": hosts()}
+    return TemplateResponse(request, "admin/sandbox.html", context)
+
+
 @admin.register(Cluster)
 class ClusterAdmin(admin.ModelAdmin[Cluster]):
     """Which clusters were heard of lately."""
 
-    list_display = ("queue", "host", "pid", "workers", "ready", "restarts", "seen_at")
+    list_display = ("queue", "host", "pid", "workers", "ready", "sandbox_level", "restarts", "seen_at")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page of converters, which has no rows of its own."""
-        view = self.admin_site.admin_view(converters_page)
-        return [path("converters/", view, name="edge_ai_converters"), *super().get_urls()]
+        """Add the pages of converters and of the sandbox, which have no rows of their own."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("converters/", wrap(converters_page), name="edge_ai_converters"),
+            path("sandbox/", wrap(sandbox_page), name="edge_ai_sandbox"),
+            *super().get_urls(),
+        ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -20,9 +20,13 @@ PACE_MEMORY = 50
 class ClusterQuerySet(models.QuerySet["Cluster"]):
     """Finding the living."""
 
+    def heard(self) -> ClusterQuerySet:
+        """Clusters heard of lately, whether their workers are up or not."""
+        return self.filter(seen_at__gt=ClockTimestamp() - ALIVE)
+
     def alive(self) -> ClusterQuerySet:
         """Clusters heard of lately, whose workers are up."""
-        return self.filter(seen_at__gt=ClockTimestamp() - ALIVE, ready=True)
+        return self.heard().filter(ready=True)
 
 
 class Cluster(models.Model):

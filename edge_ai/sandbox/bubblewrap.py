@@ -58,7 +58,7 @@ def command(
     """
     wrapper = find()
     if wrapper is None:
-        raise SandboxError("The sandbox level needs bubblewrap, which is not installed.")
+        raise SandboxError("The sandbox needs bubblewrap, which is not installed.")
     arguments = [wrapper, "--die-with-parent", *NAMESPACES]
     if os.geteuid() == 0:
         # Not a user namespace: root inside would own root's files, and have no limit to its processes.

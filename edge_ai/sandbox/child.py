@@ -55,8 +55,10 @@ class Child(WatchedChild):
             from edge_ai.sandbox.probe import best_level
 
             level = best_level()
-        within = LAYERS[level].bubblewrap
+        within = folder if LAYERS[level].bubblewrap else None
         # Inside of bubblewrap, its own first process is the parent.
+        if within is not None and bubblewrap.find() is None:
+            raise SandboxError(f"The sandbox level “{level}” needs bubblewrap, which is not installed.")
         policy = policy_for(level, folder=folder, limits=limits, parent=1 if within else os.getpid(), within=within)
         if policy["uid"] is not None:
             places.hand_over(folder, policy["uid"])

@@ -45,23 +45,12 @@ def runs(also: Iterable[Path] = ()) -> list[Path]:
     ]
 
 
-def closed_to_others(paths: Iterable[Path], *, with_parents: bool) -> bool:
-    """Tell whether somebody who owns nothing could not read one of ``paths``.
-
-    Parameters
-    ----------
-    paths
-        Files and folders; of a folder, what it contains is not looked at.
-    with_parents
-        Whether the folders above count, too.
-    """
-    for path in paths:
-        above = path.resolve().parents if with_parents else ()
-        if not _open(path, stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)):
-            return True
-        if not all(_open(folder, stat.S_IXOTH) for folder in above):
-            return True
-    return False
+def closed_to_others(*, read: Iterable[Path], passed: Iterable[Path]) -> bool:
+    """Tell whether somebody who owns nothing is kept from reading or from passing one of these folders."""
+    return not (
+        all(_open(path, stat.S_IROTH | stat.S_IXOTH) for path in read)
+        and all(_open(path, stat.S_IXOTH) for path in set(passed))
+    )
 
 
 def _open(path: Path, bits: int) -> bool:
@@ -70,7 +59,16 @@ def _open(path: Path, bits: int) -> bool:
 
 # -- handing the folder over -----------------------------------------------------------------------------------------------
 def hand_over(folder: Path, uid: int) -> None:
-    """Give a folder and what is in it to ``uid``, except files that nobody may write: these it may read."""
+    """Give a folder and what is in it to ``uid``, except files that nobody may write: these it may read.
+
+    Raises
+    ------
+    ValueError
+        It is no folder for work: programs, people's homes or our own code lie in it.
+    """
+    precious = (*SYSTEM, *interpreter(), PACKAGE, Path("/etc"), Path("/home"), Path("/root"), Path("/var/lib"))
+    if any(place.is_relative_to(folder.resolve()) for place in precious):
+        raise ValueError(f"{folder} is not a folder that can be given away.")
     for path in (folder, *_below(folder)):
         facts = path.lstat()
         if stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o222:

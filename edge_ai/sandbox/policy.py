@@ -47,7 +47,7 @@ class Policy(TypedDict):
     seccomp: str | None
 
 
-def policy_for(level: Level, *, folder: Path, limits: Limits, parent: int, within: bool = False) -> Policy:
+def policy_for(level: Level, *, folder: Path, limits: Limits, parent: int, within: Path | None = None) -> Policy:
     """Return what holds one child.
 
     Parameters
@@ -61,7 +61,7 @@ def policy_for(level: Level, *, folder: Path, limits: Limits, parent: int, withi
     parent
         The process that it dies with, by the number that it knows it by.
     within
-        It is begun inside of bubblewrap, where only what it needs is there to be seen.
+        The folder that bubblewrap leaves open, when the child begins inside of that; only what it needs is seen there.
 
     Raises
     ------
@@ -78,11 +78,11 @@ def policy_for(level: Level, *, folder: Path, limits: Limits, parent: int, withi
     program = None
     if layers.seccomp or layers.bubblewrap:
         program = seccomp.program(
-            own_signals=abi < LANDLOCK_SIGNALS and not within and uid is None, keep_length=abi < LANDLOCK_CUTS_FILES
+            own_signals=abi < LANDLOCK_SIGNALS and within is None and uid is None, keep_length=abi < LANDLOCK_CUTS_FILES
         )
     if layers.seccomp and program is None:
         raise SandboxError(f"The sandbox level “{level}” needs a filter of system calls, and this processor has none.")
-    own_users = uid is not None or within
+    own_users = uid is not None or within is not None
     rules = Rules(
         runs=[str(path) for path in (*readable, *places.ETC, *places.MACHINE, Path("/proc"))],
         works=[str(folder)],
@@ -100,7 +100,9 @@ def policy_for(level: Level, *, folder: Path, limits: Limits, parent: int, withi
     )
 
 
-def new_user(readable: Sequence[Path], folder: Path, *, layers_hold: bool, within: bool) -> tuple[int | None, bool]:
+def new_user(
+    readable: Sequence[Path], folder: Path, *, layers_hold: bool, within: Path | None
+) -> tuple[int | None, bool]:
     """Return the user that root's child becomes, and whether it keeps the right to go through closed folders.
 
     Parameters
@@ -112,12 +114,15 @@ def new_user(readable: Sequence[Path], folder: Path, *, layers_hold: bool, withi
     layers_hold
         Landlock tells what it can read. Without that the right is not given: it would be one to read everything.
     within
-        It begins inside of bubblewrap, which makes the folders above anew, open to all.
+        The folder that bubblewrap leaves open: those above it are made anew, open to all.
     """
     if os.geteuid() != 0:
         return None, False
-    closed = places.closed_to_others(readable, with_parents=not within)
-    closed = closed or (not within and places.closed_to_others([folder.parent], with_parents=True))
+    if within is None:
+        passed = [above for path in (*(path.resolve() for path in readable), folder) for above in path.parents]
+    else:
+        passed = [above for above in folder.parents if above.is_relative_to(within)]
+    closed = places.closed_to_others(read=readable, passed=passed)
     if closed and not layers_hold:
         return None, False
     return unused_uid(), closed

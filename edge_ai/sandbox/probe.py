@@ -281,9 +281,8 @@ def layers(level: Level) -> list[dict[str, Any]]:
     """Return what a level is made of on this host, each with whether it is there and what is to be said of it."""
     made, abi = LAYERS[level], landlock_abi()
     root = os.geteuid() == 0
-    uid, search = new_user(
-        places.runs(), Path(tempfile.gettempdir(), "folder"), layers_hold=made.landlock, within=made.bubblewrap
-    )
+    folder = Path(tempfile.gettempdir(), "folder")
+    uid, search = new_user(places.runs(), folder, layers_hold=made.landlock, within=folder if made.bubblewrap else None)
     user = "Workers are an ordinary user, and so are their children." if not root else "Children stay root."
     if uid is not None:
         user = "Each child of root becomes a user of its own."

@@ -76,7 +76,7 @@ class WarmProcess:
         if level not in WARM_LEVELS:
             raise SandboxError(f"There are no warm children at the sandbox level “{level}”.")
         self.level = level
-        self._around = folder.parent if around is None else around
+        self._within = (around or folder.parent) if LAYERS[level].bubblewrap else None
         self._owner = os.getpid()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(SEND_SECONDS)
@@ -95,11 +95,11 @@ class WarmProcess:
 
     def _command(self, module: str, folder: Path, control: int, idle_seconds: float) -> list[str]:
         program = [sys.executable, "-P", "-m", SERVER, module, str(control), str(idle_seconds), str(folder)]
-        if not LAYERS[self.level].bubblewrap:
+        if self._within is None:
             return program
         return bubblewrap.command(
             program,
-            writable=self._around,
+            writable=self._within,
             also=[places.CODE_DIR / module.partition(".")[0]],
             capabilities=bubblewrap.TO_BECOME_SOMEBODY + bubblewrap.TO_END_THEM,
         )
@@ -122,9 +122,11 @@ class WarmProcess:
         OSError
             The process does not take the request.
         """
-        if LAYERS[self.level].bubblewrap and not folder.is_relative_to(self._around):
+        if self._within is not None and not folder.is_relative_to(self._within):
             raise FileNotFoundError(f"{folder} is not where the warm process can see it.")
-        return WarmChild(self._control, level=self.level, folder=folder, stdin=stdin, limits=limits)
+        return WarmChild(
+            self._control, within=self._within, level=self.level, folder=folder, stdin=stdin, limits=limits
+        )
 
     def stop(self) -> None:
         """End it and its forks."""
@@ -136,9 +138,18 @@ class WarmProcess:
 class WarmChild(WatchedChild):
     """A fork of a warm process. It is asked for here and begins when that process has finished its imports."""
 
-    def __init__(self, control: socket.socket, *, level: Level, folder: Path, stdin: bytes, limits: Limits) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        *,
+        within: Path | None,
+        level: Level,
+        folder: Path,
+        stdin: bytes,
+        limits: Limits,
+    ) -> None:
         # The warm process says itself which parent it is.
-        policy = policy_for(level, folder=folder, limits=limits, parent=0, within=LAYERS[level].bubblewrap)
+        policy = policy_for(level, folder=folder, limits=limits, parent=0, within=within)
         if policy["uid"] is not None:
             places.hand_over(folder, policy["uid"])
         self._pid: int | None = None

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edge_ai.sandbox import CODE_DIR
+from edge_ai.sandbox import CODE_DIR, Level
 from edge_ai.sandbox.warm import FAILED_TO_BEGIN, WarmChild, WarmProcess
 from tests.edge_ai import warm_work
+from tests.edge_ai.sandboxes import need
 from tests.edge_ai.test_sandbox import LIMITS, await_gone, finish, gone, pid_of
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -23,8 +24,9 @@ SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[WarmProcess]:
-    """A warm process whose forks run the code in their folder."""
-    made = WarmProcess(warm_work.__name__, folder=tmp_path, idle_seconds=600)
+    """A warm process whose forks run the code in their folder. Without bubblewrap, its number is its own."""
+    need(Level.STANDARD)
+    made = WarmProcess(warm_work.__name__, folder=tmp_path, idle_seconds=600, level=Level.STANDARD)
     yield made
     made.stop()
 
@@ -51,15 +53,18 @@ def await_end(process: WarmProcess) -> None:
         time.sleep(0.05)
 
 
-def test_a_fork_dies_with_the_worker_and_so_does_the_warm_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", [Level.STRONG, Level.STANDARD])
+def test_a_fork_dies_with_the_worker_and_so_does_the_warm_process(level: Level, tmp_path: Path) -> None:
+    need(level)
     (tmp_path / warm_work.CODE).write_text(SLEEP)
     code = (
         "import time\n"
         "from pathlib import Path\n"
-        "from edge_ai.sandbox import Limits\n"
+        "from edge_ai.sandbox import Level, Limits\n"
         "from edge_ai.sandbox.warm import WarmProcess\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        f"process = WarmProcess({warm_work.__name__!r}, folder=folder, idle_seconds=600)\n"
+        f"process = WarmProcess({warm_work.__name__!r}, folder=folder, idle_seconds=600,"
+        f" level=Level({level.value!r}))\n"
         "child = process.child(folder=folder, stdin=b'', limits=Limits(wall_seconds=600, memory_bytes=2 << 30))\n"
         "while child.pid is None: time.sleep(0.02)\n"
         "print(process.pid, child.pid, flush=True)\n"
@@ -152,7 +157,9 @@ def test_the_wall_time_counts_from_the_request(process: WarmProcess, tmp_path: P
 
 
 def test_a_fork_that_cannot_enter_its_folder_never_begins(process: WarmProcess, tmp_path: Path) -> None:
-    child = process.child(folder=tmp_path / "missing", stdin=b"", limits=LIMITS)
+    missing = tmp_path / "missing"
+    missing.write_text("not a folder")
+    child = process.child(folder=missing, stdin=b"", limits=LIMITS)
     finish(child)
     assert (child.began, child.abandoned, child.returncode) == (False, False, FAILED_TO_BEGIN)
 

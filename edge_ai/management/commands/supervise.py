@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from edge_ai.checks import sandbox_settings
 from edge_ai.worker.supervisor import Supervisor
 
 
@@ -23,4 +24,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for message in sandbox_settings():
+            self.stderr.write(f"WARNING: {message.msg} {message.hint}")
         Supervisor(options["queue"], grace_seconds=options["grace"]).run()

@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from edge_ai.engine.errors import CODES
+from edge_ai.services.sandboxes import Host, unheld
 from edge_ai.web import wording
 
 register = template.Library()
@@ -54,6 +55,12 @@ def icon(name: str, extra: str = "") -> SafeString:
         static("img/icons.svg"),
         name,
     )
+
+
+@register.simple_tag
+def unheld_hosts() -> list[Host]:
+    """Hosts whose jobs nothing holds, for the banner that staff see; one query."""
+    return unheld()
 
 
 @register.simple_tag
