@@ -10,10 +10,21 @@ from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDesc
 from edge_ai.models.job import FINAL, EventKind, Job, JobEvent, JobKind, JobStatus, Priority, Queue
 from edge_ai.models.model import Model, ModelFormat, ModelStatus
 from edge_ai.models.optimization import OptimizationJob, OptimizationLevel, Precision
+from edge_ai.models.webhook import (
+    TEST_EVENT,
+    DeliveryStatus,
+    DisabledReason,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookMessage,
+)
 
 __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
+    "TEST_EVENT",
     "AnalysisJob",
     "Artifact",
     "ArtifactType",
@@ -21,9 +32,11 @@ __all__ = [
     "Blob",
     "Dataset",
     "DatasetKind",
+    "DeliveryStatus",
     "DeviceCategory",
     "DeviceDescription",
     "DeviceProfile",
+    "DisabledReason",
     "EventKind",
     "Job",
     "JobEvent",
@@ -38,4 +51,9 @@ __all__ = [
     "Priority",
     "Queue",
     "Visibility",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookMessage",
 ]

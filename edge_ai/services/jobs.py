@@ -22,10 +22,12 @@ from edge_ai.models import (
     Model,
     ModelStatus,
     OptimizationJob,
+    WebhookEvent,
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue
 from edge_ai.services.readiness import analysis_awaited
+from edge_ai.services.webhooks import emit, emit_end
 
 
 def cancel_job(user: User, *, job: Job) -> Job:
@@ -110,13 +112,14 @@ def record(job_id: uuid.UUID, kind: EventKind, *, message: str, level: str = "in
 
 
 def settle(job_id: uuid.UUID) -> None:
-    """Carry a job's end over to what depends on it: the model it analysed, and the jobs that waited for it.
+    """Carry a job's end over to what depends on it: its model, the jobs that waited for it, and webhooks.
 
     To be called in the transaction that ended the job; does nothing when the job has not ended.
     """
     job = Job.objects.get(pk=job_id)
     if not job.is_final:
         return
+    emit_end(job)
     if job.status == JobStatus.COMPLETED:
         for waiting in Job.objects.release_waiting(job_id):
             record(waiting, EventKind.STATUS, stage=JobStatus.QUEUED, message="What it waited for is done.")
@@ -125,12 +128,19 @@ def settle(job_id: uuid.UUID) -> None:
     error = job.error or CANCELLED_ERROR
     if job.kind == JobKind.ANALYSIS:
         model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
-        Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(
-            status=ModelStatus.FAILED, error=error
+        failed = (
+            Model.objects.filter(pk=model_id)
+            .exclude(status=ModelStatus.READY)
+            .update(status=ModelStatus.FAILED, error=error)
         )
-    for waiting in list(Job.objects.filter(waits_for=job_id, status=JobStatus.PENDING).values_list("pk", flat=True)):
+        if failed:
+            emit(WebhookEvent.MODEL_FAILED, Model.objects.get(pk=model_id), occasion=str(job.finished_at))
+    waiting_jobs = list(Job.objects.filter(waits_for=job_id, status=JobStatus.PENDING).values_list("pk", flat=True))
+    for waiting in waiting_jobs:
         record(waiting, EventKind.STATUS, level="error", stage=JobStatus.FAILED, message="What it waited for failed.")
     Job.objects.fail_waiting(job_id, error=_because(error))
+    for ended in Job.objects.filter(pk__in=waiting_jobs, status=JobStatus.FAILED):
+        emit_end(ended)
 
 
 def _because(error: Mapping[str, Any]) -> dict[str, Any]:

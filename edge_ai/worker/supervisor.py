@@ -31,6 +31,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.storage import sweep
 from edge_ai.worker.babysitter import clear_leftovers
 from edge_ai.worker.reaper import reap
+from edge_ai.worker.webhooks import backlog, sweep_everywhere
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
@@ -51,7 +52,7 @@ class Supervisor:
     def __init__(self, queue: str, *, grace_seconds: float) -> None:
         self.queue = queue
         self.grace_seconds = grace_seconds
-        self.workers = settings.STUDIO_WORKERS if queue == "studio" else 1
+        self.workers = {"studio": settings.STUDIO_WORKERS, "webhook": settings.WEBHOOK_WORKERS}.get(queue, 1)
         self.wedge_seconds = 3.0 * settings.JOB_LEASE_SECONDS
         self.restarts = -1
         self._stop = False
@@ -128,7 +129,7 @@ class Supervisor:
             self._spawn()
         try:
             self._report()
-            self._watch(*self._look())
+            self._watch(*(self._look_at_webhooks() if self.queue == "webhook" else self._look()))
             self._keep_house()
         except DatabaseError as error:
             log.warning("The database does not answer: %s", str(error).strip()[:200])
@@ -193,6 +194,16 @@ class Supervisor:
                 overdue += counts["overdue"]
                 running += counts["running"]
         return overdue, running
+
+    def _look_at_webhooks(self) -> tuple[int, int]:
+        """Find deliveries that are due; returns how many are overdue, and how many workers count as busy."""
+        sweep_everywhere()
+        overdue = sending = 0
+        for schema in self._schemas():
+            late, busy = backlog(schema)
+            overdue, sending = overdue + late, sending + busy
+        # Deliveries to an endpoint that fails wait for one another, so one that is on its way is enough of a sign.
+        return overdue, self.workers if sending else 0
 
     def _watch(self, overdue: int, running: int) -> None:
         """Restart a cluster that leaves work lying while it has workers to spare."""
