@@ -105,8 +105,6 @@ def receiver(
                 with lock:
                     found.open_now -= 1
 
-        do_GET = do_POST
-
         def log_message(self, *args: Any) -> None:
             """Say nothing."""
 
