@@ -163,12 +163,12 @@ def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_slow_resolver_does_not_hold_a_worker_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(5))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(2) or [])
     began = time.monotonic()
     with pytest.raises(SendError) as late:
         resolve(parse("http://slow.example/"), seconds=0.2)
     assert late.value.code == "timed_out"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 1.8
 
 
 def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
