@@ -382,6 +382,9 @@ WEBHOOK_ALLOW_NETWORKS = env.networks(
     "Private networks that webhooks may be sent to, on any port, such as 10.20.0.0/16. Unset: public addresses alone, "
     "on the ports 80 and 443.",
 )
+WEBHOOK_LOG_DAYS = env.integer(
+    "WEBHOOK_LOG_DAYS", 90, "How long the log of webhooks keeps what was delivered or has failed.", low=7
+)
 PUBLIC_URL = env.text(
     "STUDIO_PUBLIC_URL",
     "",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 from django_q.tasks import async_task
 
-from edge_ai.models import WebhookDelivery
+from edge_ai.models import WebhookDelivery, WebhookMessage
 from edge_ai.models.base import ClockTimestamp
 
 QUEUE = "webhook"
@@ -49,3 +50,12 @@ def sweep() -> int:
         for delivery_id in due:
             hint(delivery_id)
     return len(due)
+
+
+def prune() -> int:
+    """Remove what was settled so long ago that nobody will look for it; returns how many deliveries."""
+    old = ClockTimestamp() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
+    with transaction.atomic():
+        _, removed = WebhookDelivery.objects.filter(finished_at__lt=old).delete()
+        WebhookMessage.objects.filter(created_at__lt=old, deliveries__isnull=True).delete()
+    return removed.get("edge_ai.WebhookDelivery", 0)

@@ -29,6 +29,7 @@ from edge_ai.fleet.models import ALIVE, Cluster
 from edge_ai.models import Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.storage import sweep
+from edge_ai.webhooks.outbox import prune
 from edge_ai.worker.babysitter import clear_leftovers
 from edge_ai.worker.reaper import reap
 from edge_ai.worker.webhooks import backlog, sweep_everywhere
@@ -147,6 +148,7 @@ class Supervisor:
             with workspace_as_system(schema):
                 if removed := sweep():
                     log.info("%s: %d blobs that nothing refers to were removed.", schema, removed)
+                prune()
 
     @staticmethod
     def _schemas() -> list[str]:

@@ -552,6 +552,21 @@ def test_deleting_takes_the_log_along_and_nothing_else(alpha: Workspace, owner: 
         assert not WebhookAttempt.objects.exists()
 
 
+def test_the_log_is_kept_for_so_long_and_what_still_waits_for_longer(owner: User, settings: Any) -> None:
+    settings.WEBHOOK_LOG_DAYS = 30
+    endpoint = factories.make_endpoint(owner)
+    old, ended = timezone.now() - timedelta(days=31), {"status": "failed", "next_attempt_at": None}
+    gone = factories.make_delivery(endpoint, created_at=old, finished_at=old, **ended)
+    waits = factories.make_delivery(endpoint, created_at=old)
+    fresh = factories.make_delivery(endpoint, finished_at=timezone.now(), **ended)
+    WebhookMessage.objects.filter(pk__in=[gone.message_id, waits.message_id]).update(created_at=old)
+    factories.make_attempt(gone)
+    assert outbox.prune() == 1
+    assert {each.pk for each in deliveries()} == {waits.pk, fresh.pk}
+    assert set(WebhookMessage.objects.values_list("pk", flat=True)) == {waits.message_id, fresh.message_id}
+    assert outbox.prune() == 0
+
+
 def test_one_person_has_so_many_endpoints_and_no_more(alpha: Workspace) -> None:
     someone = person("many@example.com", alpha, Role.ADMIN)
     for _ in range(service.MAX_ENDPOINTS):

@@ -250,7 +250,7 @@ def test_a_killed_cluster_comes_back(studio: RealStudio, model: dict[str, Any], 
         for process in psutil.Process(studio.pid).children(recursive=True)
         if "qcluster" in process.cmdline() and "supervise" in (process.parent() or process).cmdline()
     ]
-    assert len(clusters) == 2
+    assert len(clusters) == 3
     for cluster in clusters:
         cluster.kill()
     short = submit(
