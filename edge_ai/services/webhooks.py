@@ -278,7 +278,7 @@ def rotate_secret(user: User, *, endpoint: WebhookEndpoint, overlap: timedelta =
     """Give an endpoint a new secret, and return it; for ``overlap`` messages are signed with the former one as well."""
     secret = signing.new_secret()
     with transaction.atomic():
-        now = WebhookEndpoint.objects.select_for_update().visible_to(user).get(pk=endpoint.pk)  # type: ignore[attr-defined]  # of the query set, whose type is lost
+        now = WebhookEndpoint.objects.select_for_update().visible_to(user).get(pk=endpoint.pk)
         WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
             secret=vault.close(secret),
             previous_secret=now.secret if overlap else "",
@@ -317,7 +317,7 @@ def redeliver(user: User, *, delivery: WebhookDelivery) -> WebhookDelivery:
     _require_enabled(delivery.endpoint)
     with transaction.atomic():
         mine = WebhookDelivery.objects.visible_to(user).filter(pk=delivery.pk)
-        if not WebhookDelivery.objects.filter(pk__in=mine).start_again():  # type: ignore[attr-defined]  # see above
+        if not WebhookDelivery.objects.filter(pk__in=mine).start_again():
             raise UserInputError("It is being sent just now.", code="conflict", fix="Wait for what comes of it.")
         WebhookDelivery.objects.filter(pk=delivery.pk).update(enqueued_at=ClockTimestamp())
         outbox.hint(delivery.pk)
@@ -349,7 +349,7 @@ def redeliver_many(
     ids = list(
         chosen.exclude(event_type=TEST_EVENT).order_by("created_at").values_list("pk", flat=True)[:MAX_REDELIVERED]
     )
-    return int(WebhookDelivery.objects.filter(pk__in=ids).start_again())  # type: ignore[attr-defined]  # see above
+    return int(WebhookDelivery.objects.filter(pk__in=ids).start_again())
 
 
 def _check(url: str) -> None:

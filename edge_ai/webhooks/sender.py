@@ -95,7 +95,7 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, target: Target, connected: _Socket) -> None:
         super().__init__(target.host, target.port)
-        self.sock = connected  # type: ignore[assignment]  # as much of a socket as is used
+        self.sock = connected  # as much of a socket as is used
         self.auto_open = 0
 
 

@@ -163,7 +163,11 @@ def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_slow_resolver_does_not_hold_a_worker_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(2) or [])
+    def slow(*args: Any, **kwargs: Any) -> list[Any]:
+        time.sleep(2)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
     began = time.monotonic()
     with pytest.raises(SendError) as late:
         resolve(parse("http://slow.example/"), seconds=0.2)
