@@ -91,10 +91,6 @@ class RotationRequestSerializer(StrictSerializer):
         return timedelta(seconds=value)
 
 
-class NothingSerializer(StrictSerializer):
-    """No fields: an empty object, or no body at all."""
-
-
 class RedeliveryRequestSerializer(StrictSerializer):
     """Which deliveries are sent again, by when they were first due and what came of them."""
 

@@ -15,7 +15,6 @@ from edge_ai.api.authentication import actor, scopes_of
 from edge_ai.api.filters import WebhookDeliveryFilters, WebhookFilters
 from edge_ai.api.schema import CHANGING, LISTING, WRITING, asked, documented
 from edge_ai.api.serializers.webhooks import (
-    NothingSerializer,
     RedeliveredSerializer,
     RedeliveryRequestSerializer,
     RotationRequestSerializer,
@@ -31,7 +30,6 @@ from edge_ai.models import WebhookDelivery, WebhookEndpoint
 from edge_ai.services import webhooks as service
 
 TAG = "webhooks"
-NOTHING = asked("Nothing more to say", {})
 
 
 class WebhookList(StudioListView[WebhookEndpoint]):
@@ -144,14 +142,11 @@ class WebhookTest(StudioView):
         summary="Send a `webhook.test` event at once",
         description="Waits for the receiver, and answers what came of it. It is tried once, also on a webhook that is "
         "switched off.",
-        request=NothingSerializer,
         answers={200: WebhookDeliveryDetailSerializer},
-        problems=WRITING,
-        examples=[NOTHING],
+        problems=CHANGING,
     )
     def post(self, request: Request, id: UUID) -> Response:
         endpoint = _managed(request, id)
-        valid(NothingSerializer(data=request.data))
         made = service.send_test(actor(request), endpoint=endpoint)
         return Response(_detailed(request, endpoint.pk, made.pk))
 
@@ -201,14 +196,11 @@ class WebhookDeliveryRedelivery(StudioView):
         tag=TAG,
         summary="Send a delivery again",
         description="With the same `webhook-id`, and the whole schedule of attempts before it.",
-        request=NothingSerializer,
         answers={202: WebhookDeliverySerializer},
-        problems=WRITING,
-        examples=[NOTHING],
+        problems=CHANGING,
     )
     def post(self, request: Request, id: UUID, delivery_id: UUID) -> Response:
         _managed(request, id)
-        valid(NothingSerializer(data=request.data))
         again = service.redeliver(actor(request), delivery=_delivery(request, id, delivery_id))
         return Response(WebhookDeliverySerializer(again).data, status=202)
 
