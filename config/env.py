@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -102,6 +103,15 @@ def cpu_list(name: str, help_text: str) -> tuple[int, ...] | None:
     if not found:
         raise ImproperlyConfigured(f"{name} names no processor: {raw!r}.")
     return tuple(sorted(found))
+
+
+def networks(name: str, help_text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read a comma-separated list of networks such as ``10.20.0.0/16,fd00::/8``; unset means none."""
+    raw = _declare(name, "comma-separated networks", None, help_text, None) or ""
+    try:
+        return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks such as 10.20.0.0/16: {error}.") from None
 
 
 def folder(name: str, default: Path, help_text: str, *, shown_default: str | None = None) -> Path:

@@ -118,6 +118,9 @@ SECRET_KEY = env.text(
 )
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is required when DATABASE_URL is set.")
+SECRET_KEY_FALLBACKS = env.words(
+    "SECRET_KEY_FALLBACKS", (), "Earlier values of SECRET_KEY: what they signed or encrypted still opens."
+)
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS", ("localhost", ".localhost", "127.0.0.1", "[::1]"), "Host names that the studio answers to."
 )
@@ -373,6 +376,7 @@ UPLOAD_EXPIRY_SECONDS = env.integer(
 ARTIFACT_DAYS = env.integer(
     "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
 )
+WEBHOOK_WORKERS = env.integer("WEBHOOK_WORKERS", 2, "Webhook deliveries that this host makes at once.", low=1, high=64)
 QUEUE_RETRY_SECONDS = 28_800
 Q_CLUSTER = {
     "name": "studio",
@@ -402,13 +406,56 @@ Q_CLUSTER = {
             "ack_failures": True,
             "max_attempts": 1,
             "scheduler": False,
-        }
+        },
+        # Apart from the jobs, so that slow receivers never hold one up. An attempt takes seconds, and so may be given up
+        # on sooner.
+        "webhook": {
+            "workers": WEBHOOK_WORKERS,
+            "queue_limit": 1,
+            "bulk": 1,
+            "poll": 0.5,
+            "timeout": 120,
+            "retry": 600,
+            "ack_failures": True,
+            "max_attempts": 1,
+        },
     },
 }
-QUEUES = ("studio", "benchmark")
-# Which cluster does what is scheduled.
-CHORE_QUEUE = "studio"
+QUEUES = ("studio", "benchmark", "webhook")
+# Which cluster does what is scheduled: the one whose workers are never busy for long.
+CHORE_QUEUE = "webhook"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# -- webhooks and mail ---------------------------------------------------------------------------------------------------
+WEBHOOK_SECONDS = env.integer(
+    "WEBHOOK_SECONDS",
+    15,
+    "How long one delivery of a webhook may take: name, connection and the whole answer.",
+    low=1,
+    high=60,
+)
+WEBHOOK_ALLOW_NETWORKS = env.networks(
+    "WEBHOOK_ALLOW_NETWORKS",
+    "Private networks that webhooks may be sent to, on any port, such as 10.20.0.0/16. Unset: public addresses alone, "
+    "on the ports 80 and 443.",
+)
+WEBHOOK_LOG_DAYS = env.integer(
+    "WEBHOOK_LOG_DAYS", 90, "How long the log of webhooks keeps what was delivered or has failed.", low=7
+)
+PUBLIC_URL = env.text(
+    "STUDIO_PUBLIC_URL",
+    "",
+    "Where people reach the studio, such as https://studio.example.com, for links in webhooks and mails. "
+    "Unset: links are paths without a host.",
+).rstrip("/")
+EMAIL_HOST = env.text("EMAIL_HOST", "", "Mail server for the few mails that the studio writes; unset: to the log.")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, "Port of the mail server.", low=1, high=65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", "User at the mail server; unset: none is needed.")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "", "Password at the mail server.")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", True, "Speak to the mail server by STARTTLS.")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "studio@localhost", "Sender of the studio's mails.")
 
 # -- API -----------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {

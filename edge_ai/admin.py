@@ -30,6 +30,9 @@ from edge_ai.models import (
     Model,
     OptimizationJob,
     Queue,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from edge_ai.models.job import FINAL
 from edge_ai.services.converters import converters
@@ -193,6 +196,39 @@ class ArtifactAdmin(WorkspaceAdmin[Artifact]):
     list_filter = ("artifact_type",)
     list_select_related = ("owner",)
     search_fields = ("file_name", "sha256")
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(WorkspaceAdmin[WebhookEndpoint]):
+    """Webhooks of the workspace. Their secrets are shown to nobody."""
+
+    list_display = ("url", "owner", "enabled", "disabled_reason", "first_failure_at", "created_at")
+    list_filter = ("enabled", "disabled_reason")
+    list_select_related = ("owner",)
+    search_fields = ("url", "description")
+    exclude = ("secret", "previous_secret")
+
+
+class WebhookAttemptInline(admin.TabularInline[WebhookAttempt, WebhookDelivery]):
+    """What came of each attempt."""
+
+    model = WebhookAttempt
+    extra = 0
+    fields = ("number", "created_at", "url", "http_status", "latency_ms", "error_code", "error", "response_body")
+    readonly_fields = fields
+    can_delete = False
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(WorkspaceAdmin[WebhookDelivery]):
+    """What was sent, and what is still to be."""
+
+    list_display = ("event_type", "endpoint", "status", "attempt", "http_status", "next_attempt_at", "created_at")
+    list_filter = ("status", "event_type")
+    list_select_related = ("endpoint", "message")
+    search_fields = ("id", "endpoint__url")
+    exclude = ("lease_token",)
+    inlines = (WebhookAttemptInline,)
 
 
 def converters_page(request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""A studio of real processes for tests: gunicorn, two supervised clusters, embedded PostgreSQL."""
+"""A studio of real processes for tests: gunicorn, three supervised clusters, embedded PostgreSQL."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ def start_studio(data_dir: Path, *arguments: str, **environment: str) -> Iterato
         "PORT": str(port),
         "WEB_WORKERS": "1",
         "JOB_LEASE_SECONDS": "6",
+        # Receivers of the tests are on this machine.
+        "WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
         **environment,
     }
     with log.open("wb") as sink:

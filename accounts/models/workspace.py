@@ -93,3 +93,8 @@ class Membership(models.Model):
     def may_write(self) -> bool:
         """Viewers only look."""
         return self.role != Role.VIEWER
+
+    @property
+    def may_administer(self) -> bool:
+        """Owners and admins decide what concerns the workspace beyond their own work."""
+        return self.role in {Role.OWNER, Role.ADMIN}

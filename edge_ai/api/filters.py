@@ -16,6 +16,7 @@ from edge_ai.catalogue.loader import FORMATS, PRECISIONS
 from edge_ai.models import (
     ArtifactType,
     DatasetKind,
+    DeliveryStatus,
     DeviceCategory,
     Job,
     JobStatus,
@@ -24,7 +25,9 @@ from edge_ai.models import (
     OptimizationLevel,
     Precision,
     Visibility,
+    WebhookEvent,
 )
+from edge_ai.models.webhook import EVENT_TYPES
 
 
 def _any_of(enum: type[TextChoices]) -> Any:
@@ -143,3 +146,35 @@ class ArtifactFilters(_Filters):
         """Artifacts of the job that ran, whether it is named or one that it answered."""
         ran = Job.objects.filter(pk=value, answered_by__isnull=False).values("answered_by_id")
         return queryset.filter(optimization_job_id=Coalesce(Subquery(ran), Value(value)))
+
+
+class WebhookFilters(filters.FilterSet):  # type: ignore[misc]  # django-filter has no type information
+    """Of webhooks, which are always private."""
+
+    enabled = _yes_or_no()
+    event = filters.ChoiceFilter(choices=WebhookEvent.choices, method="hears_of")
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    search = filters.CharFilter(method="find", max_length=200, help_text="Text in the address or the description.")
+
+    def hears_of(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Webhooks that are told of an event."""
+        return queryset.filter(events__contains=[value])
+
+    def find(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Webhooks with the text."""
+        return queryset.filter(Q(url__icontains=value) | Q(description__icontains=value))
+
+
+class WebhookDeliveryFilters(filters.FilterSet):  # type: ignore[misc]  # django-filter has no type information
+    """Of a webhook's log."""
+
+    status = _any_of(DeliveryStatus)
+    event = filters.MultipleChoiceFilter(
+        field_name="event_type",
+        choices=[(event, event) for event in EVENT_TYPES],
+        distinct=False,
+        help_text="Repeat it for several.",
+    )
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")

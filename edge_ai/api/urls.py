@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path
 
 from edge_ai.api import docs
-from edge_ai.api.views import account, artifacts, benchmarks, datasets, devices, models, optimizations
+from edge_ai.api.views import account, artifacts, benchmarks, datasets, devices, models, optimizations, webhooks
 
 app_name = "api"
 resources = [
@@ -32,6 +32,22 @@ resources = [
     path("artifacts/", artifacts.ArtifactList.as_view(), name="artifact-list"),
     path("artifacts/<uuid:id>/", artifacts.ArtifactDetail.as_view(), name="artifact-detail"),
     path("artifacts/<uuid:id>/download/", artifacts.ArtifactDownload.as_view(), name="artifact-download"),
+    path("webhooks/", webhooks.WebhookList.as_view(), name="webhook-list"),
+    path("webhooks/<uuid:id>/", webhooks.WebhookDetail.as_view(), name="webhook-detail"),
+    path("webhooks/<uuid:id>/rotate-secret/", webhooks.WebhookRotation.as_view(), name="webhook-rotation"),
+    path("webhooks/<uuid:id>/test/", webhooks.WebhookTest.as_view(), name="webhook-test"),
+    path("webhooks/<uuid:id>/redeliver/", webhooks.WebhookRedelivery.as_view(), name="webhook-redelivery"),
+    path("webhooks/<uuid:id>/deliveries/", webhooks.WebhookDeliveries.as_view(), name="webhook-deliveries"),
+    path(
+        "webhooks/<uuid:id>/deliveries/<uuid:delivery_id>/",
+        webhooks.WebhookDeliveryDetail.as_view(),
+        name="webhook-delivery",
+    ),
+    path(
+        "webhooks/<uuid:id>/deliveries/<uuid:delivery_id>/redeliver/",
+        webhooks.WebhookDeliveryRedelivery.as_view(),
+        name="webhook-again",
+    ),
 ]
 urlpatterns = [
     path("edge/v1/", include(resources)),

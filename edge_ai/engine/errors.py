@@ -196,6 +196,11 @@ CODES: dict[str, ErrorCode] = {
     "conflict": _code(
         "Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."
     ),
+    "address_refused": _code(
+        "Not an address for webhooks",
+        "Webhooks are sent to public addresses alone, over http or https, on the ports 80 and 443.",
+        "Give an address that the internet reaches, or have the operator allow the network by WEBHOOK_ALLOW_NETWORKS.",
+    ),
     "precondition_failed": _code("Changed meanwhile", "The object has changed since you read it.", "Read it again."),
     "unsupported_media_type": _code(
         "Unsupported media type", "The body's type is not accepted here.", "Send JSON, or a form where a file is sent."

@@ -22,11 +22,22 @@ from edge_ai.models.job import (
 from edge_ai.models.model import Model, ModelFormat, ModelStatus
 from edge_ai.models.optimization import OptimizationJob, OptimizationLevel, Precision
 from edge_ai.models.packaging import PackagingJob
+from edge_ai.models.webhook import (
+    TEST_EVENT,
+    DeliveryStatus,
+    DisabledReason,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookMessage,
+)
 
 __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
     "HOUSEKEEPING",
+    "TEST_EVENT",
     "AnalysisJob",
     "Artifact",
     "ArtifactType",
@@ -34,9 +45,11 @@ __all__ = [
     "Blob",
     "Dataset",
     "DatasetKind",
+    "DeliveryStatus",
     "DeviceCategory",
     "DeviceDescription",
     "DeviceProfile",
+    "DisabledReason",
     "EventKind",
     "Job",
     "JobDay",
@@ -53,4 +66,9 @@ __all__ = [
     "Priority",
     "Queue",
     "Visibility",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookMessage",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import DurationField, ExpressionWrapper, Min, Q
 from django_tenants.utils import schema_context
@@ -46,7 +47,7 @@ class Health:
 
 def check_health() -> Health:
     """Ask the database, and look for a living cluster on each queue: two queries, however many workspaces there are."""
-    queues = dict.fromkeys(Queue.values, False)
+    queues = dict.fromkeys(settings.QUEUES, False)
     try:
         with schema_context("public"), acting_as_system():
             alive = list(Cluster.objects.alive().values_list("queue", "sandbox_level"))

@@ -23,10 +23,12 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationJob,
     PackagingJob,
+    WebhookEvent,
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue
 from edge_ai.services.readiness import analysis_awaited, variant_awaited
+from edge_ai.services.webhooks import emit, emit_end
 
 #: Jobs that need a model, which may have to be analysed first.
 WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
@@ -128,18 +130,23 @@ def record(job_id: uuid.UUID, kind: EventKind, *, message: str, level: str = "in
 
 
 def settle(job_id: uuid.UUID) -> None:
-    """Carry a job's end over to what depends on it: the model it analysed, and the jobs that waited for it.
+    """Carry a job's end over to what depends on it: its model, the jobs that waited for it, and webhooks.
 
     To be called in the transaction that ended the job; does nothing when the job has not ended.
     """
     job = Job.objects.get(pk=job_id)
     if not job.is_final:
         return
+    emit_end(job)
     if job.status != JobStatus.COMPLETED and job.kind == JobKind.ANALYSIS:
         model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
-        Model.objects.filter(pk=model_id).exclude(status=ModelStatus.READY).update(
-            status=ModelStatus.FAILED, error=job.error or CANCELLED_ERROR
+        failed = (
+            Model.objects.filter(pk=model_id)
+            .exclude(status=ModelStatus.READY)
+            .update(status=ModelStatus.FAILED, error=job.error or CANCELLED_ERROR)
         )
+        if failed:
+            emit(WebhookEvent.MODEL_FAILED, Model.objects.get(pk=model_id), occasion=str(job.finished_at))
     tell_waiting(job)
 
 

@@ -24,6 +24,8 @@ REGULARS = (
     Regular(chore="expire_uploads", minutes=60),
     Regular(chore="collect_blobs", minutes=30),
     Regular(chore="roll_up", minutes=60),
+    Regular(chore="retry_webhooks", minutes=1),
+    Regular(chore="prune_webhooks", minutes=24 * 60),
 )
 
 

@@ -15,6 +15,7 @@ from edge_ai.web.views import (
     optimizations,
     overview,
     public,
+    webhooks,
 )
 
 app_name = "edge_ai"
@@ -48,4 +49,18 @@ urlpatterns = [
     path("artifacts/", artifacts.artifact_list, name="artifact-list"),
     path("artifacts/<uuid:artifact_id>/download/", artifacts.artifact_download, name="artifact-download"),
     path("artifacts/<uuid:artifact_id>/delete/", artifacts.artifact_delete, name="artifact-delete"),
+    path("settings/webhooks/", webhooks.webhook_list, name="webhook-list"),
+    path("settings/webhooks/add/", webhooks.webhook_create, name="webhook-create"),
+    path("settings/webhooks/<uuid:webhook_id>/", webhooks.webhook_detail, name="webhook-detail"),
+    path("settings/webhooks/<uuid:webhook_id>/edit/", webhooks.webhook_update, name="webhook-update"),
+    path("settings/webhooks/<uuid:webhook_id>/switch/", webhooks.webhook_switch, name="webhook-switch"),
+    path("settings/webhooks/<uuid:webhook_id>/secret/", webhooks.webhook_rotate, name="webhook-rotate"),
+    path("settings/webhooks/<uuid:webhook_id>/test/", webhooks.webhook_test, name="webhook-test"),
+    path("settings/webhooks/<uuid:webhook_id>/redeliver/", webhooks.webhook_redeliver, name="webhook-redeliver"),
+    path("settings/webhooks/<uuid:webhook_id>/delete/", webhooks.webhook_delete, name="webhook-delete"),
+    path(
+        "settings/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/redeliver/",
+        webhooks.webhook_delivery_redeliver,
+        name="webhook-delivery-redeliver",
+    ),
 ]

@@ -13,6 +13,7 @@ from django_q.tasks import async_task
 from accounts.models import Workspace
 from config.database.identity import acting_as_system, current, workspace_as_system
 from edge_ai.services import housekeeping
+from edge_ai.webhooks import outbox
 from edge_ai.worker.reaper import reap
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ EACH: Mapping[str, Callable[[], Any]] = {
     "expire_artifacts": housekeeping.expire_artifacts,
     "collect_blobs": housekeeping.collect_blobs,
     "roll_up": housekeeping.roll_up,
+    "retry_webhooks": outbox.sweep,
+    "prune_webhooks": outbox.prune,
 }
 
 

@@ -28,9 +28,11 @@ from edge_ai.models import (
     Model,
     ModelStatus,
     OptimizationJob,
+    WebhookEvent,
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.jobs import record, settle
+from edge_ai.services.webhooks import emit
 from edge_ai.worker.work import EXTENSIONS
 
 #: The engine's recipes, by role, and how their files end.
@@ -111,6 +113,7 @@ def _analysed(job_id: UUID, result: dict[str, Any]) -> None:
     Model.objects.filter(pk=model_id).update(
         status=ModelStatus.READY, analysis=result, precision=str(result.get("precision") or "")[:20], error=None
     )
+    emit(WebhookEvent.MODEL_READY, Model.objects.get(pk=model_id), occasion=str(job_id))
 
 
 def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
@@ -136,6 +139,7 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
         parent=job.model,
         producer=job,
     )
+    emit(WebhookEvent.MODEL_READY, variant)
     _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name)
     for role, suffix in RECIPES.items():
         if role in files:
@@ -153,7 +157,7 @@ def variant_stem(source: str, job: OptimizationJob, precision: str) -> str:
 
 def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: ArtifactType, name: str) -> None:
     blob = variant.blob if file.mark.sha256 == variant.sha256 else storage.put(file.path, file.mark)
-    Artifact.objects.create(
+    artifact = Artifact.objects.create(
         owner_id=job.owner_id,
         visibility=job.visibility,
         artifact_type=kind,
@@ -168,6 +172,7 @@ def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: Artif
         expires_at=expiry(),
         target_platform=job.device_profile.name[:100],
     )
+    emit(WebhookEvent.ARTIFACT_CREATED, artifact)
 
 
 def expiry() -> Any:

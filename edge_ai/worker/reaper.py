@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django_q.models import OrmQ
 
-from edge_ai.models import EventKind, Job, JobStatus
+from edge_ai.models import EventKind, Job, JobStatus, Queue
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import queue
 from edge_ai.services.jobs import record, settle, tell_waiting
@@ -82,7 +82,7 @@ def _stranded() -> int:
 def _unsent() -> int:
     """Send what is due and has no message: attempts that wait their turn again, and messages that were lost."""
     with transaction.atomic():
-        idle = [name for name in settings.QUEUES if not _has_messages(name)]
+        idle = [name for name in Queue.values if not _has_messages(name)]
         silent = 2 * timedelta(seconds=settings.JOB_LEASE_SECONDS)
         due = list(
             Job.objects.select_for_update(skip_locked=True)

@@ -38,9 +38,11 @@ from edge_ai.worker.chores import expire_uploads
 from edge_ai.worker.family import Process, Role, end_with, kill_session, members
 from edge_ai.worker.reaper import reap
 from edge_ai.worker.stages import tidy
+from edge_ai.worker.webhooks import backlog, sweep_everywhere
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+WEBHOOKS = "webhook"
 HOUSEKEEPING_SECONDS = 600.0
 #: A part of the cluster that dies is replaced by its sentinel within half a second, or not at all.
 MISSING_SECONDS = 5.0
@@ -72,7 +74,7 @@ class Supervisor:
     def __init__(self, queue: str, *, grace_seconds: float) -> None:
         self.queue = queue
         self.grace_seconds = grace_seconds
-        self.workers = settings.STUDIO_WORKERS if queue == "studio" else 1
+        self.workers = {"studio": settings.STUDIO_WORKERS, "webhook": settings.WEBHOOK_WORKERS}.get(queue, 1)
         self.wedge_seconds = 3.0 * settings.JOB_LEASE_SECONDS
         self.restarts = -1
         self._stop = False
@@ -84,7 +86,8 @@ class Supervisor:
         self._pause = 0.5
         self._was_up = False
         self._up = False
-        self._sandbox = confinement.establish()
+        # Deliveries open no models.
+        self._sandbox = {} if queue == WEBHOOKS else confinement.establish()
         self._missing_since: float | None = None
         self._stuck_since: float | None = None
         self._database_away = False
@@ -176,7 +179,7 @@ class Supervisor:
         self._watch_processes()
         with self._database():
             self._report()
-            self._watch_work(self._look())
+            self._watch_work(self._look_at_webhooks() if self.queue == WEBHOOKS else self._look())
             self._keep_house()
 
     @contextlib.contextmanager
@@ -251,6 +254,16 @@ class Supervisor:
         now = time.monotonic()
         self._dead = {name: until for name, until in self._dead.items() if until > now}
         return Look(overdue=overdue, running=running)
+
+    def _look_at_webhooks(self) -> Look:
+        """Find deliveries that are due, and see how those that are due for long are doing."""
+        sweep_everywhere()
+        overdue = sending = 0
+        for schema in complete_schemas():
+            late, busy = backlog(schema)
+            overdue, sending = overdue + late, sending + busy
+        # Deliveries to an endpoint that fails wait for one another, so one that is on its way is enough of a sign.
+        return Look(overdue=overdue, running=self.workers if sending else 0)
 
     def _watch_work(self, look: Look) -> None:
         """Restart a cluster that leaves work lying while it has workers to spare."""

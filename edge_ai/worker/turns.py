@@ -14,12 +14,12 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.utils import timezone
 from django_q.models import OrmQ
 
 from config.database.identity import workspace_as_system
 from edge_ai.fleet.models import Ticket
 from edge_ai.models import Job, JobStatus
+from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import queue
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _take(name: str) -> Ticket | None:
 
 def _others_could_run(name: str) -> bool:
     """Tell whether somebody waits who may run now, and no message is on its way to say so."""
-    if OrmQ.objects.filter(key=name, lock__lte=timezone.now()).exists():
+    if OrmQ.objects.filter(key=name, lock__lte=ClockTimestamp()).exists():
         return False
     return Ticket.objects.next(name, most=settings.WORKSPACE_CONCURRENT_JOBS) is not None
 

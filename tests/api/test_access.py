@@ -34,7 +34,8 @@ def operations() -> list[Any]:
 def address(name: str, row_id: object = MISSING) -> str:
     """Return where a name leads, whether it takes an id or not."""
     route = next(route for route in resources if route.name == name)
-    return reverse(f"api:{name}", args=[row_id] if "<uuid:id>" in str(route.pattern) else [])
+    taken = dict.fromkeys(route.pattern.converters, MISSING)
+    return reverse(f"api:{name}", kwargs=taken | ({"id": row_id} if "id" in taken else {}))
 
 
 def takes_an_id(param: Any) -> bool:
@@ -73,6 +74,7 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "job": str(factories.make_optimization(owner, model).pk),
             "benchmark": str(factories.make_benchmark(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
+            "webhook": str(factories.make_endpoint(owner).pk),
         }
 
 

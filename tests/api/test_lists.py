@@ -26,6 +26,7 @@ LISTS: dict[str, Callable[[User, Model], Any]] = {
     "optimization-jobs/": factories.make_optimization,
     "benchmarks/": factories.make_benchmark,
     "artifacts/": factories.make_artifact,
+    "webhooks/": lambda owner, model: factories.make_endpoint(owner),
 }
 ORDERS = {
     "models/": ["-created_at", "name", "-size_bytes,name", "status,format,name", "updated_at"],

@@ -49,6 +49,11 @@ PAGES = {
     "compared benchmark": "/benchmarks/{work.compared_benchmark}/",
     "artifacts": "/artifacts/",
     "keys": "/settings/api-keys/",
+    "webhooks": "/settings/webhooks/",
+    "webhook": "/settings/webhooks/{work.webhook}/",
+    "webhook, nothing found": "/settings/webhooks/{work.webhook}/?status=pending&event=model.failed",
+    "add a webhook": "/settings/webhooks/add/",
+    "edit a webhook": "/settings/webhooks/{work.webhook}/edit/",
     "workspaces": "/workspaces/",
 }
 BACKGROUND = "getComputedStyle(document.documentElement).backgroundColor"

@@ -31,6 +31,7 @@ class Work:
     cancelled_optimization: str
     benchmark: str
     compared_benchmark: str
+    webhook: str
 
 
 def upload(studio: RealStudio, path: str, file_name: str, content: bytes, **values: str) -> dict[str, Any]:
@@ -98,6 +99,9 @@ def do_work(studio: RealStudio) -> Work:
     )
     assert ask(studio, "POST", f"{API}optimization-jobs/{cancelled}/cancel/").status in {200, 202}
     assert await_final(studio, f"optimization-jobs/{cancelled}/")["status"] == "cancelled"
+    # Port 9, discard, where nobody listens: its log shows a test that did not arrive.
+    webhook = made(studio, "webhooks/", {"url": "http://127.0.0.1:9/hook", "events": ["benchmark.completed"]})
+    assert ask(studio, "POST", f"{API}webhooks/{webhook}/test/", {}).body["status"] == "failed"
     return Work(
         model=model,
         variant=variant,
@@ -108,4 +112,5 @@ def do_work(studio: RealStudio) -> Work:
         cancelled_optimization=cancelled,
         benchmark=first,
         compared_benchmark=second,
+        webhook=webhook,
     )

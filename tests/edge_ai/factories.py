@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import User
+from config.database.identity import acting_as_system
 from edge_ai.models import (
     AnalysisJob,
     Artifact,
@@ -23,9 +24,15 @@ from edge_ai.models import (
     OptimizationJob,
     PackagingJob,
     Queue,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.job import CANCELLED_ERROR
+from edge_ai.webhooks import vault
 
 ANALYSIS: dict[str, Any] = {
     "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}],
@@ -184,6 +191,43 @@ def make_artifact(owner: User, model: Model | None = None, **fields: Any) -> Art
         "sha256": blob.sha256,
     }
     return Artifact.objects.create(owner=owner, **(defaults | fields))
+
+
+WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBzdHVkaW8ncyB0ZXN0cw=="
+
+
+def make_endpoint(owner: User, **fields: Any) -> WebhookEndpoint:
+    """An endpoint that hears of everything, whose secret is :data:`WEBHOOK_SECRET`."""
+    defaults: dict[str, Any] = {
+        "url": "https://hooks.example.com/studio",
+        "events": WebhookEvent.values,
+        "secret": vault.close(WEBHOOK_SECRET),
+    }
+    return WebhookEndpoint.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_delivery(endpoint: WebhookEndpoint, **fields: Any) -> WebhookDelivery:
+    """A delivery that is due, without a hint."""
+    event = fields.pop("event_type", WebhookEvent.MODEL_READY)
+    with acting_as_system():
+        message = WebhookMessage.objects.create(id=uuid.uuid4(), event_type=event, body='{"type":"model.ready"}')
+        return WebhookDelivery.objects.create(endpoint=endpoint, message=message, event_type=event, **fields)
+
+
+def make_attempt(delivery: WebhookDelivery, **fields: Any) -> WebhookAttempt:
+    """An attempt that the receiver answered with 500."""
+    defaults: dict[str, Any] = {
+        "number": 1,
+        "url": delivery.endpoint.url,
+        "request_headers": {"webhook-id": delivery.message.wire_id},
+        "latency_ms": 12.5,
+        "http_status": 500,
+        "response_body": "out of order",
+        "error_code": "http_status",
+        "error": "It answered 500; only 2xx is a success.",
+    }
+    with acting_as_system():
+        return WebhookAttempt.objects.create(delivery=delivery, **(defaults | fields))
 
 
 def long_ago() -> datetime:

@@ -45,14 +45,15 @@ def test_without_workers_nothing_is_ready_and_each_queue_is_named() -> None:
     assert (body["status"], body["database"], body["queues"]) == (
         "not_ready",
         True,
-        {"studio": False, "benchmark": False},
+        {"studio": False, "benchmark": False, "webhook": False},
     )
-    assert len(body["missing"]) == 2
+    assert len(body["missing"]) == 3
     assert "no-cache" in answer["Cache-Control"]
 
 
 def test_with_a_live_worker_on_each_queue_it_is_ready() -> None:
     cluster("studio")
+    cluster("webhook")
     assert check_health().missing == ("no live worker serves the benchmark queue",)
     cluster("benchmark")
     answer = Client().get("/health/")
@@ -62,7 +63,7 @@ def test_with_a_live_worker_on_each_queue_it_is_ready() -> None:
 def test_the_dead_and_the_unborn_do_not_count() -> None:
     cluster("studio", silent=ALIVE + timedelta(seconds=1))
     cluster("benchmark", ready=False)
-    assert check_health().queues == {"studio": False, "benchmark": False}
+    assert check_health().queues == {"studio": False, "benchmark": False, "webhook": False}
 
 
 def ticket(queue: str, *, due_ago_s: float, taken: bool = False) -> None:

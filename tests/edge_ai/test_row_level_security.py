@@ -32,6 +32,19 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
     ),
+    "edge_ai_webhookendpoint": factories.make_endpoint,
+    "edge_ai_webhookdelivery": lambda user: factories.make_delivery(factories.make_endpoint(user)),
+    "edge_ai_webhookmessage": lambda user: factories.make_delivery(factories.make_endpoint(user)).message,
+    "edge_ai_webhookattempt": lambda user: factories.make_attempt(
+        factories.make_delivery(factories.make_endpoint(user))
+    ),
+}
+#: Tables whose rows belong to whoever owns the row that they refer to.
+BY_REFERENCE = {
+    "edge_ai_jobevent",
+    "edge_ai_webhookdelivery",
+    "edge_ai_webhookmessage",
+    "edge_ai_webhookattempt",
 }
 #: Sums over everybody's work: read by every member, written by the studio alone; see the test below.
 SUMS = {"edge_ai_jobday"}
@@ -91,7 +104,7 @@ def test_a_colleague_cannot_read_change_or_delete_a_private_row(
         assert sql(f"SELECT 1 FROM {table} WHERE {KEY.get(table, 'id')} = %s", row.pk) == 1, "it is still there"
 
 
-@pytest.mark.parametrize("table", sorted(set(OWNED) - set(KEY) - {"edge_ai_jobevent"}))
+@pytest.mark.parametrize("table", sorted(set(OWNED) - set(KEY) - BY_REFERENCE))
 def test_nobody_forges_a_row_in_anothers_name(table: str, alpha: Workspace, owner: User, colleague: User) -> None:
     with inside(alpha, colleague):
         row = OWNED[table](colleague)
@@ -107,6 +120,24 @@ def test_nobody_writes_into_anothers_job(alpha: Workspace, owner: User, colleagu
         assert sql("SELECT 1 FROM edge_ai_job WHERE id = %s", job.pk) == 1, "it is shared for reading"
         with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
             JobEvent.objects.create(job_id=job.pk, kind="log", message="forged")
+
+
+def test_what_was_told_is_not_rewritten_by_its_owner(alpha: Workspace, owner: User, colleague: User) -> None:
+    with inside(alpha, owner):
+        endpoint = factories.make_endpoint(owner)
+        delivery = factories.make_delivery(endpoint)
+        attempt = factories.make_attempt(delivery)
+        for table, key in (("edge_ai_webhookmessage", delivery.message_id), ("edge_ai_webhookattempt", attempt.pk)):
+            assert sql(f"SELECT 1 FROM {table} WHERE id = %s", key) == 1
+            assert sql(f"UPDATE {table} SET id = id WHERE id = %s", key) == 0
+            assert sql(f"DELETE FROM {table} WHERE id = %s", key) == 0
+    with inside(alpha, colleague):
+        assert refused(
+            "INSERT INTO edge_ai_webhookdelivery (id, endpoint_id, message_id, event_type, status, attempt,"
+            " schedule_began, error) VALUES (gen_random_uuid(), %s, %s, 'model.ready', 'pending', 0, 0, '')",
+            endpoint.pk,
+            delivery.message_id,
+        ), "nobody sends to a colleague's endpoint"
 
 
 @pytest.mark.parametrize("table", ["edge_ai_model", "edge_ai_dataset", "edge_ai_artifact"])

@@ -11,7 +11,17 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from accounts.models import User, Workspace
-from edge_ai.models import Artifact, BenchmarkRun, Dataset, DeviceProfile, Job, JobEvent, Model, OptimizationJob
+from edge_ai.models import (
+    Artifact,
+    BenchmarkRun,
+    Dataset,
+    DeviceProfile,
+    Job,
+    JobEvent,
+    Model,
+    OptimizationJob,
+    WebhookDelivery,
+)
 from edge_ai.web.urls import urlpatterns
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
@@ -20,7 +30,11 @@ from tests.web import results
 #: Pages without an owner's rows behind them.
 PUBLIC = {"landing", "error-codes"}
 #: Addresses that only take a post.
-POST_ONLY = {"job-cancel", "job-retry", "job-afresh", "dataset-delete", "artifact-delete"}
+POST_ONLY = {
+    *("job-cancel", "job-retry", "job-afresh", "dataset-delete", "artifact-delete"),
+    *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
+    "webhook-delete",
+}
 #: Addresses whose GET answers with a redirect.
 LEADS_ELSEWHERE = {"model-upload", "dataset-upload", "model-download", "artifact-download", "benchmark-samples"}
 
@@ -36,6 +50,7 @@ class Rows:
     optimization: OptimizationJob
     benchmark: BenchmarkRun
     artifact: Artifact
+    delivery: WebhookDelivery
 
     def key_of(self, parameter: str) -> UUID:
         """The id that an address takes."""
@@ -46,6 +61,8 @@ class Rows:
             "dataset_id": self.dataset.pk,
             "device_id": self.device.pk,
             "artifact_id": self.artifact.pk,
+            "webhook_id": self.delivery.endpoint_id,
+            "delivery_id": self.delivery.pk,
         }[parameter]
 
 
@@ -76,6 +93,8 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
                 | shared
             ),
         )
+        delivery = factories.make_delivery(factories.make_endpoint(user), attempt=1, error="It answered 500.")
+        factories.make_attempt(delivery)
         JobEvent.objects.create(job_id=optimization.pk, kind="log", level="warning", message="Something to know.")
         return Rows(
             model=model,
@@ -85,6 +104,7 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
             optimization=optimization,
             benchmark=benchmark,
             artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
+            delivery=delivery,
         )
 
 

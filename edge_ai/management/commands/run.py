@@ -33,6 +33,7 @@ PROCESSES = {
     "web": [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"],
     "worker": [sys.executable, "manage.py", "supervise", "studio"],
     "benchmark": [sys.executable, "manage.py", "supervise", "benchmark"],
+    "webhook": [sys.executable, "manage.py", "supervise", "webhook"],
 }
 STOP_SECONDS = 25.0
 READY_SECONDS = 90.0

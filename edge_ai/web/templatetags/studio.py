@@ -31,6 +31,8 @@ STATUSES: dict[str, tuple[str, str, str]] = {
     "analyzing": ("spinner", "text-info", "Analyzing"),
     "ready": ("check", "text-success", "Ready"),
     "archived": ("artifact", "text-neutral", "Archived"),
+    "sending": ("spinner", "text-info", "Sending"),
+    "delivered": ("check", "text-success", "Delivered"),
 }
 CONTROLS: tuple[tuple[type[forms.Widget], str], ...] = (
     (forms.CheckboxInput, "checkbox"),
@@ -274,7 +276,7 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("api", "accounts:api-key-list", "settings", "Settings"),
 )
 # Pages whose address does not begin with their section's name.
-_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model"}
+_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model", "webhook": "api"}
 
 
 @register.inclusion_tag("parts/navigation.html", takes_context=True)
@@ -284,6 +286,7 @@ def navigation(context: Context, place: str) -> dict[str, Any]:
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     current = _SECTION_OF.get(name, name.partition("-")[0])
+    current = _SECTION_OF.get(current, current)
     entries = [
         {"address": address, "icon": symbol, "word": word, "current": section == current}
         for section, address, symbol, word in NAVIGATION

@@ -1,0 +1,371 @@
+"""What can be done with webhooks, and telling what happened.
+
+:func:`emit` is called where an event becomes true, in the same transaction: the message exists when, and only when, the
+change does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Membership, User
+from config.database.identity import acting_as_system
+from edge_ai.engine.errors import UserInputError
+from edge_ai.models import (
+    TEST_EVENT,
+    Artifact,
+    BenchmarkRun,
+    DeliveryStatus,
+    DisabledReason,
+    Job,
+    JobKind,
+    Model,
+    OptimizationJob,
+    Visibility,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookMessage,
+)
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
+
+log = logging.getLogger(__name__)
+NAMESPACE = uuid.UUID("6f1d1c1e-8f0a-5c53-9d53-3f2a54f7a9b0")
+#: What the events of a kind of job are called.
+JOB_EVENTS = {JobKind.OPTIMIZATION: "optimization_job", JobKind.BENCHMARK: "benchmark"}
+MAX_ENDPOINTS = 20
+MAX_REDELIVERED = 10_000
+OVERLAP = timedelta(hours=24)
+MAX_OVERLAP = timedelta(days=7)
+
+
+# -- telling -----------------------------------------------------------------------------------------------------------
+def emit(event: WebhookEvent, subject: Job | Model | Artifact, *, occasion: str = "") -> uuid.UUID | None:
+    """Tell every endpoint that wants to know and may: write the message and its deliveries, in the caller's transaction.
+
+    Parameters
+    ----------
+    occasion
+        What tells this time from another one when the same can happen to the subject again, such as the moment a job
+        ended. The message's id is made of event, subject and occasion: told ten times, it is still one message.
+
+    Returns
+    -------
+    uuid.UUID | None
+        The message, or ``None`` when nobody is told.
+    """
+    schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
+    with acting_as_system():
+        endpoints = _listening(event, subject, schema_name)
+        if not endpoints:
+            return None
+        message = WebhookMessage(
+            id=uuid.uuid5(NAMESPACE, f"{schema_name}:{event.value}:{subject.pk}:{occasion}"),
+            event_type=event,
+            subject_id=subject.pk,
+            body=_body(event, _described(subject)),
+        )
+        WebhookMessage.objects.bulk_create([message], ignore_conflicts=True)
+        told = WebhookDelivery.objects.filter(message=message, endpoint__in=endpoints)
+        known = set(told.values_list("endpoint_id", flat=True))
+        _deliver(message, [each for each in endpoints if each not in known])
+    return message.pk
+
+
+def emit_end(job: Job) -> None:
+    """Tell how a job ended; kinds of jobs that have no events of their own are passed over."""
+    name = JOB_EVENTS.get(JobKind(job.kind))
+    if name is not None and job.finished_at is not None:
+        emit(WebhookEvent(f"{name}.{job.status}"), job, occasion=job.finished_at.isoformat())
+
+
+def _listening(event: WebhookEvent, subject: Job | Model | Artifact, schema_name: str) -> list[uuid.UUID]:
+    """Endpoints that are to hear of an event: of people who belong here and may see its subject."""
+    may_see = Q() if subject.visibility == Visibility.WORKSPACE else Q(owner_id=subject.owner_id)
+    subscribed = WebhookEndpoint.objects.filter(may_see, enabled=True, events__contains=[event.value])
+    found = list(subscribed.values_list("pk", "owner_id"))
+    if not found:
+        return []
+    members = set(
+        Membership.objects.filter(
+            user_id__in={owner for _, owner in found}, user__is_active=True, workspace__schema_name=schema_name
+        ).values_list("user_id", flat=True)
+    )
+    return [endpoint for endpoint, owner in found if owner in members]
+
+
+def _deliver(message: WebhookMessage, endpoints: Collection[uuid.UUID]) -> None:
+    made = [
+        WebhookDelivery(
+            endpoint_id=endpoint, message=message, event_type=message.event_type, enqueued_at=timezone.now()
+        )
+        for endpoint in endpoints
+    ]
+    # Somebody may be telling the same at the same time; a hint to a row that is not there is dropped.
+    WebhookDelivery.objects.bulk_create(made, ignore_conflicts=True)
+    for each in made:
+        outbox.hint(each.pk)
+
+
+def _body(event_type: str, data: dict[str, Any]) -> str:
+    told = {"type": event_type, "timestamp": timezone.now().isoformat().replace("+00:00", "Z"), "data": data}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def _described(subject: Job | Model | Artifact) -> dict[str, Any]:
+    """Return what is told of a subject: ids, states and links, and nothing of what a model or a result holds."""
+    facts: dict[str, Any] = {"id": str(subject.pk), "owner": str(subject.owner_id)}
+    match subject:
+        case Model():
+            facts |= {
+                "name": subject.name,
+                "format": subject.format,
+                "status": subject.status,
+                "error_code": _code(subject.error),
+                "parent": _id(subject.parent_id),
+                "producer": _id(subject.producer_id),
+                "links": _links("api:model-detail", "edge_ai:model-detail", subject.pk),
+            }
+        case Artifact():
+            facts |= {
+                "artifact_type": subject.artifact_type,
+                "file_name": subject.file_name,
+                "size_bytes": subject.size_bytes,
+                "sha256": subject.sha256,
+                "model": _id(subject.model_id),
+                "optimization_job": _id(subject.optimization_job_id),
+                "benchmark": _id(subject.benchmark_id),
+                "links": {
+                    "self": _link("api:artifact-detail", subject.pk),
+                    "download": _link("api:artifact-download", subject.pk),
+                },
+            }
+        case Job():
+            facts |= _described_job(subject)
+    return facts
+
+
+def _described_job(job: Job) -> dict[str, Any]:
+    facts = {
+        "name": job.name,
+        "status": job.status,
+        "error_code": _code(job.error),
+        "attempt": job.attempt,
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "finished_at": _time(job.finished_at),
+    }
+    if job.kind == JobKind.OPTIMIZATION:
+        whole = OptimizationJob.objects.get(pk=job.pk)
+        return facts | {
+            "model": str(whole.model_id),
+            "device_profile": str(whole.device_profile_id),
+            "target_format": whole.target_format,
+            "precision": whole.precision,
+            "result": {"model": (job.result or {}).get("model")} if job.result else None,
+            "links": _links("api:job-detail", "edge_ai:job-detail", job.pk),
+        }
+    run = BenchmarkRun.objects.get(pk=job.pk)
+    return facts | {
+        "model": str(run.model_id),
+        "device_profile": str(run.device_profile_id),
+        "result": {"p50_ms": run.p50_ms} if job.result else None,
+        "links": _links("api:benchmark-detail", "edge_ai:benchmark-detail", job.pk),
+    }
+
+
+def _code(error: Any) -> str | None:
+    return str(error["code"]) if error and "code" in error else None
+
+
+def _id(value: uuid.UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def _link(name: str, row_id: uuid.UUID) -> str:
+    return str(settings.PUBLIC_URL) + reverse(name, args=[row_id])
+
+
+def _links(in_api: str, page: str, row_id: uuid.UUID) -> dict[str, str]:
+    return {"self": _link(in_api, row_id), "page": _link(page, row_id)}
+
+
+# -- endpoints ---------------------------------------------------------------------------------------------------------
+def create_endpoint(
+    user: User, *, url: str, events: Collection[str], description: str = "", enabled: bool = True
+) -> tuple[WebhookEndpoint, str]:
+    """Register an address; returns the row and the only readable copy of its secret.
+
+    Raises
+    ------
+    UserInputError
+        ``address_refused``; ``quota_exceeded`` when one person has too many.
+    """
+    _check(url)
+    if WebhookEndpoint.objects.visible_to(user).count() >= MAX_ENDPOINTS:
+        raise UserInputError(
+            f"You have {MAX_ENDPOINTS} webhooks, which is all that one person may have.",
+            code="quota_exceeded",
+            fix="Delete one that is not needed any more.",
+        )
+    secret = signing.new_secret()
+    endpoint = WebhookEndpoint.objects.create(
+        owner=user,
+        url=url,
+        events=_ordered(events),
+        description=description,
+        secret=vault.close(secret),
+        **_switched(enabled),
+    )
+    endpoint.refresh_from_db()
+    return endpoint, secret
+
+
+def update_endpoint(user: User, *, endpoint: WebhookEndpoint, fields: dict[str, Any]) -> WebhookEndpoint:
+    """Change address, events or description, or switch on or off. What waits for an endpoint that is switched off fails.
+
+    Raises
+    ------
+    UserInputError
+        ``address_refused``.
+    """
+    changes = {name: value for name, value in fields.items() if name in {"url", "description"}}
+    if "url" in changes:
+        _check(changes["url"])
+    if "events" in fields:
+        changes["events"] = _ordered(fields["events"])
+    enabled = fields.get("enabled")
+    with transaction.atomic():
+        mine = WebhookEndpoint.objects.visible_to(user).filter(pk=endpoint.pk)
+        if changes:
+            mine.update(**changes)
+        if enabled is True:
+            mine.filter(enabled=False).update(**_switched(True), first_failure_at=None)
+        elif enabled is False and WebhookEndpoint.objects.disable(
+            Q(pk=endpoint.pk, owner_id=user.pk), reason=DisabledReason.BY_HAND
+        ):
+            WebhookDelivery.objects.give_up(endpoint.pk, error=delivery.SWITCHED_OFF)
+    endpoint.refresh_from_db()
+    return endpoint
+
+
+def delete_endpoint(user: User, *, endpoint: WebhookEndpoint) -> None:
+    """Remove an endpoint with its log."""
+    with transaction.atomic(), acting_as_system():  # the log is the studio's to write and to remove
+        mine = WebhookEndpoint.objects.visible_to(user).select_for_update().filter(pk=endpoint.pk)
+        messages = list(WebhookDelivery.objects.filter(endpoint__in=mine).values_list("message_id", flat=True))
+        mine.delete()
+        WebhookMessage.objects.filter(pk__in=messages, deliveries__isnull=True).delete()
+
+
+def rotate_secret(user: User, *, endpoint: WebhookEndpoint, overlap: timedelta = OVERLAP) -> str:
+    """Give an endpoint a new secret, and return it; for ``overlap`` messages are signed with the former one as well."""
+    secret = signing.new_secret()
+    with transaction.atomic():
+        now = WebhookEndpoint.objects.select_for_update().visible_to(user).get(pk=endpoint.pk)
+        WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
+            secret=vault.close(secret),
+            previous_secret=now.secret if overlap else "",
+            previous_secret_expires_at=timezone.now() + overlap if overlap else None,
+        )
+    endpoint.refresh_from_db()
+    return secret
+
+
+def send_test(user: User, *, endpoint: WebhookEndpoint) -> WebhookDelivery:
+    """Send a test event at once, whether the endpoint is switched on or not, and return what came of it."""
+    with acting_as_system():
+        with transaction.atomic():
+            message = WebhookMessage.objects.create(
+                id=uuid.uuid4(),
+                event_type=TEST_EVENT,
+                body=_body(TEST_EVENT, {"endpoint": str(endpoint.pk), "message": "This is a test of your webhook."}),
+            )
+            # Without a hint, and for a moment without a worker's interest: it is sent here and now.
+            made = WebhookDelivery.objects.create(
+                endpoint=endpoint, message=message, event_type=TEST_EVENT, enqueued_at=timezone.now()
+            )
+        delivery.attempt(made.pk)
+        made.refresh_from_db()
+    return made
+
+
+def redeliver(user: User, *, delivery: WebhookDelivery) -> WebhookDelivery:
+    """Send a delivery again, with the same id and the whole schedule before it.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` while it is being sent, and for an endpoint that is switched off.
+    """
+    _require_enabled(delivery.endpoint)
+    with transaction.atomic():
+        mine = WebhookDelivery.objects.visible_to(user).filter(pk=delivery.pk)
+        if not WebhookDelivery.objects.filter(pk__in=mine).start_again():
+            raise UserInputError("It is being sent just now.", code="conflict", fix="Wait for what comes of it.")
+        WebhookDelivery.objects.filter(pk=delivery.pk).update(enqueued_at=ClockTimestamp())
+        outbox.hint(delivery.pk)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def redeliver_many(
+    user: User,
+    *,
+    endpoint: WebhookEndpoint,
+    since: datetime,
+    until: datetime | None = None,
+    status: str = DeliveryStatus.FAILED,
+) -> int:
+    """Send again what an endpoint missed between two moments; returns how many. The workers begin within seconds.
+
+    Raises
+    ------
+    UserInputError
+        ``conflict`` for an endpoint that is switched off.
+    """
+    _require_enabled(endpoint)
+    chosen = WebhookDelivery.objects.visible_to(user).filter(
+        endpoint_id=endpoint.pk, created_at__gte=since, status=status
+    )
+    if until is not None:
+        chosen = chosen.filter(created_at__lt=until)
+    ids = list(
+        chosen.exclude(event_type=TEST_EVENT).order_by("created_at").values_list("pk", flat=True)[:MAX_REDELIVERED]
+    )
+    return int(WebhookDelivery.objects.filter(pk__in=ids).start_again())
+
+
+def _check(url: str) -> None:
+    addresses.check(url, networks=settings.WEBHOOK_ALLOW_NETWORKS)
+
+
+def _require_enabled(endpoint: WebhookEndpoint) -> None:
+    if not endpoint.enabled:
+        raise UserInputError("The webhook is switched off.", code="conflict", fix="Switch it on first.")
+
+
+def _switched(enabled: bool) -> dict[str, Any]:
+    if enabled:
+        return {"enabled": True, "disabled_reason": "", "disabled_at": None}
+    return {"enabled": False, "disabled_reason": DisabledReason.BY_HAND, "disabled_at": timezone.now()}
+
+
+def _ordered(events: Collection[str]) -> list[str]:
+    return [event for event in WebhookEvent.values if event in events]
