@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import DurationField, ExpressionWrapper, Min, Q
+from django.db.models import DurationField, ExpressionWrapper, F, Max, Q
 from django_tenants.utils import schema_context
 
 from config.database.identity import acting_as_system
@@ -60,7 +60,7 @@ def check_health() -> Health:
         database=True,
         queues=queues,
         waiting_s=waiting_s,
-        sandbox={name: weakest(level for queue, level in alive if queue == name) for name in queues},
+        sandbox={name: weakest(level for queue, level in alive if queue == name) for name in Queue.values},
         missing=tuple(f"no live worker serves the {name} queue" for name, alive in queues.items() if not alive),
     )
 
@@ -73,7 +73,7 @@ def oldest_waiting_s() -> dict[str, float | None]:
     ages = (
         Ticket.objects.filter(free, due_at__lte=now)
         .values("queue")
-        .annotate(age=ExpressionWrapper(now - Min("due_at"), output_field=DurationField()))
+        .annotate(age=Max(ExpressionWrapper(now - F("due_at"), output_field=DurationField())))
     )
     waiting |= {row["queue"]: round(row["age"].total_seconds(), 1) for row in ages}
     return waiting

@@ -38,7 +38,7 @@ def submitted_and_done(alpha: Workspace, script: Script, owner: User, wanted: Wa
             factories.make_artifact(owner, variant, artifact_type=kind, optimization_job=job)
         result = {"model": str(variant.pk), "precision": "fp16"}
         Job.objects.filter(pk=job_id).update(
-            status="completed", result=result, started_at=ClockTimestamp(), finished_at=ClockTimestamp()
+            status="completed", progress=100, result=result, started_at=ClockTimestamp(), finished_at=ClockTimestamp()
         )
     return job_id
 
@@ -74,7 +74,9 @@ def test_a_benchmark_is_never_answered_from_another(
     run = {name: wanted[name] for name in ("model", "device_profile")}
     first = send_json(script, "post", "benchmarks/", run).json()
     with inside_as_system(alpha):
-        Job.objects.filter(pk=first["id"]).update(status="completed", result={}, finished_at=ClockTimestamp())
+        Job.objects.filter(pk=first["id"]).update(
+            status="completed", progress=100, result={}, finished_at=ClockTimestamp()
+        )
     assert send_json(script, "post", "benchmarks/", run | {"dry_run": True}).json()["cached"] is None
     second = send_json(script, "post", "benchmarks/", run).json()
     assert second["status"] == "queued" and "answered_by" not in second
