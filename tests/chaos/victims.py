@@ -34,6 +34,7 @@ class Kind(StrEnum):
     WEB_WORKER = "web worker"
     DATABASE = "database"
     BACKEND = "database connection"
+    GUARD = "database guard"
     DATABASE_RESTART = "database restart"
 
 
@@ -103,6 +104,8 @@ class Anatomy:
             return [process for process in self._web() if process.parent == self._studio.pid]
         if kind is Kind.WEB_WORKER:
             return [process for process in self._web() if process.parent != self._studio.pid]
+        if kind is Kind.GUARD:
+            return [process for process in relatives(self._studio.data_dir) if "guard" in command(process.pid)]
         server = postgres(self._studio)
         if kind is Kind.BACKEND:
             return [process for process in server if "studio_web" in " ".join(command(process.pid))]
