@@ -127,7 +127,8 @@ class Anatomy:
         return [process for process in self.all if self._says(process, "gunicorn")]
 
     def _says(self, process: Process, word: str) -> bool:
-        return any(word in argument for argument in self._commands[process.pid])
+        # Whole words: a folder in a path may be called anything.
+        return word in self._commands[process.pid]
 
     def _role_of(self, pid: int) -> Role | None:
         return self._by_pid[pid].role if pid in self._by_pid else None
