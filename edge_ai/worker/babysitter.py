@@ -37,6 +37,8 @@ from edge_ai.worker.wire import storable
 
 log = logging.getLogger(__name__)
 READ_SECONDS = 0.25
+#: How a child ends that got SIGKILL, and how a program does that ran it and tells of it.
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 #: Tells the workers of one cluster from those of another whose processes have the same numbers, as in containers.
 TAG_VARIABLE = "STUDIO_CLUSTER_TAG"
 SLOT_WAIT = timedelta(seconds=2)
@@ -193,7 +195,7 @@ class Babysitter:
                 fix="The model may be damaged or need more memory than is allowed. The job's log may say more.",
                 # What crashes the engine once crashes it again. A warm process that dies is another matter, and so is
                 # SIGKILL, which no program gives itself: the system was short of memory, or a person did it.
-                retryable=child.abandoned or child.returncode == -signal.SIGKILL,
+                retryable=child.abandoned or child.returncode in KILLED,
             )
 
     def _complete(self, answer: dict[str, Any]) -> None:

@@ -23,10 +23,11 @@ from datetime import timedelta
 from types import FrameType
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models import Count, Q
 
 from config.database.identity import acting_as_system, current, workspace_as_system
+from config.embedded_postgres import EmbeddedPostgresError, ensure
 from edge_ai.fleet.models import ALIVE, Cluster
 from edge_ai.models import Job, JobStatus
 from edge_ai.models.base import ClockTimestamp
@@ -51,6 +52,8 @@ STARTING_SECONDS = 60.0
 ENDING_SECONDS = 10.0
 #: What was in hand may still be on its way into the database when a worker is found dead.
 RESCUE_SECONDS = 10.0
+#: How often the embedded database is looked after.
+DATABASE_SECONDS = 5.0
 #: A cluster that dies younger than this is begun again more and more slowly.
 SETTLED_SECONDS = 20.0
 MAX_PAUSE_SECONDS = 30.0
@@ -92,6 +95,7 @@ class Supervisor:
         self._stuck_since: float | None = None
         self._database_away = False
         self._next_clear = time.monotonic() + HOUSEKEEPING_SECONDS / 10
+        self._next_ensure = 0.0
         #: Names of dead workers, and until when their jobs are looked for.
         self._dead: dict[str, float] = {}
 
@@ -151,7 +155,7 @@ class Supervisor:
                 break
             time.sleep(0.02)
         self._cluster = None
-        self._up = False
+        self._was_up = self._up = False
         self._follow(frozenset())
 
     def _end_gracefully(self) -> None:
@@ -178,6 +182,7 @@ class Supervisor:
     def _tick(self) -> None:
         self._watch_processes()
         with self._database():
+            self._mind_the_database()
             self._report()
             self._watch_work(self._look_at_webhooks() if self.queue == WEBHOOKS else self._look())
             self._keep_house()
@@ -198,6 +203,16 @@ class Supervisor:
             self._database_away = False
         finally:
             current().reset_to_public()
+
+    def _mind_the_database(self) -> None:
+        """Start the embedded server, or the process that stops it in the end, should somebody have killed it."""
+        if not settings.EMBEDDED_DATABASE or time.monotonic() < self._next_ensure:
+            return
+        self._next_ensure = time.monotonic() + DATABASE_SECONDS
+        try:
+            ensure(settings.EMBEDDED_DATA_DIR, fast=settings.EMBEDDED_FAST)
+        except EmbeddedPostgresError as error:
+            raise OperationalError(str(error)) from error
 
     def _watch_processes(self) -> None:
         """Restart a cluster that exited, or lacks a part for longer than it takes to replace it."""
@@ -283,7 +298,8 @@ class Supervisor:
                 pid=os.getpid(),
                 defaults={
                     "workers": self.workers,
-                    "ready": self._up,
+                    # A part that was just recycled is not missed yet.
+                    "ready": self._was_up,
                     "restarts": self.restarts,
                     "seen_at": ClockTimestamp(),
                     **self._sandbox,

@@ -39,6 +39,7 @@ WEIGHTS = {
     Kind.WEB: 1,
     Kind.WEB_WORKER: 1,
     Kind.BACKEND: 1,
+    Kind.GUARD: 1,
     Kind.DATABASE: 1,
     Kind.DATABASE_RESTART: 1,
 }
@@ -184,9 +185,7 @@ class Chaos:
         self._expect("engines or strangers", lambda: self._strangers(studio))
         self._expect("messages in the queue", lambda: leftover_messages(facts) or None)
         problems += violations(facts, studio, acknowledged)
-        missing = [str(kind) for kind in Kind if not Anatomy(studio).of(kind) and kind in ALWAYS_THERE]
-        if missing:
-            problems.append(f"not there when all is quiet: {', '.join(missing)}")
+        self._expect("not there", lambda: [str(kind) for kind in ALWAYS_THERE if not Anatomy(studio).of(kind)])
 
     def _expect(self, what: str, left: Callable[[], object]) -> None:
         deadline = time.monotonic() + ENDING_S
@@ -220,7 +219,10 @@ class Chaos:
 
 
 ALWAYS_THERE = frozenset(
-    {Kind.PUSHER, Kind.MONITOR, Kind.SENTINEL, Kind.CLUSTER, Kind.SUPERVISOR, Kind.WEB, Kind.WEB_WORKER, Kind.DATABASE}
+    {
+        *(Kind.PUSHER, Kind.MONITOR, Kind.SENTINEL, Kind.CLUSTER, Kind.SUPERVISOR),
+        *(Kind.WEB, Kind.WEB_WORKER, Kind.DATABASE, Kind.GUARD),
+    }
 )
 
 

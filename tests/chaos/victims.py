@@ -34,6 +34,7 @@ class Kind(StrEnum):
     WEB_WORKER = "web worker"
     DATABASE = "database"
     BACKEND = "database connection"
+    GUARD = "database guard"
     DATABASE_RESTART = "database restart"
 
 
@@ -103,6 +104,8 @@ class Anatomy:
             return [process for process in self._web() if process.parent == self._studio.pid]
         if kind is Kind.WEB_WORKER:
             return [process for process in self._web() if process.parent != self._studio.pid]
+        if kind is Kind.GUARD:
+            return [process for process in relatives(self._studio.data_dir) if "guard" in command(process.pid)]
         server = postgres(self._studio)
         if kind is Kind.BACKEND:
             return [process for process in server if "studio_web" in " ".join(command(process.pid))]
@@ -124,7 +127,8 @@ class Anatomy:
         return [process for process in self.all if self._says(process, "gunicorn")]
 
     def _says(self, process: Process, word: str) -> bool:
-        return any(word in argument for argument in self._commands[process.pid])
+        # Whole words: a folder in a path may be called anything.
+        return word in self._commands[process.pid]
 
     def _role_of(self, pid: int) -> Role | None:
         return self._by_pid[pid].role if pid in self._by_pid else None

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.worker.family import Process, Role, members
 from tests.chaos.client import Client, ended
+from tests.chaos.facts import Facts, violations
 from tests.chaos.victims import Anatomy, Kind, command, postgres, relatives
 from tests.studio import ROOT, RealStudio, environment_of, reachable_folder, start_studio
 
@@ -200,6 +202,24 @@ def test_the_doctor_finds_a_working_studio_well(bench: Bench) -> None:
     assert found["migrations"]["facts"] == {"missing": [], "workspaces": 1, "complete_workspaces": 1}
     assert found["database"]["facts"]["embedded"] is True
     assert abs(found["clock"]["facts"]["skew_seconds"]) < 60
+
+
+def test_the_chaos_test_would_see_what_must_not_be(bench: Bench) -> None:
+    facts = Facts(bench.studio, ["ws_demo"])
+    path = bench.benchmark(0.2)
+    assert bench.end(path)["status"] == "completed"
+    job = path.split("/")[1]
+    before = set(violations(facts, bench.studio, [job]))
+    assert not any(job in line for line in before)
+    facts.ask(
+        "INSERT INTO edge_ai_jobevent (job_id, kind, level, attempt, stage, message)"
+        f" VALUES ('{job}', 'status', 'info', 1, 'completed', 'Completed.') RETURNING id"
+    )
+    facts.ask(f"UPDATE edge_ai_benchmarkrun SET samples_blob_id = NULL WHERE job_ptr_id = '{job}' RETURNING 1 AS one")
+    lost = str(uuid.uuid4())
+    seen = "\n".join(set(violations(facts, bench.studio, [job, lost])) - before)
+    for words in ("has 2 times instead of 1", "has 0 blobs instead of 1", f"job {lost} was acknowledged and is gone"):
+        assert words in seen
 
 
 def await_end(folder: Path, studio: RealStudio) -> None:
