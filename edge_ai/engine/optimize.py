@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edge_ai.engine.choose import DROP_STEP, choose_best
 from edge_ai.engine.compress.rules import check_options
-from edge_ai.engine.compress.sizes import measure_sizes
+from edge_ai.engine.compress.sizes import Sizes, measure_sizes_aside
 from edge_ai.engine.convert.base import Conversion, convert
 from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
@@ -119,6 +119,7 @@ class _Optimization:
         )
         check_options(self._options, self._precision, spec.target_format, source_format=spec.source_format)
         original.require_runnable()
+        packed = measure_sizes_aside(self._source)
         asked = original.ask(
             dataset, self._options, self._progress, calibrate=self._precision in {Precision.INT8, Precision.INT16X8}
         )
@@ -126,11 +127,13 @@ class _Optimization:
 
         context = self._enter(route, original, asked)
         trials = self._search(route, context, asked)
+        # Nothing else may run while times are taken.
+        before = packed.result()
         latency = judge_latency(
             route, context, asked.reference, original, trials, level=spec.optimization_level, precision=self._precision
         )
         best = choose_best(trials, spec.optimization_level, self._precision, spec.target_format)
-        return self._finish(route, context, asked, trials, best, latency)
+        return self._finish(route, context, asked, trials, best, latency, before)
 
     def _plan(self, original: Original, dataset: Dataset | None) -> None:
         """Refuse what can never work, now that the model itself has been read."""
@@ -294,6 +297,7 @@ class _Optimization:
         trials: list[Trial],
         best: Trial,
         latency: Latency,
+        before: Sizes,
     ) -> tuple[dict[str, Any], list[OutputFile]]:
         parity = best.parity
         if parity is None:
@@ -306,8 +310,9 @@ class _Optimization:
         self._cautions += slower_caution(best, latency, context, route.lane.target)
         handler = handler_of(route.lane.target)
         variant = self._workdir / handler.file_name
-        after, before = handler.save(best.path, variant), self._source.stat().st_size
-        self._cautions += size_cautions(before, after, smaller_expected=self._precision is not Precision.FP32)
+        after = handler.save(best.path, variant)
+        packed = measure_sizes_aside(variant)
+        self._cautions += size_cautions(before.raw, after, smaller_expected=self._precision is not Precision.FP32)
         if asked.division is not None and asked.division.overlap and asked.calibration:
             self._cautions.append(same_samples())
         self._steps.append({"step": "quantize", "precision": self._precision.value, "way": best.name, **best.settings})
@@ -328,11 +333,12 @@ class _Optimization:
         )
         check = self._scratch / "variant"
         check.mkdir(exist_ok=True)
+        analysis = handler.inspect(variant, check)
         result = {
             "size_bytes": after,
-            "gzip_bytes": measure_sizes(variant).gzip,
-            "original_gzip_bytes": measure_sizes(self._source).gzip,
-            "compression_ratio": round(before / after, 4),
+            "gzip_bytes": packed.result().gzip,
+            "original_gzip_bytes": before.gzip,
+            "compression_ratio": round(before.raw / after, 4),
             "precision": self._precision.value,
             "route": [format.value for format in route.formats],
             "parity": parity.to_json(),
@@ -345,7 +351,7 @@ class _Optimization:
                 *self._notices,
             ],
             "recipe": recipe,
-            "analysis": handler.inspect(variant, check),
+            "analysis": analysis,
         }
         return result, self._files(variant, route.lane.target, recipe)
 
