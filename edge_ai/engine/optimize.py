@@ -25,7 +25,7 @@ from edge_ai.engine.plan import Caution, DeviceFacts, plan_optimization, resolve
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line, in_words
 from edge_ai.engine.report import make_recipe, same_samples, size_cautions
-from edge_ai.engine.routes import Route, find_route
+from edge_ai.engine.routes import Route, find_route, missing_here
 from edge_ai.engine.runtime import RUNTIMES, open_model
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, OptimizeSpec, Precision
@@ -108,16 +108,17 @@ class _Optimization:
 
     def _make(self) -> tuple[dict[str, Any], list[OutputFile]]:
         spec = self._spec
-        route = find_route(spec.source_format, spec.target_format)
+        missing = missing_here()
+        route = find_route(spec.source_format, spec.target_format, missing=missing)
         self._progress.stage("load", 2, "Reading the model")
         began = time.monotonic()
         original = Original(self._source, spec.source_format, self._scratch)
         dataset = None if self._dataset_path is None else load_dataset(self._dataset_path)
-        self._plan(original, dataset)
+        self._plan(original, dataset, missing)
         self._precision = resolve_precision(
             spec.precision, original.analysis, target=spec.target_format, has_dataset=dataset is not None
         )
-        check_options(self._options, self._precision, spec.target_format, source_format=spec.source_format)
+        check_options(self._options, self._precision, route)
         original.require_runnable()
         packed = measure_sizes_aside(self._source)
         asked = original.ask(
@@ -135,7 +136,7 @@ class _Optimization:
         best = choose_best(trials, spec.optimization_level, self._precision, spec.target_format)
         return self._finish(route, context, asked, trials, best, latency, before)
 
-    def _plan(self, original: Original, dataset: Dataset | None) -> None:
+    def _plan(self, original: Original, dataset: Dataset | None, missing: frozenset[str]) -> None:
         """Refuse what can never work, now that the model itself has been read."""
         spec = self._spec
         plan_optimization(
@@ -148,6 +149,7 @@ class _Optimization:
             options=spec.options,
             device=_ANY_DEVICE,
             dataset=dataset.header() if dataset else None,
+            missing_tools=missing,
         )
 
     def _enter(self, route: Route, original: Original, asked: Asked) -> LaneContext:
