@@ -1,7 +1,9 @@
 """Try every route and precision on real models, and write down what came of it: the table of ``docs/formats.md``.
 
 Each conversion is a job of the engine in a process of its own with a time limit. What has been tried is kept in a file
-with one JSON object a line, so that a run that was stopped goes on where it was; delete lines to try them again.
+with one JSON object a line, so that a run that was stopped goes on where it was; ``--again`` tries what is chosen anew.
+Lines of the page that were not tried stay as they are, so that single cases can be corrected:
+``--only minilm --target tflite --precision int8 --again``.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ HEAD = (
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 )
 Row = dict[str, Any]
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ def attempt(subject: Subject, target: Format, precision: Precision, limits: Limi
 
 
 def key_of(subject: Subject, target: Format, precision: Precision) -> Row:
-    """Return what a row is known by."""
+    """Return what a row begins with."""
     return {
         "model": subject.name,
         "source": subject.format.value,
@@ -141,10 +144,26 @@ def read_rows(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def table(rows: Iterable[Row]) -> str:
-    """Return the rows as Markdown."""
-    ordered = sorted(rows, key=lambda row: (row["source"], row["model"], row["target"], row["precision"]))
-    return HEAD + "".join(_line(row) for row in ordered)
+def table(rows: Iterable[Row], before: Mapping[Key, str]) -> str:
+    """Return the rows as Markdown, the later of two for one case, among the lines that the page had before."""
+    lines = dict(before) | {identity(row): _line(row) for row in rows}
+    return HEAD + "".join(lines[key] for key in sorted(lines, key=lambda key: (key[1], key[0], *key[2:])))
+
+
+def lines_of(page: Path) -> dict[Key, str]:
+    """Return the lines that a page has between its marks, by what they tell of."""
+    text = page.read_text() if page.is_file() else ""
+    written = text.partition(BEGIN)[2].partition(END)[0]
+    cells = [(line, [cell.strip() for cell in line.strip("|").split("|")]) for line in written.splitlines()]
+    known = {model_format.value for model_format in Format}
+    return {
+        (cell[0], cell[1], cell[2], cell[3]): f"{line}\n" for line, cell in cells if len(cell) > 3 and cell[1] in known
+    }
+
+
+def identity(row: Row) -> Key:
+    """Return what a row is known by."""
+    return row["model"], row["source"], row["target"], row["precision"]
 
 
 def _line(row: Row) -> str:
@@ -185,6 +204,8 @@ def arguments_of_command() -> argparse.Namespace:
     given.add_argument("--cases", type=Path, help="a JSON list of models")
     parser.add_argument("--only", default="", help="only models whose name contains this")
     parser.add_argument("--target", default="", help="only this target format")
+    parser.add_argument("--precision", default="", help="only this precision")
+    parser.add_argument("--again", action="store_true", help="try what was tried before, too")
     parser.add_argument("--results", type=Path, default=Path("var/formats.jsonl"), help="what was tried is kept here")
     parser.add_argument("--page", type=Path, default=Path("docs/formats.md"))
     parser.add_argument("--case-seconds", type=float, default=180, help="longest time for one conversion")
@@ -196,15 +217,16 @@ def main() -> int:
     """Try what has not been tried, as long as there is time, and write the table."""
     arguments = arguments_of_command()
     rows = read_rows(arguments.results)
-    known = {tuple(row[name] for name in ("model", "source", "target", "precision")) for row in rows}
+    known = set() if arguments.again else {identity(row) for row in rows}
     limits = Limits(wall_seconds=arguments.case_seconds, memory_bytes=LIMITS.memory_bytes)
     until = time.monotonic() + arguments.seconds
     subjects = subjects_in(arguments.models) if arguments.models else subjects_of(arguments.cases)
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     left = 0
     for subject, target, precision in plan(subjects):
-        key = tuple(key_of(subject, target, precision).values())
-        if key in known or arguments.only not in subject.name or arguments.target not in ("", target.value):
+        key = identity(key_of(subject, target, precision))
+        wanted = (arguments.target or target.value, arguments.precision or precision.value)
+        if key in known or arguments.only not in subject.name or wanted != key[2:]:
             continue
         if time.monotonic() > until:
             left += 1
@@ -213,8 +235,9 @@ def main() -> int:
         with arguments.results.open("a") as stream:
             stream.write(json.dumps(rows[-1]) + "\n")
         print(" ".join(key), f"{rows[-1]['seconds']} s", rows[-1]["code"] or "done", flush=True)
-    write_page(arguments.page, table(rows))
-    print(f"{len(rows)} conversions in {arguments.page}; {left} are left.")
+    text = table(rows, lines_of(arguments.page))
+    write_page(arguments.page, text)
+    print(f"{len(text.splitlines()) - 2} conversions in {arguments.page}; {left} are left.")
     return 0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,9 @@ from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, Format, Optimization
 
 COMPRESSION: Final = ("simplify", "deduplicate", "prune", "sparsity", "cluster", "seed")
 """The options of ``compress``."""
+
+MAX_RECIPE_BYTES: Final = 4 << 20
+"""More than any recipe has."""
 
 
 class Terminal:
@@ -86,10 +91,13 @@ def _from_recipe(given: argparse.Namespace, source: Path, source_format: Format)
     from edge_ai.engine.recipe import differences, read_recipe
     from edge_ai.engine.report import sha256_of
 
-    recipe = read_recipe(_file(given.recipe).read_text(encoding="utf-8"))
+    recipe = read_recipe(_text(given.recipe))
     for line in differences(recipe):
         print(f"warning: {line}", file=sys.stderr)
-    if recipe["hashes"]["source_sha256"] != sha256_of(source):
+    made_for = recipe["hashes"]["source_sha256"]
+    if made_for is None:
+        print("warning: the recipe does not say which model it was made for", file=sys.stderr)
+    elif made_for != sha256_of(source):
         print("warning: the recipe was made for another model", file=sys.stderr)
     request = recipe["request"]
     return OptimizeSpec(
@@ -122,7 +130,7 @@ def _compare(given: argparse.Namespace) -> dict[str, Any]:
 
     paths = [_file(path) for path in given.files]
     dataset = _optional_file(given.dataset)
-    with tempfile.TemporaryDirectory(prefix="edge-ai-") as folder:
+    with _work_folder() as folder:
         return dict(
             compare_models(
                 [(path, sniff_model(path).format) for path in paths],
@@ -149,7 +157,7 @@ def _run(spec: Spec, given: argparse.Namespace) -> dict[str, Any]:
     # The pipeline loads heavy libraries, which --help and a mistyped path should not wait for.
     from edge_ai.engine.pipeline import run
 
-    with tempfile.TemporaryDirectory(prefix="edge-ai-") as folder:
+    with _work_folder() as folder:
         done = run(spec, Path(folder), Terminal(quiet=given.json))
         output: Path | None = getattr(given, "output", None)
         if output is not None:
@@ -160,10 +168,46 @@ def _run(spec: Spec, given: argparse.Namespace) -> dict[str, Any]:
     return done.result
 
 
+@contextlib.contextmanager
+def _work_folder() -> Iterator[str]:
+    """Make a folder that is removed at the end, and let libraries keep their temporary files in it.
+
+    TensorFlow leaves the code that it generates behind in the system's temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-ai-") as folder:
+        inner = Path(folder, "tmp")
+        inner.mkdir()
+        before, known = os.environ.get("TMPDIR"), tempfile.tempdir
+        os.environ["TMPDIR"] = tempfile.tempdir = str(inner)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = known
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
+
+
 def _file(path: Path) -> Path:
     if not path.is_file():
         raise UserInputError(f"There is no file {path}.", code="not_found", fix="Check the path.")
     return path.resolve()
+
+
+def _text(path: Path) -> str:
+    """Read a recipe; more than it may have is not read, since it is refused all the same."""
+    with _file(path).open("rb") as stream:
+        data = stream.read(MAX_RECIPE_BYTES + 1)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserInputError(
+            f"{path} is no recipe: it is not text.",
+            code="invalid_request",
+            fix="Give the recipe that came with a variant, as JSON or YAML.",
+            field="recipe",
+        ) from None
 
 
 def _optional_file(path: Path | None) -> str | None:

@@ -140,7 +140,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "resource_limit": _code(
         "Too much memory or time",
-        "The job needed more memory or time than one job may use.",
+        "The job needed more memory or time than one job may use, or the model more memory than the device has.",
         "Try a smaller model, a smaller data set or a shorter budget; an operator can raise the limits.",
     ),
     "engine_crashed": _code(

@@ -27,6 +27,8 @@ GAINS: Final[Mapping[Precision, frozenset[str]]] = {
 REDUCED: Final = frozenset({Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT16X8, Precision.INT4})
 #: Targets that take integer ranges from samples; the others quantize weights alone.
 CALIBRATED_TARGETS: Final = frozenset({Format.ONNX, Format.ORT, Format.TFLITE, Format.OPENVINO})
+#: Those of them that know calibration by entropy.
+ENTROPY_TARGETS: Final = frozenset({Format.ONNX, Format.ORT})
 #: Targets whose runtimes do not branch.
 PLAIN_TARGETS: Final = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.COREML, Format.NCNN})
 #: Formats whose text, and tables to look it up in, survive no conversion to another.
@@ -37,6 +39,21 @@ BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 FLOATS: Final = frozenset({"float32", "float64", "float16", "bfloat16"})
 #: A conversion holds the model several times: as file, as graph, as constants, and in the session that checks it.
 COPIES_HELD: Final = 5
+
+#: The least share of their bytes that float weights, and activations, keep in a precision; all of them in the others.
+_LEAST_SHARE: Final[Mapping[Precision, float]] = {
+    Precision.FP16: 0.5,
+    Precision.INT8: 0.25,
+    Precision.INT8_DYNAMIC: 0.25,
+    Precision.INT16X8: 0.25,
+    Precision.FP8: 0.25,
+    Precision.INT4: 0.125,
+}
+_ACTIVATION_SHARE: Final[Mapping[Precision, float]] = {
+    Precision.FP16: 0.5,
+    Precision.INT8: 0.25,
+    Precision.INT16X8: 0.5,
+}
 
 _NOT_MADE: Final[Mapping[tuple[Format, Precision], str]] = {
     (
@@ -233,13 +250,38 @@ def _check_text(source: Format, target: Format, analysis: Mapping[str, Any]) -> 
     )
 
 
-def check_device(target: Format, precision: Precision, device: DeviceFacts) -> None:
+def memory_needed(analysis: Mapping[str, Any], precision: Precision) -> int | None:
+    """Return the least bytes of memory that a variant runs in: its weights, and its activations where they are the most.
+
+    Runtimes take more: they widen weights when they load them, and keep copies. ``None`` where the weights are not known.
+    """
+    floats = float_weight_bytes(analysis)
+    if floats is None:
+        return None
+    weights = int(analysis.get("weight_bytes") or floats) - floats + floats * _LEAST_SHARE.get(precision, 1.0)
+    activations = int(analysis.get("peak_activation_bytes") or 0) * _ACTIVATION_SHARE.get(precision, 1.0)
+    return round(weights + activations)
+
+
+def in_mib(size_bytes: int) -> str:
+    """Return a size in words, such as ``12.3 MiB``."""
+    return f"{size_bytes / 2**20:,.1f} MiB"
+
+
+def check_device(target: Format, precision: Precision, device: DeviceFacts, *, needed_bytes: int | None = None) -> None:
     """Refuse what the device cannot run.
+
+    Parameters
+    ----------
+    needed_bytes
+        The least memory that the variant runs in, as of :func:`memory_needed`; ``None`` where that is not known.
 
     Raises
     ------
     UnsupportedError
         ``unsupported_conversion`` for the format, ``unsupported_precision`` for the precision.
+    ResourceError
+        ``resource_limit`` for the memory.
     """
     if device.formats and target.value not in device.formats:
         usable = [name for name in device.formats if name in {format.value for format in LANES}]
@@ -267,6 +309,16 @@ def check_device(target: Format, precision: Precision, device: DeviceFacts) -> N
             field="precision",
             details=nearest(target, possible[0]) if possible else None,
         )
+    available = None if device.memory_mb is None else device.memory_mb << 20
+    if available is not None and needed_bytes is not None and needed_bytes > available:
+        raise ResourceError(
+            f"Weights and activations take at least {in_mib(needed_bytes)} in {precision}, and {device.name} has "
+            f"{device.memory_mb:,} MiB of memory.",
+            code="resource_limit",
+            fix="Choose a smaller precision, a smaller model, or a device with more memory.",
+            field="device_profile",
+            details={"needed_bytes": needed_bytes, "available_bytes": available},
+        )
 
 
 def needs_samples(precision: Precision, target: Format, options: OptimizeOptions) -> bool:
@@ -274,6 +326,25 @@ def needs_samples(precision: Precision, target: Format, options: OptimizeOptions
     if precision is Precision.INT16X8:
         return True
     return precision is Precision.INT8 and target in CALIBRATED_TARGETS and not options.weight_only
+
+
+def check_calibration(precision: Precision, target: Format, options: OptimizeOptions) -> None:
+    """Refuse a calibration that the target's quantizer does not have.
+
+    Raises
+    ------
+    UserInputError
+        ``invalid_request``.
+    """
+    method = options.calibration_method
+    if method == "entropy" and target not in ENTROPY_TARGETS and needs_samples(precision, target, options):
+        raise UserInputError(
+            f"{target} models are calibrated with minmax or percentile, not with entropy.",
+            code="invalid_request",
+            fix="Choose auto, minmax or percentile.",
+            field="options.calibration_method",
+            details={"nearest": {"options": {"calibration_method": "auto"}}},
+        )
 
 
 def require_samples(precision: Precision, target: Format) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edge_ai.engine.choose import choose_best
 from edge_ai.engine.compress.rules import check_options
-from edge_ai.engine.compress.sizes import measure_sizes
+from edge_ai.engine.compress.sizes import Sizes, measure_sizes_aside
 from edge_ai.engine.entry import enter
 from edge_ai.engine.errors import ParityError, UnsupportedError
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
@@ -24,7 +24,7 @@ from edge_ai.engine.plan import DeviceFacts, plan_optimization, resolve_precisio
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.report import make_recipe, same_samples, sha256_of, size_cautions
-from edge_ai.engine.routes import Route, find_route
+from edge_ai.engine.routes import Route, find_route, missing_here
 from edge_ai.engine.search import search
 from edge_ai.engine.spec import Format, OptimizeOptions, OptimizeSpec, Precision
 from edge_ai.engine.stages import Stages
@@ -86,17 +86,19 @@ class _Optimization:
 
     def _make(self) -> tuple[dict[str, Any], list[OutputFile]]:
         spec = self._spec
-        route = find_route(spec.source_format, spec.target_format)
+        missing = missing_here()
+        route = find_route(spec.source_format, spec.target_format, missing=missing)
         self._progress.stage("load", 2, "Reading the model")
         began = time.monotonic()
         original = Original(self._source, spec.source_format, self._scratch)
         dataset = None if self._dataset_path is None else load_dataset(self._dataset_path)
-        self._plan(original, dataset)
+        self._plan(original, dataset, missing)
         precision = resolve_precision(
             spec.precision, original.analysis, target=spec.target_format, has_dataset=dataset is not None
         )
-        check_options(self._options, precision, spec.target_format, source_format=spec.source_format)
+        check_options(self._options, precision, route)
         original.require_runnable()
+        packed = measure_sizes_aside(self._source)
         making = self._making = Making(
             spec=spec,
             options=self._options,
@@ -123,6 +125,8 @@ class _Optimization:
 
         entry = enter(making, route, original, asked)
         trials = search(making, route, entry, asked)
+        # Nothing else may run while times are taken.
+        before = packed.result()
         latency = judge_latency(
             route,
             entry.context,
@@ -133,9 +137,9 @@ class _Optimization:
             precision=precision,
         )
         best = choose_best(trials, spec.optimization_level, precision, spec.target_format)
-        return self._finish(route, entry.context, asked, trials, best, latency)
+        return self._finish(route, entry.context, asked, trials, best, latency, before)
 
-    def _plan(self, original: Original, dataset: Dataset | None) -> None:
+    def _plan(self, original: Original, dataset: Dataset | None, missing: frozenset[str]) -> None:
         """Refuse what can never work, now that the model itself has been read."""
         spec = self._spec
         plan_optimization(
@@ -148,6 +152,7 @@ class _Optimization:
             options=spec.options,
             device=_ANY_DEVICE,
             dataset=dataset.header() if dataset else None,
+            missing_tools=missing,
         )
 
     def _finish(
@@ -158,6 +163,7 @@ class _Optimization:
         trials: list[Trial],
         best: Trial,
         latency: Latency,
+        before: Sizes,
     ) -> tuple[dict[str, Any], list[OutputFile]]:
         parity = best.parity
         if parity is None:
@@ -172,9 +178,10 @@ class _Optimization:
         self._making.cautions += slower_caution(best, latency, context, route.lane.target)
         handler = handler_of(route.lane.target)
         variant = self._workdir / handler.file_name
-        after, before = handler.save(best.path, variant), self._source.stat().st_size
+        after = handler.save(best.path, variant)
+        packed = measure_sizes_aside(variant)
         self._making.cautions += size_cautions(
-            before, after, smaller_expected=self._making.precision is not Precision.FP32
+            before.raw, after, smaller_expected=self._making.precision is not Precision.FP32
         )
         if asked.division is not None and asked.division.overlap and asked.calibration:
             self._making.cautions.append(same_samples())
@@ -198,11 +205,12 @@ class _Optimization:
         )
         check = self._scratch / "variant"
         check.mkdir(exist_ok=True)
+        analysis = handler.inspect(variant, check)
         result = {
             "size_bytes": after,
-            "gzip_bytes": measure_sizes(variant).gzip,
-            "original_gzip_bytes": measure_sizes(self._source).gzip,
-            "compression_ratio": round(before / after, 4),
+            "gzip_bytes": packed.result().gzip,
+            "original_gzip_bytes": before.gzip,
+            "compression_ratio": round(before.raw / after, 4),
             "precision": self._making.precision.value,
             "route": [format.value for format in route.formats],
             "parity": parity.to_json(),
@@ -216,7 +224,7 @@ class _Optimization:
                 *self._making.notices,
             ],
             "recipe": recipe,
-            "analysis": handler.inspect(variant, check),
+            "analysis": analysis,
         }
         return result, self._files(variant, route.lane.target, recipe)
 

@@ -11,6 +11,7 @@ from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.feasible import (
     DYNAMIC_OPERATORS,
     GAINS,
+    check_calibration,
     check_device,
     check_graph,
     check_memory,
@@ -18,6 +19,8 @@ from edge_ai.engine.feasible import (
     check_runtime,
     check_tools,
     float_weight_bytes,
+    in_mib,
+    memory_needed,
     needs_samples,
     require_samples,
 )
@@ -42,6 +45,8 @@ CLUSTERED_SHARE: Final[Mapping[int, float]] = {256: 0.26, 16: 0.135}
 #: What a graph takes beside its weights when it is written anew.
 GRAPH_SHARE, GRAPH_BYTES = 0.02, 8192
 FEW_SAMPLES: Final = 50
+#: A model that takes more of a device's memory is told to be tight.
+TIGHT: Final = 0.5
 RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN", "SimpleRNN", "Bidirectional"})
 CONVOLUTIONS: Final = frozenset({"Conv", "ConvTranspose"})
 
@@ -119,13 +124,15 @@ def plan_optimization(
         ``resource_limit``.
     """
     given = OptimizeOptions.read(options)
-    route = find_route(source_format, target_format)
+    route = find_route(source_format, target_format, missing=missing_tools)
     check_tools(route, missing_tools)
     wanted = resolve_precision(precision, analysis, target=target_format, has_dataset=dataset is not None)
-    check_options(given, wanted, target_format, source_format=source_format)
+    check_options(given, wanted, route)
     check_precision(wanted, route, analysis, given)
     check_graph(route, analysis)
-    check_device(target_format, wanted, device)
+    needed = memory_needed(analysis, wanted)
+    check_device(target_format, wanted, device, needed_bytes=needed)
+    check_calibration(wanted, target_format, given)
     calibrated = needs_samples(wanted, target_format, given)
     if dataset is not None:
         check_dataset(analysis, dataset)
@@ -135,7 +142,7 @@ def plan_optimization(
     return Plan(
         route=tuple(format.value for format in route.formats),
         stages=_stages(route, wanted, given, calibrated=calibrated),
-        warnings=_cautions(route, wanted, analysis, device, dataset, calibrated=calibrated),
+        warnings=_cautions(route, wanted, analysis, device, dataset, calibrated=calibrated, needed_bytes=needed),
         expected_size_bytes=_expected_size(route, wanted, given, analysis, size_bytes),
         precision=wanted.value,
     )
@@ -247,8 +254,19 @@ def _cautions(
     dataset: DatasetHeader | None,
     *,
     calibrated: bool,
+    needed_bytes: int | None,
 ) -> tuple[Caution, ...]:
     found = []
+    available = None if device.memory_mb is None else device.memory_mb << 20
+    if available is not None and needed_bytes is not None and needed_bytes > TIGHT * available:
+        found.append(
+            Caution(
+                code="memory_tight",
+                detail=f"Weights and activations take at least {in_mib(needed_bytes)} of the {device.memory_mb:,} MiB of "
+                f"{device.name}, which its system and the runtime share.",
+                fix="Choose a smaller precision, or measure on the device before you rely on it.",
+            )
+        )
     operators = set(analysis.get("operators") or ())
     if calibrated and dataset is not None and dataset.samples < FEW_SAMPLES:
         found.append(

@@ -7,8 +7,9 @@ target format, in the precision asked for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from edge_ai.engine.errors import UnsupportedError
@@ -231,8 +232,26 @@ class Route:
         return tuple(dict.fromkeys(needed))
 
 
-def find_route(source: Format, target: Format) -> Route:
-    """Return the shortest way.
+def missing_here() -> frozenset[str]:
+    """Return the names of the tools that are not installed beside this process."""
+    return frozenset(tool.name for tool in TOOLS.values() if not all(map(_is_installed, tool.distributions)))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def find_route(source: Format, target: Format, *, missing: Collection[str] = ()) -> Route:
+    """Return the shortest way whose tools are all there; the shortest of all where there is none.
+
+    Parameters
+    ----------
+    missing
+        Names of `TOOLS` that are not installed where jobs run.
 
     Raises
     ------
@@ -248,16 +267,19 @@ def find_route(source: Format, target: Format) -> Route:
             field="target_format",
             details=_nearest(source),
         )
+    shortest: Route | None = None
     ways: deque[tuple[Format, tuple[Edge, ...]]] = deque([(source, ())])
-    seen = {source}
     while ways:
         here, edges = ways.popleft()
         if here in lane.takes:
-            return Route(source=source, edges=edges, lane=lane)
-        for edge in EDGES:
-            if edge.source is here and edge.target not in seen:
-                seen.add(edge.target)
-                ways.append((edge.target, (*edges, edge)))
+            route = Route(source=source, edges=edges, lane=lane)
+            if not set(route.tools) & set(missing):
+                return route
+            shortest = shortest or route
+        passed = {source, *(edge.target for edge in edges)}
+        ways += [(edge.target, (*edges, edge)) for edge in EDGES if edge.source is here and edge.target not in passed]
+    if shortest is not None:
+        return shortest
     raise UnsupportedError(
         f"There is no way from {source} to {target}. {NO_SOURCE.get(source, '')}".strip(),
         code="unsupported_conversion",

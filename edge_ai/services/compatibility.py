@@ -10,7 +10,7 @@ from django.conf import settings
 
 from accounts.models import User
 from edge_ai.engine.errors import EngineError
-from edge_ai.engine.feasible import check_device
+from edge_ai.engine.feasible import check_device, memory_needed
 from edge_ai.engine.plan import DeviceFacts, plan_optimization
 from edge_ai.engine.routes import LANES, RUNTIME_OF, find_route
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
@@ -166,7 +166,10 @@ def compatibility_of(user: User, *, model: Model, category: str = "", target_for
     devices = DeviceProfile.objects.visible_to(user)
     if category:
         devices = devices.filter(category=category)
-    rows = tuple(DeviceRow(device=device, cells=cells_for(device.facts, targets)) for device in devices[:MAX_DEVICES])
+    rows = tuple(
+        DeviceRow(device=device, cells=cells_for(device.facts, targets, model.analysis))
+        for device in devices[:MAX_DEVICES]
+    )
     return Compatibility(decided=True, targets=targets, devices=rows)
 
 
@@ -178,7 +181,7 @@ def targets_for(
     found = []
     for target in wanted:
         try:
-            route, reason = tuple(format.value for format in find_route(source, target).formats), None
+            route, reason = tuple(format.value for format in find_route(source, target, missing=missing).formats), None
         except EngineError as error:
             route, reason = (), error.message
         answers = tuple(
@@ -190,12 +193,12 @@ def targets_for(
     return tuple(found)
 
 
-def cells_for(device: DeviceFacts, targets: Sequence[Target]) -> tuple[Cell, ...]:
+def cells_for(device: DeviceFacts, targets: Sequence[Target], analysis: Mapping[str, Any]) -> tuple[Cell, ...]:
     """Hold a device against what a model can become."""
     return tuple(
         Cell(
             format=target.format,
-            precisions=tuple(_on(device, Format(target.format), answer) for answer in target.precisions),
+            precisions=tuple(_on(device, Format(target.format), answer, analysis) for answer in target.precisions),
         )
         for target in targets
     )
@@ -239,11 +242,12 @@ def _answer(
     return Answer(precision=precision.value, status=WORKS, expected_size_bytes=plan.expected_size_bytes)
 
 
-def _on(device: DeviceFacts, target: Format, answer: Answer) -> Answer:
+def _on(device: DeviceFacts, target: Format, answer: Answer, analysis: Mapping[str, Any]) -> Answer:
     if answer.status == REFUSED:
         return answer
     try:
-        check_device(target, Precision(answer.precision), device)
+        precision = Precision(answer.precision)
+        check_device(target, precision, device, needed_bytes=memory_needed(analysis, precision))
     except EngineError as error:
         return Answer(precision=answer.precision, status=REFUSED, code=error.code, reason=error.message, fix=error.fix)
     return answer

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.db import connection
-from django.db.models import Count, DurationField, ExpressionWrapper, Min, Q
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Q
 from django_tenants.utils import schema_context
 
 from accounts.models import Workspace
@@ -162,7 +162,7 @@ def _lines() -> dict[str, _Line]:
                     due=Count("pk", filter=due),
                     running=Count("pk", filter=running),
                     silent=Count("pk", filter=running & Q(lease_expires_at__lt=now)),
-                    age=ExpressionWrapper(now - Min("run_after", filter=due), output_field=DurationField()),
+                    age=Max(ExpressionWrapper(now - F("run_after"), output_field=DurationField()), filter=due),
                 )
             )
             for row in rows:

@@ -8,9 +8,11 @@ from typing import Any
 
 from django import forms
 from django.db.models import Q, QuerySet
+from django.http import QueryDict
 
 from accounts.models import User
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.feasible import ENTROPY_TARGETS
 from edge_ai.engine.plan import check_dataset
 from edge_ai.engine.routes import LANES, targets_of
 from edge_ai.engine.sniff import DatasetHeader
@@ -33,7 +35,7 @@ from edge_ai.models import (
     Precision,
     Visibility,
 )
-from edge_ai.web.option_fields import GROUPS, option_fields, read_options
+from edge_ai.web.option_fields import ENTROPY, GROUPS, UNDECIDED, offer_within, option_fields, read_options
 
 SHOWN_IN_LISTS = 200
 # Precisions that are made here, with what a person needs to know to choose; the plan has the last word.
@@ -213,6 +215,7 @@ class OptimizationForm(forms.Form):
         self.fields |= option_fields()
         self._targets = targets_of(Format(model.format))
         self.initial.setdefault("target_format", self._usual_target(model))
+        offer_within(self.fields["calibration_method"], str(self["target_format"].value()))
         devices = DeviceProfile.objects.visible_to(user)
         self._field("device_profile").queryset = devices
         if "device_profile" not in self.initial:
@@ -234,6 +237,18 @@ class OptimizationForm(forms.Form):
         """Return the model's own format where variants can be made in it, else the first that it can become."""
         own = Format(model.format)
         return (own if own in self._targets else next(iter(self._targets), Format.ONNX)).value
+
+    @staticmethod
+    def adjusted(data: QueryDict) -> QueryDict:
+        """Return what was sent, without a calibration that the format chosen meanwhile does not have.
+
+        For plans alone: what is submitted is refused as it is, and said to be.
+        """
+        if data.get("calibration_method") != ENTROPY or data.get("target_format", "") in {"", *ENTROPY_TARGETS}:
+            return data
+        changed = data.copy()
+        changed["calibration_method"] = UNDECIDED
+        return changed
 
     def options(self) -> dict[str, Any]:
         """Return the engine's options that were given."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django import forms
 
+from edge_ai.engine.feasible import ENTROPY_TARGETS
 from edge_ai.engine.options import MAX_LAYER_NAME, MAX_LAYERS, OptimizeOptions, OptionRule, option_rules
 
 GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
@@ -37,6 +38,7 @@ GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ),
 )
 UNDECIDED: Final = "auto"
+ENTROPY: Final = "entropy"
 _WORDS: Final[Mapping[object, str]] = {
     0: "No",
     "none": "No",
@@ -80,6 +82,12 @@ def option_fields() -> dict[str, forms.Field]:
     """Return a field for every option, under the option's name."""
     usual = OptimizeOptions()
     return {name: OptionField(name, rule, getattr(usual, name)) for name, rule in option_rules().items()}
+
+
+def offer_within(field: forms.Field, target: str) -> None:
+    """Offer of the ways to calibrate those that the target's quantizer has."""
+    if target not in ENTROPY_TARGETS and isinstance(field.widget, forms.Select):
+        field.widget.choices = [choice for choice in field.widget.choices if choice[0] != ENTROPY]
 
 
 def read_options(cleaned: Mapping[str, Any]) -> dict[str, Any]:

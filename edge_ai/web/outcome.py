@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from edge_ai.web.wording import speed_ratio
+from edge_ai.web.measured import gain_words
+from edge_ai.web.wording import significant, speed_ratio
 
 #: What must not be overlooked comes first: the variant may not be what was hoped for.
 PROMINENT: Final = ("variant_slower", "ort_slower_here", "variant_not_smaller", "parity_not_checked", "low_parity")
@@ -18,15 +19,19 @@ STEPS: Final[Mapping[str, str]] = {
 
 
 def outcome_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the trial that was chosen, how fast it is in words, the warnings in order, and the steps of compression.
+    """Return the trials with what was measured, the chosen one, its speed in words, the warnings in order, and compression.
 
     Results of older engines lack some of it, and so does what was not measured.
     """
-    trials: Sequence[Mapping[str, Any]] = result.get("trials") or ()
+    measured: Mapping[str, Any] = (result.get("latency") or {}).get("trials") or {}
+    trials: Sequence[Mapping[str, Any]] = [
+        {**trial, "measured": measured.get(str(trial.get("name")))} for trial in result.get("trials") or ()
+    ]
     chosen: Mapping[str, Any] = next((trial for trial in trials if trial.get("chosen")), {})
     return {
+        "trials": trials,
         "chosen": chosen,
-        "latency_words": _in_two(chosen.get("latency_ratio")),
+        "latency_words": _in_two(chosen.get("latency_ratio"), chosen.get("measured")),
         "warnings": in_order(result.get("warnings") or ()),
         "compressed": [
             dict(step) | {"title": STEPS.get(str(step.get("step")), str(step.get("step")))}
@@ -43,9 +48,20 @@ def in_order(warnings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     )
 
 
-def _in_two(latency_ratio: float | None) -> dict[str, str] | None:
-    """Return ``1.50×`` and ``faster``; what is about the same has no figure."""
+def _in_two(latency_ratio: float | None, measured: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Return ``1.50×`` and ``faster``, and the interval; what is the same, or cannot be told, has no figure.
+
+    Parameters
+    ----------
+    measured
+        Ratio, interval and verdict of the trial; ``None`` in results of engines that kept the ratio alone.
+    """
     if not latency_ratio:
         return None
-    first, _, rest = speed_ratio(1.0, latency_ratio).partition(" ")
-    return {"first": first, "rest": rest}
+    if measured is None:
+        first, _, rest = speed_ratio(1.0, latency_ratio).partition(" ")
+        return {"first": first, "rest": rest, "interval": ""}
+    words = gain_words({"verdict": measured["verdict"], "ratio_p50": measured["ratio"]})
+    first, _, rest = (words[0].upper() + words[1:]).partition(" ")
+    low, high = (significant(bound) for bound in measured["ci95"])
+    return {"first": first, "rest": rest, "interval": f"{low} to {high}×"}

@@ -63,15 +63,30 @@ def test_a_refusal_says_why() -> None:
 
 
 def test_a_device_takes_away_what_it_does_not_run() -> None:
-    cells = {cell.format: cell for cell in cells_for(BOARD, list(targets().values()))}
+    cells = {cell.format: cell for cell in cells_for(BOARD, list(targets().values()), factories.ANALYSIS)}
     assert {answer.precision for answer in cells["onnx"].possible} == {"fp16", "int8"}
     assert cells["onnx"].one_refusal is None
     refusal = cells["openvino"].one_refusal
     assert refusal is not None
     assert refusal.reason == "Board does not run openvino models; it runs onnx, tflite."
     assert refusal.fix == "Choose onnx as the target format, or another device."
-    anything = cells_for(replace(BOARD, formats=(), precisions=()), list(targets().values()))
+    anything = cells_for(replace(BOARD, formats=(), precisions=()), list(targets().values()), factories.ANALYSIS)
     assert all(cell.possible for cell in anything)
+
+
+def test_a_device_with_less_memory_than_the_model_takes_refuses_it() -> None:
+    found = targets(weight_bytes=8 << 20, weight_bytes_by_dtype={"float32": 8 << 20}, peak_activation_bytes=1 << 20)
+    large = factories.ANALYSIS | {
+        "weight_bytes": 8 << 20,
+        "weight_bytes_by_dtype": {"float32": 8 << 20},
+        "peak_activation_bytes": 1 << 20,
+    }
+    [cell] = cells_for(replace(BOARD, memory_mb=3), [found["tflite"]], large)
+    assert {answer.precision for answer in cell.possible} == {"int8"}
+    refused = next(answer for answer in cell.refused if answer.precision == "fp16")
+    assert (refused.code, refused.status) == ("resource_limit", "refused")
+    assert refused.reason is not None
+    assert "at least 4.5 MiB" in refused.reason
 
 
 def test_the_page_s_answers_are_those_of_a_plan(alpha: Workspace, owner: User) -> None:

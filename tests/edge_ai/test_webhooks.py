@@ -89,11 +89,12 @@ def due_now(delivery: WebhookDelivery) -> None:
 def end(job: Any, status: str = "completed", **fields: Any) -> Job:
     """Let a job have ended, and what follows follow."""
     ended: dict[str, Any] = {"status": status, "finished_at": ClockTimestamp(), "lease_token": None}
-    ended |= {
+    more: dict[str, dict[str, Any]] = {
         "completed": {"result": {"model": None}, "progress": 100},
         "failed": {"error": {"code": "engine_crashed"}},
         "cancelled": {"error": {"code": "engine_crashed"}, "cancel_requested": True},
-    }[status]
+    }
+    ended |= more[status]
     Job.objects.filter(pk=job.pk).update(**(ended | {"lease_expires_at": None} | fields))
     jobs.settle(job.pk)
     return Job.objects.get(pk=job.pk)

@@ -9,6 +9,7 @@ import pytest
 from edge_ai.engine.compress.rules import check_options
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.options import OptimizeOptions
+from edge_ai.engine.routes import find_route
 from edge_ai.engine.spec import Format, Precision
 
 
@@ -25,7 +26,7 @@ from edge_ai.engine.spec import Format, Precision
     ],
 )
 def test_what_makes_sense_is_let_through(options: dict[str, Any], precision: str, target: str) -> None:
-    check_options(OptimizeOptions(**options), Precision(precision), Format(target))
+    check_options(OptimizeOptions(**options), Precision(precision), find_route(Format.ONNX, Format(target)))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_what_makes_none_is_refused_with_what_does(
     options: dict[str, Any], precision: str, target: str, source: str, field: str, nearest: dict[str, Any] | None
 ) -> None:
     with pytest.raises(UserInputError) as refused:
-        check_options(OptimizeOptions(**options), Precision(precision), Format(target), source_format=Format(source))
+        check_options(OptimizeOptions(**options), Precision(precision), find_route(Format(source), Format(target)))
     error = refused.value
     assert (error.code, error.field) == ("invalid_request", f"options.{field}")
     assert error.fix

@@ -1,11 +1,13 @@
 """The engine as a process of its own: the protocol that workers speak, and the commands for people."""
 
 import json
+import os
 import re
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_ai import sample
+from edge_ai.engine import pipeline
+from edge_ai.engine.cli import run_command
+from edge_ai.engine.pipeline import PipelineResult
 
 from . import graphs
 
@@ -222,6 +227,54 @@ def test_people_are_told_what_is_wrong(work: Path) -> None:
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["code"] == "dataset_required"
     assert not (work / "out.onnx").exists()
+
+
+def test_a_file_that_is_no_recipe_is_told_so(work: Path) -> None:
+    asked = ("compress", "model.onnx", "-o", "out.onnx", "--json", "--recipe")
+    # Most models begin with bytes that no text has.
+    (work / "bytes.bin").write_bytes(b"\x08\x0a\xff\xfe" * 100)
+    answer = engine(*asked, "bytes.bin", folder=work)
+    assert answer.returncode == 1, answer.stderr
+    told = json.loads(answer.stdout)
+    assert (told["code"], told["field"]) == ("invalid_request", "recipe")
+    assert "not text" in told["message"] and told["fix"]
+
+
+def test_a_recipe_that_names_no_model_is_followed_with_a_warning(work: Path) -> None:
+    recipe = {
+        "recipe_version": 1,
+        "request": {
+            "source_format": "onnx",
+            "target_format": "onnx",
+            "precision": "fp16",
+            "optimization_level": "balanced",
+        },
+        "options": {"search": False},
+    }
+    (work / "recipe.json").write_text(json.dumps(recipe))
+    answer = engine("convert", "model.onnx", "--recipe", "recipe.json", "-o", "out.onnx", folder=work)
+    assert answer.returncode == 0, answer.stderr
+    assert "does not say which model it was made for" in answer.stderr
+
+
+def test_temporary_files_are_kept_in_the_work_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, work: Path
+) -> None:
+    """Libraries leave files behind; those of a run go with its folder, whatever was set before."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    seen: list[str] = []
+
+    def leave(*_: object) -> PipelineResult:
+        with tempfile.NamedTemporaryFile(prefix="__autograph_generated_file", delete=False) as left:
+            seen.extend((left.name, os.environ["TMPDIR"]))
+        return PipelineResult(result={})
+
+    monkeypatch.setattr(pipeline, "run", leave)
+    assert run_command(["inspect", str(work / "model.onnx"), "--json"]) == 0
+    assert str(Path(seen[0]).parent) == seen[1]
+    assert not list(tmp_path.glob("edge-ai-*"))
+    assert os.environ["TMPDIR"] == str(tmp_path) and tempfile.gettempdir() == str(tmp_path)
 
 
 def test_help_comes_without_heavy_libraries(tmp_path: Path) -> None:

@@ -167,6 +167,51 @@ def test_a_model_that_cannot_fit_into_a_jobs_memory_is_refused() -> None:
     assert plan(CONV, Precision.FP16, size_bytes=10**8, memory_bytes=2 * 10**9).stages
 
 
+def test_a_plan_goes_another_way_where_a_tool_is_missing() -> None:
+    found = plan(
+        CONV,
+        Precision.FP16,
+        target_format=Format.TFLITE,
+        device=replace(HOST, formats=()),
+        missing_tools=frozenset({"ai-edge-quantizer"}),
+    )
+    assert found.route == ("onnx", "saved_model", "tflite")
+
+
+LARGE = CONV | {
+    "weight_bytes": 40 << 20,
+    "weight_bytes_by_dtype": {"float32": 40 << 20},
+    "peak_activation_bytes": 4 << 20,
+}
+
+
+def test_a_model_larger_than_a_devices_memory_is_refused() -> None:
+    error = refusal(LARGE, Precision.FP16, device=replace(HOST, memory_mb=20))
+    assert (error.code, error.field) == ("resource_limit", "device_profile")
+    assert "at least 22.0 MiB in fp16" in error.message and "20 MiB" in error.message
+    assert error.details == {"needed_bytes": 22 << 20, "available_bytes": 20 << 20}
+
+
+def test_a_device_that_the_model_nearly_fills_is_told() -> None:
+    codes = {
+        memory_mb: [c.code for c in plan(LARGE, Precision.FP16, device=replace(HOST, memory_mb=memory_mb)).warnings]
+        for memory_mb in (22, 43, 44)
+    }
+    assert ["memory_tight" in found for found in codes.values()] == [True, True, False]
+    unknown = LARGE | {"weight_bytes_by_dtype": None}
+    assert plan(unknown, Precision.FP16, device=replace(HOST, memory_mb=1)).stages
+
+
+def test_entropy_is_refused_where_nothing_calibrates_with_it() -> None:
+    asked = {"dataset": PICTURES, "options": {"calibration_method": "entropy"}, "device": replace(HOST, formats=())}
+    assert plan(CONV, Precision.INT8, **asked).stages
+    for target in (Format.TFLITE, Format.OPENVINO):
+        error = refusal(CONV, Precision.INT8, target_format=target, **asked)
+        assert (error.code, error.field) == ("invalid_request", "options.calibration_method")
+    # Where nothing is calibrated, the option changes nothing.
+    assert plan(CONV, Precision.FP16, target_format=Format.TFLITE, **asked).stages
+
+
 @pytest.mark.parametrize("target", [Format.ONNX, Format.TFLITE, Format.OPENVINO])
 def test_every_calibrated_target_needs_data_for_int8(target: Format) -> None:
     host = replace(HOST, formats=())

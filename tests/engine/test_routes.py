@@ -7,7 +7,7 @@ import pytest
 from edge_ai.engine.convert.base import convert
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.base import HANDLERS, handler_of
-from edge_ai.engine.routes import EDGES, LANES, RUNS_HERE, RUNTIME_OF, TOOLS, find_route, targets_of
+from edge_ai.engine.routes import EDGES, LANES, RUNS_HERE, RUNTIME_OF, TOOLS, Tool, find_route, missing_here, targets_of
 from edge_ai.engine.runtime import RUNTIMES
 from edge_ai.engine.spec import Format
 
@@ -34,6 +34,26 @@ def test_the_shortest_way_is_found(source: str, target: str, formats: str) -> No
     route = find_route(Format(source), Format(target))
     assert " ".join(route.formats) == formats
     assert set(route.tools) <= TOOLS.keys() and route.tools
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "missing", "formats"),
+    [
+        ("onnx", "tflite", {"ai-edge-quantizer"}, "onnx saved_model tflite"),
+        ("onnx", "tflite", {"coremltools"}, "onnx tflite"),
+        # Where every way lacks something, the shortest is told.
+        ("onnx", "tflite", {"litert"}, "onnx tflite"),
+        ("keras", "onnx", {"tf2onnx"}, "keras saved_model onnx"),
+    ],
+)
+def test_a_missing_tool_leads_to_the_next_way(source: str, target: str, missing: set[str], formats: str) -> None:
+    assert " ".join(find_route(Format(source), Format(target), missing=missing).formats) == formats
+
+
+def test_what_is_missing_here_is_what_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not {"onnxruntime", "onnx2tf"} & missing_here()
+    monkeypatch.setitem(TOOLS, "nothing", Tool(name="nothing", distributions=("no-such-package",), does="nothing"))
+    assert "nothing" in missing_here()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,39 @@ def test_what_makes_no_sense_is_refused(damage: Callable[[Any], object], tmp_pat
     with pytest.raises(UserInputError) as caught:
         TFLITE.unpack(path, tmp_path)
     assert caught.value.code == "model_unreadable"
+
+
+def _become_a_sum(model: Any, scale: float) -> None:
+    """Replace the network by a sum of two int8 tensors, whose answer has ``scale``."""
+    graph, code, add = model.subgraphs[0], schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode, code.version = schema.BuiltinOperator.ADD, 2
+    graph.tensors = [_int8_tensor("a", 0.01), _int8_tensor("b", 0.02), _int8_tensor("c", scale)]
+    add.opcodeIndex, add.inputs, add.outputs = 0, [0, 1], [2]
+    add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    graph.inputs, graph.outputs, graph.operators = [0, 1], [2], [add]
+    model.operatorCodes, model.signatureDefs, model.metadata = [code], [], []
+
+
+def _int8_tensor(name: str, scale: float) -> Any:
+    tensor, quantization = schema.TensorT(), schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = [scale], [0]
+    tensor.name, tensor.shape, tensor.type, tensor.buffer = name, [1, 4], schema.TensorType.INT8, 0
+    tensor.quantization = quantization
+    return tensor
+
+
+@pytest.mark.parametrize(("scale", "sound"), [(1e-3, True), (1e-9, False), (1e36, False)])
+def test_sums_that_end_the_runtimes_process_are_refused(scale: float, sound: bool, tmp_path: Path) -> None:
+    path = changed(lambda model: _become_a_sum(model, scale), tmp_path / "sum.tflite")
+    loads = f"from ai_edge_litert.interpreter import Interpreter; Interpreter({str(path)!r}).allocate_tensors()"
+    # The check is held against what the runtime really does.
+    ended = subprocess.run([sys.executable, "-c", loads], capture_output=True, check=False).returncode
+    assert ended == (0 if sound else -signal.SIGABRT)
+    if sound:
+        TFLITE.unpack(path, tmp_path)
+        return
+    with pytest.raises(UserInputError, match="scales of a sum"):
+        TFLITE.unpack(path, tmp_path)
 
 
 def test_a_file_written_again_is_described_alike(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import edge_ai.sample
 from edge_ai.engine.convert import onnx_to_saved_model, onnx_to_tflite
@@ -16,6 +17,8 @@ from edge_ai.engine.convert.base import Conversion
 from edge_ai.engine.errors import UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.pairing import pair, to_answer, translate
 from edge_ai.engine.formats.base import handler_of
+from edge_ai.engine.formats.tflite_analysis import operator_name
+from edge_ai.engine.formats.tflite_file import read_file
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.lanes.tflite import ways
 from edge_ai.engine.options import OptimizeOptions
@@ -25,6 +28,7 @@ from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 from tests.engine.graphs import Told, model_of, value, weight
+from tests.engine.lane_contexts import closeness_db
 
 SAMPLE = Path(edge_ai.sample.__file__).parent
 DIGITS = SAMPLE / "digits.tflite"
@@ -183,6 +187,55 @@ def test_a_converted_network_answers_the_same_under_the_same_names(tmp_path: Pat
     assert [tensor.name for tensor in made.inputs] == [tensor.name for tensor in session.inputs]
     assert [tensor.name for tensor in made.outputs] == [tensor.name for tensor in session.outputs]
     same_answers(source, target, feed)
+
+
+def masked_attention(folder: Path) -> tuple[Path, list[Feed]]:
+    """Return a network as transformers have it: weights of very unlike columns, and -3.4e38 where nothing may be seen."""
+    columns = np.geomspace(0.01, 4, 16, dtype=np.float32)
+    weights = np.random.default_rng(5).normal(size=(16, 16)).astype(np.float32) * columns
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["keys"]),
+        helper.make_node("Transpose", ["keys"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["x", "turned"], ["plain"]),
+        helper.make_node("Mul", ["plain", "eighth"], ["scores"]),
+        helper.make_node("Sub", ["one", "mask"], ["hidden"]),
+        helper.make_node("Mul", ["hidden", "lowest"], ["bias"]),
+        helper.make_node("Add", ["scores", "bias"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["shares"], axis=-1),
+        helper.make_node("MatMul", ["shares", "keys"], ["y"]),
+    ]
+    constants = {"one": 1.0, "lowest": np.finfo(np.float32).min, "eighth": 0.05}
+    held = [numpy_helper.from_array(np.array([number], np.float32), name) for name, number in constants.items()]
+    held.append(numpy_helper.from_array(weights, "w"))
+    inputs = [value("x", [1, 8, 16]), value("mask", [1, 1, 8])]
+    _, target = converted(model_of(nodes, inputs, [value("y", [1, 8, 16])], held), folder)
+    draw = np.random.default_rng(6)
+    mask = np.array([[[1, 1, 1, 1, 1, 1, 0, 0]]], np.float32)
+    return target, [{"x": draw.normal(size=(1, 8, 16)).astype(np.float32), "mask": mask} for _ in range(12)]
+
+
+@pytest.mark.parametrize(("precision", "least_db"), [(Precision.INT8, 20), (Precision.INT16X8, 30)])
+def test_masks_stay_in_float_and_matrix_products_stay_right(
+    precision: Precision, least_db: float, tmp_path: Path
+) -> None:
+    model, feeds = masked_attention(tmp_path)
+    session = open_model(model, Format.TFLITE, threads=1)
+    context = replace(
+        context_of(tmp_path, precision),
+        model=model,
+        inputs=session.inputs,
+        outputs=session.outputs,
+        calibration=feeds,
+    )
+    trial = next(ways(context))
+    trial.make(trial.path)
+    graph = read_file(trial.path).subgraphs[0]
+    sums = [graph.tensors[operator.outputs[0]] for operator in graph.operators if operator_name(operator) == "ADD"]
+    products = [operator for operator in graph.operators if operator_name(operator) == "BATCH_MATMUL"]
+    assert [tensor.dtype for tensor in sums] == ["float32"]
+    kinds = {graph.tensors[index].dtype for operator in products for index in operator.outputs}
+    assert kinds == {"int8" if precision is Precision.INT8 else "int16"}
+    assert closeness_db(model, Format.TFLITE, trial.path, Format.TFLITE, feeds) >= least_db
 
 
 def test_doubles_and_lone_joins_are_made_plain(tmp_path: Path) -> None:

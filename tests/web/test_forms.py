@@ -365,6 +365,30 @@ def test_another_format_brings_its_precisions_with_the_plan(
     assert "target_format=openvino&amp;precision=fp16" in text, "the nearest that works is a link"
 
 
+def test_only_what_the_format_s_quantizer_has_is_offered(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    browser, address = browser_of(owner), to("optimization-create", rows.model.pk)
+    assert 'value="entropy"' in browser.get(address).content.decode()
+    assert 'value="entropy"' not in browser.get(address, {"target_format": "tflite"}).content.decode()
+    asked = {
+        "device_profile": host.pk,
+        "dataset": rows.dataset.pk,
+        "target_format": "tflite",
+        "precision": "int8",
+        "calibration_method": "entropy",
+    }
+    text = browser.post(address, asked | {"action": "plan"}, headers=HTMX).content.decode()
+    assert '<div id="calibration" hx-swap-oob="true">' in text
+    assert 'value="entropy"' not in text
+    assert "Makes <span" in text, "the plan is for what is offered now"
+    refused = browser.post(address, asked | {"action": "submit"})
+    assert refused.status_code == 422
+    assert "not with entropy" in refused.content.decode(), "what was sent is never changed in silence"
+
+
 def test_the_plan_says_how_long_by_what_ran_before(
     alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
 ) -> None:

@@ -49,6 +49,29 @@ def test_trials_stand_with_their_latency_and_the_chosen_one_is_marked(
     assert "1.37×<small> faster</small>" in text
 
 
+@pytest.mark.parametrize(
+    ("verdict", "ratio", "ci95", "said"),
+    [
+        ("faster", 0.5, [0.4, 0.6], "2.00×<small> faster</small>"),
+        ("slower", 1.25, [1.1, 1.4], "1.25×<small> slower</small>"),
+        ("same", 0.98, [0.97, 1.01], "The<small> same</small>"),
+        ("inconclusive", 0.9, [0.7, 1.2], "No<small> clear difference</small>"),
+    ],
+)
+def test_a_latency_is_said_as_surely_as_it_is_known(
+    verdict: str, ratio: float, ci95: list[float], said: str, alpha: Workspace, owner: User, browser_of: Browser
+) -> None:
+    [first, other] = results.OPTIMIZED["trials"]
+    told = {"MinMax": {"ratio": ratio, "ci95": ci95, "verdict": verdict}}
+    latency = results.OPTIMIZED["latency"] | {"trials": told}
+    result = results.OPTIMIZED | {"trials": [first | {"latency_ratio": ratio}, other], "latency": latency}
+    text = shown(alpha, owner, browser_of(owner), result)
+    assert said in text
+    assert "of its latency (95 % interval)" in text
+    assert ("not certain" in text) == (verdict == "inconclusive")
+    assert ("faster</small>" in text) == (verdict == "faster")
+
+
 def test_steps_of_compression_tell_both_sizes(alpha: Workspace, owner: User, browser_of: Browser) -> None:
     text = shown(alpha, owner, browser_of(owner), results.OPTIMIZED)
     assert "Small weights set to zero" in text
@@ -92,7 +115,8 @@ def test_both_recipes_can_be_downloaded(alpha: Workspace, owner: User, browser_o
 
 @pytest.mark.parametrize("result", [{}, {"trials": None, "warnings": None, "steps": None}])
 def test_nothing_known_is_nothing_shown(result: dict[str, Any]) -> None:
-    assert outcome_of(result) == {"chosen": {}, "latency_words": None, "warnings": [], "compressed": []}
+    known = outcome_of(result)
+    assert known == {"trials": [], "chosen": {}, "latency_words": None, "warnings": [], "compressed": []}
 
 
 def test_warnings_that_are_alike_stay_in_order() -> None:

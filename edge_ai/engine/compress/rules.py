@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.options import OptimizeOptions, option_rules
-from edge_ai.engine.routes import find_route
+from edge_ai.engine.routes import Route
 from edge_ai.engine.spec import Format, Precision
 
 IN_FLOAT: Final = frozenset({Precision.FP32, Precision.FP16})
@@ -15,39 +15,35 @@ IN_FLOAT: Final = frozenset({Precision.FP32, Precision.FP16})
 HALF_OF_FOUR: Final = "2:4"
 
 
-def check_options(
-    options: OptimizeOptions, precision: Precision, target_format: Format, *, source_format: Format = Format.ONNX
-) -> None:
+def check_options(options: OptimizeOptions, precision: Precision, route: Route) -> None:
     """Refuse combinations of options for compression that make no sense.
 
     Parameters
     ----------
     precision
         As it was resolved; with ``auto``, what depends on it is not checked.
-    target_format, source_format
-        Where the model goes, and what it is.
+    route
+        The way that the model goes.
 
     Raises
     ------
     UserInputError
         ``invalid_request``, naming the option, and in ``details["nearest"]`` what works.
-    UnsupportedError
-        ``unsupported_conversion`` where there is no way at all between the formats.
     """
     _check_sparsity(options)
     if not options.compresses:
         return
-    if Format.ONNX not in find_route(source_format, target_format).formats:
+    if Format.ONNX not in route.formats:
         names = {"simplify": options.simplify, "deduplicate": options.deduplicate, "prune": options.prune != "none"}
         first = next((name for name, chosen in names.items() if chosen), "cluster")
         raise _refuse(
             first,
-            f"{_title(first)} works on ONNX graphs, and the way from {source_format} to {target_format} has none.",
+            f"{_title(first)} works on ONNX graphs, and the way from {route.source} to {route.lane.target} has none.",
             "Choose ONNX as the target format, or leave this out.",
             nearest={"target_format": Format.ONNX.value},
         )
     if options.cluster:
-        _check_cluster(options, precision, target_format)
+        _check_cluster(options, precision, route.lane.target)
 
 
 def _check_sparsity(options: OptimizeOptions) -> None:

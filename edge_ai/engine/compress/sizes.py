@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,3 +33,18 @@ def measure_sizes(path: Path) -> Sizes:
             raw += len(chunk)
             packed += len(packer.compress(chunk))
     return Sizes(raw=raw, gzip=packed + len(packer.flush()))
+
+
+def measure_sizes_aside(path: Path) -> Future[Sizes]:
+    """Begin to measure the sizes of a file in a thread, which nothing waits for but who asks for its result."""
+    sizes: Future[Sizes] = Future()
+
+    def measure() -> None:
+        try:
+            sizes.set_result(measure_sizes(path))
+        except (OSError, MemoryError, zlib.error) as error:
+            sizes.set_exception(error)
+
+    # A pool's thread would hold up the end of a process whose work was refused meanwhile.
+    threading.Thread(target=measure, daemon=True).start()
+    return sizes

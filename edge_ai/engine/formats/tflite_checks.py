@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_ai.engine.formats.tflite_facts import SubgraphFacts, TensorFacts
 from edge_ai.engine.formats.tflite_flatbuffer import DamagedError
+
+#: Numbers of operators.
+ADD: Final = 0
+SUB: Final = 41
+#: By how many bits sums of integers are widened.
+_WIDENED: Final[Mapping[str, int]] = {"int8": 20, "uint8": 20, "int16": 15}
 
 
 def within(index: int, items: Sequence[Any], what: str) -> int:
@@ -81,6 +87,24 @@ def check_order(graph: SubgraphFacts) -> None:
         there.update(operator.outputs)
     if not there.issuperset(graph.outputs):
         raise DamagedError("nothing computes one of its outputs")
+
+
+def check_sums(graph: SubgraphFacts) -> None:
+    """Sums of integers bring both sides to a common scale and that to the answer's; LiteRT's process ends where it cannot."""
+    for operator in graph.operators:
+        tensors = [graph.tensors[index] for index in (*operator.inputs, *operator.outputs) if index >= 0]
+        if operator.code not in (ADD, SUB) or [len(tensor.scales) for tensor in tensors] != [1, 1, 1]:
+            continue
+        shift = _WIDENED.get(tensors[-1].dtype)
+        if shift is None:
+            continue
+        left, right, answer = (tensor.scales[0] for tensor in tensors)
+        # The kernel computes this product in float32, where it may become infinite.
+        with np.errstate(over="ignore"):
+            unit = float(np.float32(1 << shift) * np.float32(answer))
+        factor = 2 * max(left, right) / unit if unit > 0 else np.inf
+        if factor <= 0 or (operator.code == ADD and factor >= 1):
+            raise DamagedError("the scales of a sum lie too far apart for its integers")
 
 
 def check_calls(subgraphs: Sequence[SubgraphFacts]) -> None:

@@ -17,6 +17,7 @@ from edge_ai.engine.formats.tflite_checks import (
     check_data,
     check_order,
     check_scales,
+    check_sums,
     indices,
     within,
 )
@@ -104,6 +105,7 @@ class _Reader:
             operators=[self._operator(item, tensors) for item in table.get("operators", [])],
         )
         check_order(made)
+        check_sums(made)
         return made
 
     def _tensor(self, table: Table) -> TensorFacts:

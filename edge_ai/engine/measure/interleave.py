@@ -200,7 +200,7 @@ def ratio_of(starts: Sequence[Blocks], a: int, b: int, *, margin: float) -> Rati
         half = _half_width(pairs)
         drawn = random.uniform(centre - half, centre + half, _RESAMPLES)
     else:
-        drawn = np.array([np.median(_resampled(logs, random)) for _ in range(_RESAMPLES)])
+        drawn = _medians_of_draws(logs, random)
     if len(logs) < _STARTS_THAT_SHOW_THEIR_SPREAD:
         drawn = drawn + random.normal(0.0, BETWEEN_PROCESSES_SD * np.sqrt(2.0 / len(logs)), _RESAMPLES)
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -217,6 +217,15 @@ def _half_width(pairs: Blocks) -> float:
     spread = float(pairs.std(ddof=1)) if count > 1 else 0.0
     assumed = Z_95 * BETWEEN_BLOCKS_SD * math.sqrt(2.0)
     return max(_STUDENT_95[count] * spread, assumed) / math.sqrt(count)
+
+
+def _medians_of_draws(logs: Sequence[Blocks], random: np.random.Generator) -> Blocks:
+    if len(logs) == 1:
+        # All at once: one by one, the draws of a short comparison would take longer than it.
+        rounds = logs[0]
+        chosen = rounds[random.integers(0, len(rounds), (_RESAMPLES, len(rounds)))]
+        return np.asarray(np.median(chosen.reshape(_RESAMPLES, -1), axis=1))
+    return np.array([np.median(_resampled(logs, random)) for _ in range(_RESAMPLES)])
 
 
 def _resampled(logs: Sequence[Blocks], random: np.random.Generator) -> Blocks:

@@ -7,18 +7,18 @@ import copy
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.lanes.base import LaneContext, require_layers
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
-from edge_ai.engine.quantize.tflite_ranges import Activations, is_simple, observe
+from edge_ai.engine.quantize.tflite_ranges import Activations, is_simple, observe, too_far
 from edge_ai.engine.quantize.tflite_screen import LayerLoss, layers_of, screen
 from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES, Trial, first_line
 from edge_ai.engine.quiet import quiet
@@ -30,7 +30,9 @@ TOOL: Final = "ai-edge-quantizer"
 #: The operators that hold the weights, and most of the work.
 CORE: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL")
 #: What loses most in integers: what turns scores into answers, and what normalizes.
-DELICATE: Final = ("SOFTMAX", "LOGISTIC", "TANH", "RSQRT", "SQUARED_DIFFERENCE", "MEAN", "GELU")
+DELICATE: Final = ("SOFTMAX", "LOGISTIC", "TANH", "RSQRT", "SQUARED_DIFFERENCE", "MEAN", "GELU", "SQRT", "DIV")
+#: With integer activations LiteRT takes the first scale of its weights for all channels, and computes nonsense.
+PLAIN_SCALES: Final = "BATCH_MATMUL"
 THREADS: Final = 2
 #: Where single values reach far beyond the others, covering them all wastes most of 256 steps.
 USUAL_PERCENTILE: Final = 99.9
@@ -168,6 +170,7 @@ def _ways(context: LaneContext, maker: Maker) -> Iterator[Way]:
         wide = Way(name="int16 activations", kind="static", activation_bits=16)
         yield wide
         yield replace(wide, name="int16 activations, delicate operators in float", spared=DELICATE)
+        yield replace(wide, name="int16 activations, only convolutions and matrix products", only=CORE)
     elif precision is Precision.INT4:
         yield Way(name="int4 weights, int8 activations", kind="dynamic", weight_bits=4)
         yield Way(name="int4 weights", kind="weight_only", weight_bits=4)
@@ -237,8 +240,11 @@ class Maker:
         with _translated(way), quiet(level=logging.ERROR, errors_too=True):
             tool = quantizer.Quantizer(str(self._context.model))
             _configure(tool, way, self._context.options)
-            made = tool.quantize(self._ranges(tool, way)) if tool.need_calibration else tool.quantize()
-            made.export_model(str(target), overwrite=True)
+            ranges = self._ranges(tool, way) if tool.need_calibration else None
+            if ranges is not None:
+                _spare(tool, (_exactly(layer) for layer in too_far(self._context.model, ranges)))
+            tool.quantize(ranges).export_model(str(target), overwrite=True)
+            _require_sound(target)
 
     def best(self) -> Way:
         """Return the way that came closest to the original; the first where none could be compared."""
@@ -300,6 +306,21 @@ class Maker:
             )
 
 
+def _require_sound(variant: Path) -> None:
+    """Refuse what LiteRT's process would end at."""
+    from edge_ai.engine.formats.tflite_file import read_file
+
+    try:
+        read_file(variant)
+    except UserInputError as error:
+        raise UnsupportedError(
+            f"What ai-edge-quantizer makes of this network cannot be run. {error.message}",
+            code="unsupported_operator",
+            fix="Choose int8_dynamic or fp16, or ONNX as the target format.",
+            details={"nearest": {"target_format": "tflite", "precision": "fp16"}},
+        ) from None
+
+
 def _halve(source: Path, target: Path) -> None:
     """Store the weights as fp16; LiteRT widens them once, when it loads the file."""
     from edge_ai.engine.convert.tensorflow_halve import halve_weights
@@ -335,6 +356,10 @@ def _configure(tool: Any, way: Way, options: OptimizeOptions) -> None:
     }
     for name in way.only or (names.ALL_SUPPORTED.value,):
         add[way.kind](names(name))
+    if way.kind == "static" and (not way.only or PLAIN_SCALES in way.only):
+        tool.add_static_config(
+            where, names(PLAIN_SCALES), way.activation_bits, way.weight_bits, QuantGranularity.TENSORWISE, algorithm
+        )
     spared = [(".*", name) for name in way.spared]
     if way.kind == "static" and (way.layer is not None or not options.integer_io):
         spared += [(".*", names.INPUT.value), (".*", names.OUTPUT.value)]
@@ -345,7 +370,15 @@ def _configure(tool: Any, way: Way, options: OptimizeOptions) -> None:
         for layer in options.exclude_layers
     ]
     for place, name in spared:
-        tool.update_quantization_recipe(place, names(name), algorithm_key=AlgorithmName.NO_QUANTIZE)
+        _spare(tool, [place], name)
+
+
+def _spare(tool: Any, places: Iterable[str], name: str = "*") -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.recipe import AlgorithmName
+
+    for place in places:
+        tool.update_quantization_recipe(place, qtyping.TFLOperationName(name), algorithm_key=AlgorithmName.NO_QUANTIZE)
 
 
 def _exactly(layer: str) -> str:

@@ -11,11 +11,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine.formats.tflite_facts import TensorFacts
 from edge_ai.engine.formats.tflite_file import read_file
 from edge_ai.engine.runtime.base import Array, Feed, Tensor
 
 #: How many values of each activation are kept over all samples; the highest percentile still has several above it.
 KEPT_VALUES: Final = 1 << 16
+#: An activation that reaches further is a mask in disguise: scores that must never win get -1e9, or the lowest float32.
+#: Steps that wide tell nothing else apart, and LiteRT's sums of integers overflow.
+FARTHEST: Final = 1e6
 #: By tensor: ``min`` and ``max``, float32, as many axes of size 1 as the tensor has.
 Ranges = dict[str, dict[str, npt.NDArray[np.float32]]]
 
@@ -57,6 +61,36 @@ class Activations:
             axes = [1] * seen.rank
             found[name] = {"min": np.full(axes, low, np.float32), "max": np.full(axes, high, np.float32)}
         return found
+
+
+def too_far(model: Path, ranges: Mapping[str, Mapping[str, Array]]) -> list[str]:
+    """Return the layers, by the names of what they answer, that read or answer what no integer can hold usefully.
+
+    Parameters
+    ----------
+    ranges
+        Of the activations; constants are looked at here.
+    """
+    found = []
+    for graph in read_file(model).subgraphs:
+        far = {index for index, tensor in enumerate(graph.tensors) if _reach(tensor, ranges) > FARTHEST}
+        found += [
+            graph.tensors[operator.outputs[0]].name
+            for operator in graph.operators
+            if operator.outputs and far & {*operator.inputs, *operator.outputs}
+        ]
+    return found
+
+
+def _reach(tensor: TensorFacts, ranges: Mapping[str, Mapping[str, Array]]) -> float:
+    """Return the greatest finite magnitude of a float tensor."""
+    if tensor.dtype != "float32":
+        return 0.0
+    if tensor.data is not None:
+        values: Array = tensor.data.view("<f4")
+        return float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0))
+    known = ranges.get(tensor.name)
+    return 0.0 if known is None else float(max(np.max(np.abs(known["min"])), np.max(np.abs(known["max"]))))
 
 
 def is_simple(model: Path) -> bool:

@@ -46,7 +46,8 @@ def optimization_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
         sent = {name: form[name].value() or "" for name in form.fields}
         preview = OptimizationForm(sent, user=request.user, model=model)
         return page(request, TEMPLATE, {"model": model, "form": form} | _plan(request, model, preview))
-    form = OptimizationForm(request.POST, user=request.user, model=model)
+    sent_now = OptimizationForm.adjusted(request.POST) if planning else request.POST
+    form = OptimizationForm(sent_now, user=request.user, model=model)
     if planning:
         return page(request, TEMPLATE, {"model": model, "form": form} | _plan(request, model, form))
     if not form.is_valid():
