@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ READERS: dict[str, tuple[Reader, object]] = {
     "integer": (lambda: env.integer(NAME, 7, "help", low=1, high=9), 7),
     "words": (lambda: env.words(NAME, ("a", "b"), "help"), ["a", "b"]),
     "cpu_list": (lambda: env.cpu_list(NAME, "help"), None),
+    "networks": (lambda: env.networks(NAME, "help"), ()),
     "folder": (lambda: env.folder(NAME, Path("/var/studio"), "help"), Path("/var/studio")),
     "database_url": (lambda: env.database_url(NAME, "help"), None),
 }
@@ -64,6 +66,7 @@ def test_what_is_unset_has_its_default_and_is_declared(kind: str) -> None:
         ("cpu_list", "3", (3,)),
         ("cpu_list", "5,0-2,1", (0, 1, 2, 5)),
         ("cpu_list", "  ", None),
+        ("networks", "10.20.0.0/16, fd00::/8,", (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))),
         ("folder", "/srv/studio/../data", Path("/srv/data")),
         ("folder", " ", Path("/var/studio")),
         ("database_url", " ", None),
@@ -88,6 +91,8 @@ def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: st
         ("cpu_list", "0,two"),
         ("cpu_list", "-1"),
         ("cpu_list", "3-1"),
+        ("networks", "10.0.0.1/8"),
+        ("networks", "office"),
         ("database_url", "mysql://user@host/database"),
         ("database_url", "host/database"),
         ("database_url", "postgresql://host/database"),

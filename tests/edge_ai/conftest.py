@@ -9,7 +9,7 @@ import pytest
 from django_q.models import OrmQ
 
 from accounts.models import User, Workspace
-from edge_ai.models import Artifact, Blob, Dataset, Job, Model
+from edge_ai.models import Artifact, Blob, Dataset, Job, Model, WebhookEndpoint, WebhookMessage
 from tests.conftest import inside_as_system
 
 
@@ -20,6 +20,8 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
         try:
             yield User.objects.get(email="alpha-root@example.com")
         finally:
+            WebhookEndpoint.objects.all().delete()
+            WebhookMessage.objects.all().delete()
             Artifact.objects.all().delete()
             Job.objects.update(waits_for=None)
             Model.objects.all().delete()

@@ -16,10 +16,21 @@ from django_q.models import OrmQ
 
 from accounts.models import User
 from config.database.identity import workspace_as_system
-from edge_ai.models import AnalysisJob, BenchmarkRun, Job, JobStatus, Model
+from edge_ai.models import (
+    AnalysisJob,
+    BenchmarkRun,
+    Job,
+    JobStatus,
+    Model,
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookMessage,
+)
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.jobs import settle
+from edge_ai.services.webhooks import emit
+from edge_ai.webhooks.outbox import sweep
 from edge_ai.worker.reaper import WORKER_LOST, reap
 from tests.edge_ai import factories
 
@@ -129,3 +140,28 @@ def test_a_job_submitted_while_the_analysis_ends_is_never_forgotten(committed: U
     assert AnalysisJob.objects.get(pk=analysis.pk).status == JobStatus.COMPLETED
     assert BenchmarkRun.objects.get(model=model).status == JobStatus.QUEUED
     assert OrmQ.objects.filter(key="benchmark").count() == 1
+
+
+def test_of_many_workers_one_gets_the_delivery(committed: User) -> None:
+    delivery = factories.make_delivery(factories.make_endpoint(committed))
+    for attempt in range(1, 4):
+        tokens = at_once(lambda: WebhookDelivery.objects.claim(delivery.pk, lease=LEASE), 6)
+        row = WebhookDelivery.objects.get(pk=delivery.pk)
+        assert [token for token in tokens if token is not None] == [row.lease_token]
+        assert row.attempt == attempt
+        WebhookDelivery.objects.update(lease_expires_at=ClockTimestamp() - LEASE)  # its worker fell silent
+
+
+def test_what_many_tell_at_once_is_one_message(committed: User) -> None:
+    endpoints = [factories.make_endpoint(committed) for _ in range(3)]
+    model = factories.make_model(committed)
+    messages = at_once(lambda: emit(WebhookEvent.MODEL_READY, model), 6)
+    assert len(set(messages)) == WebhookMessage.objects.count() == 1
+    assert WebhookDelivery.objects.count() == len(endpoints)
+
+
+def test_many_sweeps_send_one_hint(committed: User) -> None:
+    endpoint = factories.make_endpoint(committed)
+    for _ in range(5):
+        factories.make_delivery(endpoint)
+    assert sum(at_once(sweep, 4)) == OrmQ.objects.filter(key="webhook").count() == 5
