@@ -40,7 +40,7 @@ def not_root(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMess
         return [
             Warning(
                 "The studio runs as root.",
-                hint="Run web and workers as an ordinary user: root ignores the process limit of engine children.",
+                hint="Run web and workers as an ordinary user: children of root have more within reach.",
                 id="edge_ai.W001",
             )
         ]

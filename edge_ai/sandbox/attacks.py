@@ -270,6 +270,7 @@ def honest_work() -> None:
         stream.write(b"x" * 100_000)
     os.sched_setaffinity(0, os.sched_getaffinity(0))
     assert "processor" in Path("/proc/cpuinfo").read_text().lower()  # noqa: S101 - to raise
+    assert os.access(sys.executable, os.X_OK) and os.access(Path("made").absolute(), os.R_OK)  # noqa: S101 - alike
     worker = threading.Thread(target=time.sleep, args=(0,))
     worker.start()
     worker.join()

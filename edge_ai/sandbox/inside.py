@@ -29,10 +29,11 @@ ORPHANED = 99
 #: Stands in a seccomp program for the id of the process that it is installed in.
 OWN_PID = 0x7FFF_FFF0
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 8, 22, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 22, 24, 28
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 CAP_DAC_READ_SEARCH = 2
+SECBIT_NO_SETUID_FIXUP = 4
 CAPABILITY_VERSION_3 = 0x2008_0522
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -105,7 +106,8 @@ def _become(uid: int | None, *, search: bool) -> None:
         number += number == CAP_DAC_READ_SEARCH and search
     if uid is not None:
         if search:
-            _prctl("capabilities", PR_SET_KEEPCAPS, 1)
+            # Also where a program only asks whether it may, by access(2), which else asks as if it had no capability.
+            _prctl("capabilities", PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)

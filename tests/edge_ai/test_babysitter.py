@@ -28,8 +28,9 @@ from edge_ai.fleet.models import BenchmarkSlot
 from edge_ai.models import AnalysisJob, Artifact, Job, JobEvent, JobStatus, Model
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sample import ONNX_MODEL
+from edge_ai.sandbox import SandboxError
 from edge_ai.services import jobs, models
-from edge_ai.worker import outcomes
+from edge_ai.worker import confinement, outcomes
 from edge_ai.worker.babysitter import Babysitter, benchmark_slot, lease, run_job
 from edge_ai.worker.stages import STORE
 from edge_ai.worker.tasks import deliver
@@ -118,6 +119,36 @@ def test_a_job_over_its_time_fails_with_its_code(owner: User, settings: Any) -> 
     job = Job.objects.get(pk=job_id)
     assert (job.status, job.attempt) == (JobStatus.FAILED, 1), "another attempt would take as long"
     assert job.error is not None and job.error["code"] == "resource_limit"
+
+
+@pytest.mark.usefixtures("_as_worker")
+def test_a_job_keeps_the_level_that_it_ran_at(owner: User) -> None:
+    _, job_id = uploaded(owner, ONNX_MODEL.read_bytes())
+    run_job("ws_alpha", job_id)
+    job = Job.objects.get(pk=job_id)
+    assert (job.status, job.sandbox_level) == (JobStatus.COMPLETED, confinement.level().value)
+
+
+@pytest.mark.usefixtures("_as_worker")
+def test_no_job_begins_where_nothing_may_hold_it(owner: User, settings: Any) -> None:
+    _, job_id = uploaded(owner, ONNX_MODEL.read_bytes())
+    settings.SANDBOX_LEVEL = "none"
+    run_job("ws_alpha", job_id)
+    job = Job.objects.get(pk=job_id)
+    assert (job.status, job.attempt, job.sandbox_level) == (JobStatus.FAILED, 1, "")
+    assert job.error is not None and job.error["code"] == "sandbox_unavailable"
+    assert "SANDBOX_ALLOW_NONE does not allow" in job.error["detail"]
+    assert work_folders() == []
+
+
+@pytest.mark.usefixtures("_as_worker")
+def test_what_the_supervisor_found_is_believed_as_long_as_it_was_asked_for(settings: Any) -> None:
+    settings.SANDBOX_PROBED = "auto:standard:"
+    assert confinement.level() == "standard"
+    settings.SANDBOX_PROBED = "strong:none:bubblewrap is away: all of it."
+    settings.SANDBOX_LEVEL = "strong"
+    with pytest.raises(SandboxError, match="bubblewrap is away: all of it"):
+        confinement.level()
 
 
 @pytest.mark.usefixtures("_as_worker")

@@ -10,7 +10,6 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,7 +105,7 @@ def test_every_attack_is_stopped_for_an_ordinary_user_too(tmp_path_factory: pyte
 def test_no_folder_that_others_need_is_ever_given_away(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
     monkeypatch.setattr(os, "lchown", lambda *arguments: given.append(arguments))
-    with pytest.raises(ValueError, match="cannot be given away|not a folder that can be given away"):
+    with pytest.raises(ValueError, match="can be given away"):
         places.hand_over(Path(folder), 1_900_000_000)
     assert given == []
 
@@ -279,12 +278,6 @@ def test_the_address_space_grows_with_the_model() -> None:
 
 
 # -- honest work -----------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for what one conversion makes and another reads."""
-    yield tmp_path_factory.mktemp("made")
-
-
 def engine(level: Level, folder: Path, spec: Spec, *inputs: Path) -> dict[str, object]:
     """Do a job as a worker does; returns the engine's result."""
     for path in inputs:
@@ -324,7 +317,7 @@ def test_a_benchmark_measures_and_describes_the_machine(level: Level, tmp_path: 
     assert result["environment"]["cpu_model"] or platform.machine() != "x86_64"  # type: ignore[index]  # JSON
 
 
-@pytest.mark.parametrize("target", [Format.ONNX, Format.OPENVINO, Format.NCNN, Format.TFLITE, Format.COREML])
+@pytest.mark.parametrize("target", [Format.ONNX, Format.OPENVINO, Format.NCNN])
 def test_an_honest_model_is_converted_at_the_best_level(target: Format, tmp_path: Path) -> None:
     level = next((each for each in HELD if trial(each).works), Level.NONE)
     precision = Precision.INT8 if target is Format.ONNX else Precision.FP16

@@ -34,6 +34,12 @@ def work_of(spec: Spec) -> Work:
     return Work(spec=spec, limits=LIMITS)
 
 
+@pytest.fixture(autouse=True)
+def _work_here(tmp_path: Path, settings: Any) -> None:
+    """What a warm process of the best level sees is the work folder."""
+    settings.WORK_DIR = tmp_path
+
+
 @pytest.fixture
 def warmth(monkeypatch: pytest.MonkeyPatch) -> Iterator[warm.Warmth]:
     """A warm process of this test's own, whose forks run the code in their folder."""
