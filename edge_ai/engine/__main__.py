@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,25 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve() -> int:
     """Answer one spec from standard input with JSON lines on standard output."""
+    return answer(_do)
+
+
+def answer(work: Callable[[JsonLines], dict[str, Any]]) -> int:
+    """Do ``work``, and tell on standard output what came of it: a message of its own, or an error's; returns the status."""
     # Libraries print where they like: the protocol keeps the real output for itself and gives them the log.
     protocol = JsonLines(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
     try:
-        spec = spec_from_json(_read_request(sys.stdin))
-        # Heavy libraries are loaded by the pipeline, after the spec has been understood.
-        from edge_ai.engine.pipeline import run
-
-        done = run(spec, Path.cwd(), protocol)
-        protocol.write(
-            {
-                "type": "result",
-                "result": done.result,
-                "files": [
-                    {"role": f.role, "path": f.path, "name": f.name, "format": f.format, "mime_type": f.mime_type}
-                    for f in done.files
-                ],
-            }
-        )
+        protocol.write(work(protocol))
     except EngineError as error:
         protocol.write(describe_failure(error))
         return 1
@@ -85,6 +76,22 @@ def _serve() -> int:
         protocol.write(describe_failure(_out_of_memory() if _is_memory(error) else _unexpected()))
         return 1
     return 0
+
+
+def _do(protocol: JsonLines) -> dict[str, Any]:
+    spec = spec_from_json(_read_request(sys.stdin))
+    # Heavy libraries are loaded by the pipeline, after the spec has been understood.
+    from edge_ai.engine.pipeline import run
+
+    done = run(spec, Path.cwd(), protocol)
+    return {
+        "type": "result",
+        "result": done.result,
+        "files": [
+            {"role": f.role, "path": f.path, "name": f.name, "format": f.format, "mime_type": f.mime_type}
+            for f in done.files
+        ],
+    }
 
 
 def _read_request(stream: IO[str]) -> dict[str, Any]:
