@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -125,11 +125,6 @@ def emptied(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def left_over(folder: Path) -> Iterator[Path]:
-    """Yield what lies in a folder."""
-    yield from sorted(folder.rglob("*"))
 
 
 def _message(line: str) -> dict[str, Any] | None:
