@@ -6,6 +6,7 @@ Everything that reads files in the engine is here but TensorFlow, which is loade
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import logging
 import os
@@ -57,11 +58,8 @@ def serve() -> int:
     if "fuzz" in request:
         return answer(lambda _: {"type": "result", "result": FUZZ[request["fuzz"]](request), "files": []})
     # The engine reads its standard input itself.
-    with open(os.memfd_create("spec"), "w+b", buffering=0) as again:
-        again.write(told.encode())
-        again.seek(0)
-        sys.stdin = open(again.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process
-        return main(["run"])
+    sys.stdin = io.StringIO(told)
+    return main(["run"])
 
 
 def read_dataset(request: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from edge_ai.engine.spec import refuse, spec_from_json
 # onnxruntime reports what it is used for unless it is told not to, before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+MAX_TEXT = 2000
+MAX_ITEMS = 1000
+
 
 class JsonLines:
     """Progress as the worker reads it: one JSON object a line."""
@@ -131,12 +134,23 @@ def describe_failure(error: EngineError) -> dict[str, Any]:
     return {
         "type": "error",
         "code": error.code,
-        "message": str(error),
-        "fix": error.fix,
+        "message": _shortened(str(error)),
+        "fix": _shortened(error.fix),
         "retryable": error.retryable,
         "field": error.field,
-        "details": error.details or {},
+        "details": _shortened(error.details or {}),
     }
+
+
+def _shortened(value: Any) -> Any:
+    """Cut what a stranger's file may have made endless: texts, and lists of them."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}…"
+    if isinstance(value, dict):
+        return {key[:MAX_TEXT] if isinstance(key, str) else key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shortened(item) for item in value[:MAX_ITEMS]]
+    return value
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Final
 import h5py
 
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
-from edge_ai.engine.formats.keras_config import check_keras_file, weights_of
+from edge_ai.engine.formats.keras_config import check_keras_file, unreadable, weights_of
 from edge_ai.engine.formats.keras_layers import walk
 from edge_ai.engine.formats.saved_model_cost import CONTROL_FLOW, Weight, count
 from edge_ai.engine.formats.saved_model_graph import read_graph
@@ -22,6 +22,8 @@ NAMES: Final = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat
 #: What is kept beside the weights.
 NOT_WEIGHTS: Final = ("optimizer", "optimizer_weights", "_metrics", "_loss_tracker")
 MAX_NAMES: Final = 8
+#: What following a description raises that lacks a part, or has something else in its place.
+DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def describe_saved_model(folder: Path) -> dict[str, Any]:
@@ -71,7 +73,10 @@ def describe_keras(path: Path) -> dict[str, Any]:
         ``model_unreadable``, ``model_unsafe``.
     """
     config = check_keras_file(path)
-    found = walk(config.model)
+    try:
+        found = walk(config.model)
+    except DAMAGE as error:
+        raise unreadable("What its description says of its layers makes no sense.") from error
     inputs = [item.to_json() for item in found.inputs]
     warnings = [_macs_unknown(found.unknown)] if found.unknown else []
     return analysis_of(
