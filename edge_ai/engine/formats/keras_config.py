@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 import re
@@ -79,6 +80,8 @@ LAYERS: Final = re.compile(
     re.VERBOSE,
 )
 MODELS: Final = frozenset({"Functional", "Model", "Sequential"})
+#: Keras says of some functions of tensors that they are of this module; what Python itself has there is none of them.
+PYTHON_FUNCTIONS: Final = frozenset(dir(builtins)) - {"abs", "max", "min", "pow", "round", "sum"}
 CLASS: Final = re.compile(r"[A-Z]\w*")
 FUNCTION: Final = re.compile(r"[a-z_]\w*")
 #: Functions of these modules load models.
@@ -237,7 +240,8 @@ def _class_faults(value: Mapping[str, Any], *, layer: bool) -> Iterator[str]:
     elif name in PLAIN_CLASSES:
         return
     elif name == "function":
-        if not isinstance(config, str) or not FUNCTION.fullmatch(config) or not _is_keras(module) or _loads(module):
+        own = isinstance(config, str) and FUNCTION.fullmatch(config) is not None and _is_keras(module)
+        if not own or _loads(module) or (module == "builtins" and config in PYTHON_FUNCTIONS):
             yield f"the function {str(config)[:60]}"
     elif not CLASS.fullmatch(name) or not _is_keras(module) or not _is_own(registered, name):
         yield f"the custom class {str(registered or name)[:60]}"

@@ -22,7 +22,8 @@ MAX_NODES: Final = 1_000_000
 MAX_CALLS: Final = 64
 #: Where onnxruntime takes an offset for an address of its own memory.
 ADDRESS: Final = "_ORT_MEM_ADDR_"
-_TYPES: Final = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
+_VALUE_TYPES: Final = frozenset(onnx.TensorProto.DataType.values())
+_TYPES: Final = _VALUE_TYPES - {onnx.TensorProto.UNDEFINED}
 _INSIDE: Final = "Save the model with its weights inside: onnx.save(model, path, save_as_external_data=False)."
 
 _Functions = Mapping[tuple[str, str], onnx.FunctionProto]
@@ -78,6 +79,8 @@ def _walk(message: Any, depth: int, tensors: list[onnx.TensorProto]) -> None:
         for entry in message.external_data:
             _check_text([entry.key, entry.value])
         return
+    if isinstance(message, onnx.TypeProto.Tensor) and message.elem_type not in _VALUE_TYPES:
+        raise unreadable("The ONNX file is damaged: an input or output is of a type that ONNX does not have.")
     for field, value in message.ListFields():
         many = field.is_repeated
         if field.type == FieldDescriptor.TYPE_STRING:
