@@ -142,10 +142,10 @@ def _(bait: Bait) -> bytes:
     return model([helper.make_node("Loop", ["", "flag", "x"], ["y"], body=body)], flag).SerializeToString()
 
 
-@hostile("onnx-nested-if", "has runtimes try 2^40 ways through nested branches", "analysis", "model_unsafe")
+@hostile("onnx-nested-if", "has runtimes try 2^24 ways through nested branches", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["o"])], "leaf", [], [value("o")])
-    for _ in range(40):
+    for _ in range(24):
         choose = helper.make_node("If", ["flag"], ["o"], then_branch=graph, else_branch=GraphProto())
         graph = helper.make_graph([choose], "branch", [], [value("o")])
     choose = helper.make_node("If", ["flag"], ["y"], then_branch=graph, else_branch=graph)
@@ -210,7 +210,7 @@ def _(bait: Bait) -> bytes:
     return bytes(made.SerializeToString())
 
 
-@hostile("onnx-sparse-bomb", "unfolds a sparse weight to 200 GB", "analysis", "resource_limit", "model_unreadable")
+@hostile("onnx-sparse-bomb", "unfolds a sparse weight to 200 GB", "benchmark", "model_unreadable")
 def _(bait: Bait) -> bytes:
     made = dense_onnx()
     sparse = made.graph.sparse_initializer.add()
@@ -280,7 +280,7 @@ def _(bait: Bait) -> bytes:
     return bytes(made.SerializeToString())
 
 
-@hostile("onnx-names", "has names that steer terminals and pages", "benchmark", ACCEPTED)
+@hostile("onnx-names", "has names that steer terminals and pages", "analysis", ACCEPTED)
 def _(bait: Bait) -> bytes:
     made = dense_onnx()
     made.graph.input[0].name = made.graph.node[0].input[0] = ODD_NAME
@@ -293,7 +293,7 @@ def _(bait: Bait) -> bytes:
 def _(bait: Bait) -> bytes:
     made = dense_onnx()
     made.producer_name = "PRODUCER"
-    return bytes(made.SerializeToString()).replace(b"PRODUCER", b"\xff\xfe\x80RODU")
+    return bytes(made.SerializeToString()).replace(b"PRODUCER", b"\xff\xfe\x80RODUC")
 
 
 @hostile("onnx-cycle", "has operators that wait for each other", "analysis", "model_unreadable")
@@ -304,9 +304,10 @@ def _(bait: Bait) -> bytes:
 
 @hostile("onnx-custom-operator", "asks for an operator of somebody's library", "benchmark", "unsupported_operator")
 def _(bait: Bait) -> bytes:
-    return model(
-        [helper.make_node("Load", ["x"], ["y"], domain="com.evil", library=str(bait.secret_file))]
-    ).SerializeToString()
+    made = model([helper.make_node("Load", ["x"], ["y"], domain="com.evil", library=str(bait.secret_file))])
+    made.opset_import.add(domain="com.evil", version=1)
+    made.graph.output[0].CopyFrom(value("y", [1, 4]))
+    return bytes(made.SerializeToString())
 
 
 @hostile("ort-damaged", "leads ONNX Runtime's flatbuffer out of the file", "analysis", "model_unreadable")

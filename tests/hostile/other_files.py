@@ -87,7 +87,7 @@ def _(bait: Bait) -> bytes:
     return openvino_model(change=lambda text: re.sub(r'shape="4, ?3"', f'shape="{sizes}"', text))
 
 
-@hostile("openvino-giant-shape", "computes on 4 TB of numbers", "benchmark", "resource_limit", "unsupported_operator")
+@hostile("openvino-giant-shape", "computes on 4 TB of numbers", "analysis", "resource_limit")
 def _(bait: Bait) -> bytes:
     def change(text: str) -> str:
         return text.replace('shape="1,4"', 'shape="274877906944,4"').replace("<dim>1</dim>", "<dim>274877906944</dim>")
@@ -261,7 +261,7 @@ def _(bait: Bait) -> bytes:
     **request("int8"),
 )
 def _(bait: Bait) -> bytes:
-    data = bytearray(npz(x=npy(PLAIN, bytes(96))))
+    data = bytearray(npz(x=npy(PLAIN.replace("(6, 4)", "(8192, 4)"), bytes(8192 * 16))))
     data[data.index(b"PK\x01\x02") - 8] ^= 255
     return bytes(data)
 

@@ -38,7 +38,7 @@ def test_a_hostile_file_ends_in_its_code_and_does_no_harm(place: Range, name: st
     assert (last.step, last.code) in {(kind.step, code) for code in kind.codes}, (last.detail, last.words[-3000:])
     assert all(not ending.faults(limit_seconds=SECONDS) for ending in endings)
     if last.code != ACCEPTED:
-        assert last.detail and str(place.folder) not in last.detail
+        assert last.detail and str(bait.folder) not in last.detail
     # Nothing was told: not in an answer, not in a log, not in a file.
     said = [ending.words for ending in endings]
     files = [
