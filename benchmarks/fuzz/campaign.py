@@ -94,7 +94,7 @@ class Campaign:
     deep
         Run what TensorFlow runs, too.
     keep
-        Where mutants with violations are written to; ``None``: nowhere.
+        Where mutants with violations, and those that crash a library, are written to; ``None``: nowhere.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Campaign:
         for number in numbers:
             data = mutant(seeds, format, number, self._seed)
             endings, faults = self.try_one(emptied(place), format, data)
-            yield number, data if faults else b"", endings, faults
+            yield number, data if faults or endings[-1].signal else b"", endings, faults
 
     def try_one(self, place: Path, format: str, data: bytes) -> tuple[list[Ending], list[str]]:
         """Take a file in; returns how each step ended, and what must not have been."""
@@ -171,6 +171,8 @@ class Campaign:
         tally.slowest = max(tally.slowest, *(ending.seconds for ending in endings))
         if last.signal:
             tally.signals[f"{last.step} signal {last.signal}"] += 1
+        if last.signal:
+            self._put_by(tally.format, number, data, f"{last.step}: signal {last.signal}\n{last.words[-4000:]}")
         if faults:
             digest = hashlib.sha256(data).hexdigest()
             said = [line for line in last.words.splitlines() if not line.startswith('{"type": ')]
@@ -178,10 +180,13 @@ class Campaign:
             tally.violations.append(
                 Violation(format=tally.format, number=number, faults=tuple(faults), detail=detail, sha256=digest)
             )
-            if self._keep is not None:
-                self._keep.mkdir(parents=True, exist_ok=True)
-                (self._keep / f"{tally.format}-{number}.bin").write_bytes(data)
-                (self._keep / f"{tally.format}-{number}.txt").write_text(f"{', '.join(faults)}\n{detail}\n")
+            self._put_by(tally.format, number, data, f"{', '.join(faults)}\n{detail}\n")
+
+    def _put_by(self, format: str, number: int, data: bytes, story: str) -> None:
+        if self._keep is not None:
+            self._keep.mkdir(parents=True, exist_ok=True)
+            (self._keep / f"{format}-{number}.bin").write_bytes(data)
+            (self._keep / f"{format}-{number}.txt").write_text(story)
 
 
 @contextmanager

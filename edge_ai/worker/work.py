@@ -133,4 +133,7 @@ def _limits(job: Job) -> Limits:
     if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
-    return Limits(wall_seconds=settings.JOB_WALL_SECONDS, memory_bytes=settings.ENGINE_MEMORY_BYTES, cpus=cpus)
+    seconds = settings.JOB_WALL_SECONDS
+    if job.kind == JobKind.ANALYSIS:
+        seconds = min(seconds, settings.ANALYSIS_WALL_SECONDS)
+    return Limits(wall_seconds=seconds, memory_bytes=settings.ENGINE_MEMORY_BYTES, cpus=cpus)

@@ -208,15 +208,3 @@ def _(bait: Bait) -> bytes:
     config = keras_config()
     config["config"]["layers"][1] = {"config": {"name": "dense"}, "inbound_nodes": [["dense", 0]]}
     return keras_archive(config)
-
-
-@hostile(
-    "keras-repeat-bomb",
-    "repeats four numbers to 32 GB",
-    "conversion",
-    "resource_limit",
-    target_format="tflite",
-    precision="fp32",
-)
-def _(bait: Bait) -> bytes:
-    return with_layer(layer("RepeatVector", name="r", n=2_000_000_000, dtype="float64"))

@@ -130,7 +130,7 @@ def _(bait: Bait) -> bytes:
     return bytes(made.SerializeToString())
 
 
-@hostile("onnx-endless-loop", "computes for ever, in 200 bytes", "benchmark", "resource_limit", wall_seconds=8.0)
+@hostile("onnx-endless-loop", "computes for ever, in 200 bytes", "benchmark", "resource_limit", wall_seconds=6.0)
 def _(bait: Bait) -> bytes:
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["h"], ["k"])],

@@ -151,7 +151,7 @@ def _(bait: Bait) -> bytes:
     "computes for ever",
     "conversion",
     "resource_limit",
-    wall_seconds=15.0,
+    wall_seconds=8.0,
     target_format="tflite",
     precision="fp32",
 )
