@@ -148,7 +148,7 @@ class Campaign:
             for step, request in requests:
                 ending = attempt(request, step=step, folder=place, limits=self._limits, warm=self._warm)
                 endings.append(ending)
-                faults += ending.faults(limit_seconds=self._limits.wall_seconds + 10)
+                faults += ending.faults(limit_seconds=self._limits.wall_seconds + 30)
                 if not ending.accepted:
                     break
             if path.read_bytes() != data:
