@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.fuzz.attempt import DATASET, MODEL, Ending, attempt, emptied, sniff
+from benchmarks.fuzz.attempt import DATASET, MODEL, Ending, WarmProcess, attempt, emptied, sniff
 from benchmarks.fuzz.mutate import mutant
 from benchmarks.fuzz.seeds import FORMATS, SEEDS
 from edge_ai.engine.spec import Format
 from edge_ai.sandbox import Limits
-from edge_ai.sandbox_warm import WarmProcess
 
 WARM: Final = "benchmarks.fuzz.warm"
 MEMORY_BYTES: Final = 12 << 30

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz.attempt import DATASET, MODEL, Ending, attempt, emptied, sniff
+from benchmarks.fuzz.attempt import DATASET, MODEL, Ending, WarmProcess, attempt, emptied, sniff
 from benchmarks.fuzz.seeds import dense_onnx
 from edge_ai.engine.spec import Format
 from edge_ai.sandbox import Limits
-from edge_ai.sandbox_warm import WarmProcess
 from tests.hostile.kinds import Bait, Kind
 
 MEMORY_BYTES = 12 << 30
