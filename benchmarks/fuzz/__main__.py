@@ -27,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--deep", action="store_true", help="Run accepted Keras files and SavedModels in TensorFlow, too."
     )
-    parser.add_argument(
-        "--keep", type=Path, help="A folder for mutants with violations or crashes."
-    )
+    parser.add_argument("--keep", type=Path, help="A folder for mutants with violations or crashes.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object for each format, and nothing else.")
     parser.add_argument("--nice", type=int, default=10, help="How much to give way to others on this machine.")
     options = parser.parse_args(argv)
