@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from benchmarks.fuzz.protobuf import mutate_protobuf
 
@@ -50,6 +50,8 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 def flip_bits(data: bytes, random: Random) -> bytes:
     """Flip a few bits."""
+    if not data:
+        return b"\0"
     changed = bytearray(data)
     for _ in range(random.randint(1, MAX_CHANGES)):
         changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
@@ -62,7 +64,7 @@ def overwrite_number(data: bytes, random: Random) -> bytes:
     place = random.randrange(max(1, len(data) - width + 1))
     if random.random() < 0.6:
         place -= place % width
-    order: Any = random.choice(("little", "big"))
+    order: Literal["little", "big"] = "little" if random.random() < 0.7 else "big"
     old = int.from_bytes(data[place : place + width], order)
     value = random.choice((*BOUNDARIES, old + 1, old - 1, old * 2, -old, len(data), random.getrandbits(64)))
     return data[:place] + (value % 256**width).to_bytes(width, order) + data[place + width :]

@@ -347,7 +347,7 @@ def gguf(*, version: int = 3, tensors: int = 1, entries: int = 2) -> bytes:
     head += text("general.architecture") + struct.pack("<I", 8) + text("llama")
     head += text("tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b")
     head += text("w") + struct.pack("<I", 2) + struct.pack("<QQ", 4, 3) + struct.pack("<IQ", 0, 0)
-    return head + bytes(-len(head) % 32) + floats(4, 3).tobytes()
+    return head + bytes(-len(head) % 32) + bytes(floats(4, 3).tobytes())
 
 
 def coreml_spec() -> bytes:

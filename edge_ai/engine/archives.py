@@ -48,7 +48,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     Exception
         One of :data:`ARCHIVE_DAMAGE`.
     """
-    with _Bounded(path) as stream, zipfile.ZipFile(stream) as archive:  # type: ignore[type-var]  # reads bytes
+    with _Bounded(path) as stream, zipfile.ZipFile(stream) as archive:
         yield archive
 
 
