@@ -313,6 +313,13 @@ WORKSPACE_CONCURRENT_JOBS = env.integer(
     low=1,
 )
 JOB_WALL_SECONDS = env.integer("JOB_WALL_SECONDS", 3600, "Longest time that one attempt may run.", low=1, high=7000)
+ANALYSIS_WALL_SECONDS = env.integer(
+    "ANALYSIS_WALL_SECONDS",
+    300,
+    "Longest time that reading an uploaded model may take: a damaged file may keep a library busy for ever.",
+    low=1,
+    high=7000,
+)
 ENGINE_MEMORY_BYTES = env.integer(
     "ENGINE_MEMORY_BYTES",
     12 * 1024**3,

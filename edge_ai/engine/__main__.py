@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,9 @@ from edge_ai.engine.spec import refuse, spec_from_json
 
 # onnxruntime reports what it is used for unless it is told not to, before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+MAX_TEXT = 2000
+MAX_ITEMS = 1000
 
 
 class JsonLines:
@@ -58,25 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve() -> int:
     """Answer one spec from standard input with JSON lines on standard output."""
+    return answer(_do)
+
+
+def answer(work: Callable[[JsonLines], dict[str, Any]]) -> int:
+    """Do ``work``, and tell on standard output what came of it: a message of its own, or an error's; returns the status."""
     # Libraries print where they like: the protocol keeps the real output for itself and gives them the log.
     protocol = JsonLines(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
     try:
-        spec = spec_from_json(_read_request(sys.stdin))
-        # Heavy libraries are loaded by the pipeline, after the spec has been understood.
-        from edge_ai.engine.pipeline import run
-
-        done = run(spec, Path.cwd(), protocol)
-        protocol.write(
-            {
-                "type": "result",
-                "result": done.result,
-                "files": [
-                    {"role": f.role, "path": f.path, "name": f.name, "format": f.format, "mime_type": f.mime_type}
-                    for f in done.files
-                ],
-            }
-        )
+        protocol.write(work(protocol))
     except EngineError as error:
         protocol.write(describe_failure(error))
         return 1
@@ -89,6 +83,22 @@ def _serve() -> int:
         protocol.write(describe_failure(_out_of_memory() if _is_memory(error) else _unexpected()))
         return 1
     return 0
+
+
+def _do(protocol: JsonLines) -> dict[str, Any]:
+    spec = spec_from_json(_read_request(sys.stdin))
+    # Heavy libraries are loaded by the pipeline, after the spec has been understood.
+    from edge_ai.engine.pipeline import run
+
+    done = run(spec, Path.cwd(), protocol)
+    return {
+        "type": "result",
+        "result": done.result,
+        "files": [
+            {"role": f.role, "path": f.path, "name": f.name, "format": f.format, "mime_type": f.mime_type}
+            for f in done.files
+        ],
+    }
 
 
 def _read_request(stream: IO[str]) -> dict[str, Any]:
@@ -128,12 +138,23 @@ def describe_failure(error: EngineError) -> dict[str, Any]:
     return {
         "type": "error",
         "code": error.code,
-        "message": str(error),
-        "fix": error.fix,
+        "message": _shortened(str(error)),
+        "fix": _shortened(error.fix),
         "retryable": error.retryable,
         "field": error.field,
-        "details": error.details or {},
+        "details": _shortened(error.details or {}),
     }
+
+
+def _shortened(value: Any) -> Any:
+    """Cut what a stranger's file may have made endless: texts, and lists of them."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}…"
+    if isinstance(value, dict):
+        return {key[:MAX_TEXT] if isinstance(key, str) else key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shortened(item) for item in value[:MAX_ITEMS]]
+    return value
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.errors import EngineError, UnsupportedError
+import numpy as np
+
+from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.accuracy import class_labels
 from edge_ai.engine.evaluate.dataset import Dataset, Division, divide
 from edge_ai.engine.evaluate.kept import ANSWERS, load_reference, save_reference, tensors_from_json
@@ -139,6 +141,7 @@ class Original:
                 field="dataset",
             )
         calibration = list(dataset_feeds(inputs, division.calibration)) if calibrate else []
+        _require_numbers(calibration)
         return Asked(reference=reference, calibration=calibration, division=division, key=key, reused=reused)
 
     def _loaded(self) -> Session:
@@ -187,3 +190,23 @@ class Original:
         from edge_ai.engine.formats.onnx import read_model
 
         return input_ranges(read_model(self.path))
+
+
+def _require_numbers(feeds: Sequence[Feed]) -> None:
+    """Refuse to calibrate with what has no range.
+
+    Raises
+    ------
+    UserInputError
+        ``dataset_mismatch`` naming the input.
+    """
+    for feed in feeds:
+        for name, array in feed.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise UserInputError(
+                    f"The samples for {name!r} have values that are no numbers (NaN) or infinite, which give no range to "
+                    "calibrate with.",
+                    code="dataset_mismatch",
+                    fix="Leave those samples out, or choose int8_dynamic or fp16, which need no calibration.",
+                    field="dataset",
+                )

@@ -52,5 +52,8 @@ def run(spec: Spec, workdir: Path, progress: Progress) -> PipelineResult:
 def _analyze(spec: AnalyzeSpec, workdir: Path, progress: Progress) -> dict[str, Any]:
     progress.stage("analyze", 10, "Reading the model")
     from edge_ai.engine.formats.base import handler_of
+    from edge_ai.engine.formats.bounds import check_bounds
 
-    return handler_of(spec.format).inspect(workdir / spec.model_path, workdir)
+    analysis = handler_of(spec.format).inspect(workdir / spec.model_path, workdir)
+    check_bounds(analysis)
+    return analysis

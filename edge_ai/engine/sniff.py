@@ -7,31 +7,25 @@ the engine's own process, tells.
 
 from __future__ import annotations
 
-import ast
 import mmap
 import re
-import stat
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive, open_archive
+from edge_ai.engine.dataset_header import LABELS as LABELS
+from edge_ai.engine.dataset_header import ArraySpec as ArraySpec
+from edge_ai.engine.dataset_header import DatasetHeader as DatasetHeader
+from edge_ai.engine.dataset_header import read_dataset_header as read_dataset_header
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.spec import MAX_DATASET_BYTES, MAX_DATASET_SAMPLES, Format
+from edge_ai.engine.spec import Format
+from edge_ai.engine.strangers import HEAD_BYTES, stranger
 
 OCTETS = "application/octet-stream"
-HEAD_BYTES = 512
-MAX_ZIP_ENTRIES = 2000
-MAX_ZIP_BYTES = 6 << 30
-MAX_ZIP_RATIO = 200
-RATIO_COUNTS_FROM_BYTES = 1 << 20
-MAX_NPY_HEADER_BYTES = 10_000
-MAX_ARRAYS = 64
-LABELS = "labels"
 #: ModelProto's top-level fields and their wire types.
 ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 ONNX_GRAPH, ONNX_IR_VERSION, ONNX_OPSETS = 7, 1, 8
@@ -51,21 +45,6 @@ FIRST_FIELD = b"\x0a"
 #: The attribute in which Keras keeps the network in HDF5, and the one that files of its weights have as well.
 KERAS_NETWORK, KERAS_WEIGHTS = b"model_config", b"layer_names"
 EXPORT = 'Export the network to ONNX: torch.onnx.export(model, example, "model.onnx", dynamo=True).'
-#: What people upload by mistake, by its first bytes.
-STRANGERS: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x7fELF", "a Linux program"),
-    (b"MZ", "a Windows program"),
-    (b"<!DOCTYPE", "an HTML page"),
-    (b"<html", "an HTML page"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,41 +54,6 @@ class Sniffed:
     format: Format
     detail: str
     mime_type: str = OCTETS
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArraySpec:
-    """An array of a data set; the first axis counts samples."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetHeader:
-    """What a data set's file says it holds."""
-
-    arrays: tuple[ArraySpec, ...]
-    samples: int
-    has_labels: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return {
-            "arrays": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in self.arrays],
-            "samples": self.samples,
-            "has_labels": self.has_labels,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> DatasetHeader:
-        """Return the header that :meth:`to_json` wrote."""
-        return cls(
-            arrays=tuple(ArraySpec(name=a["name"], dtype=a["dtype"], shape=tuple(a["shape"])) for a in data["arrays"]),
-            samples=data["samples"],
-            has_labels=data["has_labels"],
-        )
 
 
 def sniff_model(path: Path) -> Sniffed:
@@ -259,22 +203,6 @@ def _looks_like_coreml(stream: IO[bytes], size: int) -> bool:
     return {COREML_VERSION, COREML_DESCRIPTION} <= seen and bool(kinds)
 
 
-def stranger(head: bytes) -> str:
-    """Say in words what a file that begins with ``head`` seems to be."""
-    for mark, name in STRANGERS:
-        if head[: len(mark)].lower() == mark.lower():
-            return name
-    if not head:
-        return "an empty file"
-    try:
-        text = head.decode("utf-8", errors="strict" if len(head) < HEAD_BYTES else "ignore")
-    except UnicodeDecodeError:
-        text = ""
-    if text and sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text):
-        return "a JSON document" if text.lstrip()[:1] in {"{", "["} else "a plain text file"
-    return "a file of no kind that is known here"
-
-
 def unreadable(message: str) -> UserInputError:
     """Return the refusal of a file that is no model."""
     return UserInputError(
@@ -328,10 +256,10 @@ def _varint(stream: IO[bytes]) -> int | None:
 
 def _sniff_zip(path: Path) -> Sniffed:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = check_archive(archive, code="model_unsafe")
             begins = {suffix: _beginning(archive, suffix) for suffix in (".xml", ".param")}
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except ARCHIVE_DAMAGE as error:
         raise unreadable(f"The file begins like a zip archive, but cannot be read as one: {error}.") from None
     if {"config.json", "metadata.json"} <= names:
         return Sniffed(format=Format.KERAS, detail="a Keras 3 archive", mime_type="application/zip")
@@ -368,115 +296,3 @@ def _beginning(archive: zipfile.ZipFile, suffix: str) -> str:
             wide = head[:2] in {b"\xff\xfe", b"\xfe\xff"}
             return head.decode("utf-16" if wide else "utf-8", errors="replace")
     return ""
-
-
-def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:
-    """Return the names in an archive, in lower case, after refusing what no honest archive has.
-
-    Raises
-    ------
-    UserInputError
-        ``code``: links, devices, escaping paths, duplicates, encryption, absurd sizes or numbers.
-    """
-
-    def refuse(reason: str) -> UserInputError:
-        return UserInputError(f"The archive {reason}.", code=code, fix="Pack plain files only.", field="file")
-
-    entries = archive.infolist()
-    if len(entries) > MAX_ZIP_ENTRIES:
-        raise refuse(f"has {len(entries):,} entries; at most {MAX_ZIP_ENTRIES:,} are unpacked")
-    names: set[str] = set()
-    total = 0
-    for entry in entries:
-        name = entry.filename.replace("\\", "/")
-        if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in name.split("/") or "\0" in name:
-            raise refuse(f"has an entry outside its own folder ({name[:60]!r})")
-        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise refuse(f"has a link or a device in it ({name[:60]!r})")
-        if name.lower() in names:
-            raise refuse(f"has two entries of one name ({name[:60]!r})")
-        if entry.flag_bits & 1:
-            raise refuse("is encrypted")
-        ratio = entry.file_size / max(1, entry.compress_size)
-        if entry.file_size > RATIO_COUNTS_FROM_BYTES and ratio > MAX_ZIP_RATIO:
-            raise refuse(f"unpacks to {ratio:.0f} times its size in {name[:60]!r}")
-        names.add(name.lower())
-        total += entry.file_size
-    if total > MAX_ZIP_BYTES:
-        raise refuse(f"unpacks to {total:,} bytes")
-    return names
-
-
-def read_dataset_header(path: Path) -> DatasetHeader:
-    """Read what a ``.npz`` holds from the archive's directory and the arrays' headers; no array is read.
-
-    Raises
-    ------
-    UserInputError
-        ``dataset_unreadable``.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(archive, code="dataset_unreadable")
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
-            if not entries or len(entries) > MAX_ARRAYS or len(entries) != len(archive.infolist()):
-                raise _bad_dataset("The archive must hold NumPy arrays and nothing else, at most 64 of them.")
-            if sum(entry.file_size for entry in entries) > MAX_DATASET_BYTES * 4:
-                raise _bad_dataset("The arrays unpack to more than can be used.")
-            arrays = tuple(_array(archive, entry) for entry in entries)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
-        with path.open("rb") as stream:
-            found = stranger(stream.read(HEAD_BYTES))
-        raise _bad_dataset(f"The file is not an .npz archive ({error}); it looks like {found}.") from None
-    inputs = [array for array in arrays if array.name != LABELS]
-    if not inputs:
-        raise _bad_dataset("There are labels but no inputs.")
-    samples = inputs[0].shape[0] if inputs[0].shape else 0
-    for array in arrays:
-        first = array.shape[0] if array.shape else 0
-        if first != samples or first == 0:
-            raise _bad_dataset(
-                f"The first axis of each array counts samples, and they differ: {inputs[0].name!r} has {samples}, "
-                f"{array.name!r} has {first}."
-            )
-    if samples > MAX_DATASET_SAMPLES:
-        raise _bad_dataset(f"There are {samples:,} samples; at most {MAX_DATASET_SAMPLES:,} are used.")
-    return DatasetHeader(arrays=arrays, samples=samples, has_labels=len(inputs) != len(arrays))
-
-
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> ArraySpec:
-    name = entry.filename.removesuffix(".npy")
-    with archive.open(entry) as stream:
-        prefix = stream.read(8)
-        if prefix[:6] != b"\x93NUMPY" or prefix[6] not in (1, 2, 3):
-            raise _bad_dataset(f"{name!r} is not a NumPy array.")
-        wide = prefix[6] > 1
-        (length,) = struct.unpack("<I" if wide else "<H", stream.read(4 if wide else 2))
-        if length > MAX_NPY_HEADER_BYTES:
-            raise _bad_dataset(f"The header of {name!r} is too long.")
-        try:
-            header = ast.literal_eval(stream.read(length).decode("latin1").strip())
-            descr, shape = header["descr"], tuple(int(axis) for axis in header["shape"])
-        except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
-            raise _bad_dataset(f"The header of {name!r} cannot be read.") from None
-    return ArraySpec(name=name, dtype=_dtype(name, descr), shape=shape)
-
-
-_KINDS = {"f": "float", "i": "int", "u": "uint", "b": "bool", "U": "string", "S": "bytes"}
-
-
-def _dtype(name: str, descr: object) -> str:
-    match = re.fullmatch(r"[<>|=]([fiubUS])(\d+)", descr) if isinstance(descr, str) else None
-    if match is None:
-        raise _bad_dataset(f"{name!r} holds {descr!r}, which is not a plain type of number or text.")
-    kind = _KINDS[match[1]]
-    return kind if kind in {"bool", "string", "bytes"} else f"{kind}{8 * int(match[2])}"
-
-
-def _bad_dataset(message: str) -> UserInputError:
-    return UserInputError(
-        message,
-        code="dataset_unreadable",
-        fix="Save it with numpy.savez_compressed(path, input_name=array, labels=labels).",
-        field="file",
-    )

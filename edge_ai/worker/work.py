@@ -153,9 +153,12 @@ def _limits(job: Job, folder: Path) -> Limits:
     if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
+    seconds = settings.JOB_WALL_SECONDS
+    if job.kind == JobKind.ANALYSIS:
+        seconds = min(seconds, settings.ANALYSIS_WALL_SECONDS)
     largest = max((path.stat().st_size for path in folder.iterdir()), default=0)
     return Limits(
-        wall_seconds=settings.JOB_WALL_SECONDS,
+        wall_seconds=seconds,
         memory_bytes=settings.ENGINE_MEMORY_BYTES,
         address_bytes=address_bytes_for(largest, settings.ENGINE_ADDRESS_BYTES),
         output_bytes=settings.ENGINE_OUTPUT_BYTES,

@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from edge_ai.engine.archives import check_archive
 from edge_ai.engine.compress import cluster, prune
 from edge_ai.engine.compress.package import MANIFEST, pack
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.sniff import check_archive
 from tests.engine.graphs import dense_net, save
 
 

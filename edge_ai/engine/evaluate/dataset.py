@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine.archives import ARCHIVE_DAMAGE
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.evaluate.pairing import to_input
 from edge_ai.engine.fit import array_names, check_dataset
@@ -102,7 +101,7 @@ def load_dataset(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as stored:
             for item in header.arrays:
                 arrays[item.name] = stored[item.name]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except ARCHIVE_DAMAGE as error:
         raise UserInputError(
             f"The data set is damaged: {error}.",
             code="dataset_unreadable",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from pathlib import Path
 
+from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.sniff import check_archive, unreadable
+from edge_ai.engine.sniff import unreadable
 
 #: The earliest time that a zip archive can hold: content alone decides the bytes.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -31,16 +30,7 @@ def unpack_archive(path: Path, folder: Path) -> Path:
             archive.extractall(part)
     except UserInputError:
         raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        OSError,
-        ValueError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except ARCHIVE_DAMAGE as error:
         raise unreadable(f"The archive is damaged: {error}.") from error
     part.rename(folder)
     return folder

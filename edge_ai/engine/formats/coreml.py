@@ -42,7 +42,7 @@ class CoreMlFormat(KeptFormat):
     def facts(self, path: Path, workdir: Path) -> dict[str, Any]:
         """Read the specification, and the weights as the bytes of their files."""
         spec_path = self.unpack(path, workdir)
-        spec = _messages().Model()
+        spec = load_messages().Model()
         try:
             spec.ParseFromString(spec_path.read_bytes())
         except DecodeError:
@@ -83,7 +83,7 @@ HANDLER: Final = CoreMlFormat(
 
 
 @cache
-def _messages() -> ModuleType:
+def load_messages() -> ModuleType:
     """Return the classes of Core ML's specification, without coremltools around them: that loads TensorFlow, for seconds."""
     package = find_spec("coremltools")
     if package is None or not package.submodule_search_locations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 import re
@@ -14,8 +15,14 @@ from typing import Any, Final
 
 import h5py
 
+from edge_ai.engine.archives import (
+    ARCHIVE_DAMAGE,
+    MAX_ZIP_BYTES,
+    MAX_ZIP_RATIO,
+    RATIO_COUNTS_FROM_BYTES,
+    check_archive,
+)
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.sniff import MAX_ZIP_BYTES, check_archive
 
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 WEIGHTS_FILE: Final = "model.weights.h5"
@@ -73,6 +80,8 @@ LAYERS: Final = re.compile(
     re.VERBOSE,
 )
 MODELS: Final = frozenset({"Functional", "Model", "Sequential"})
+#: Keras says of some functions of tensors that they are of this module; what Python itself has there is none of them.
+PYTHON_FUNCTIONS: Final = frozenset(dir(builtins)) - {"abs", "max", "min", "pow", "round", "sum"}
 CLASS: Final = re.compile(r"[A-Z]\w*")
 FUNCTION: Final = re.compile(r"[a-z_]\w*")
 #: Functions of these modules load models.
@@ -112,7 +121,7 @@ def check_keras_file(path: Path) -> KerasConfig:
     config = read_config(path)
     check_config(config.model)
     with weights_of(path) as weights:
-        _check_weights(weights)
+        _check_weights(weights, path.stat().st_size)
     return config
 
 
@@ -155,7 +164,10 @@ def weights_of(path: Path) -> Iterator[Any]:
     with _reading():
         if is_hdf5(path):
             with h5py.File(path, "r") as file:
-                yield file.get("model_weights", file)
+                link = file.get("model_weights", getlink=True)
+                if link is not None and not isinstance(link, h5py.HardLink):
+                    raise unsafe("Its weights are links to somewhere else.", ["link"])
+                yield file if link is None else file["model_weights"]
             return
         with zipfile.ZipFile(path) as archive:
             held = io.BytesIO(archive.read(WEIGHTS_FILE))
@@ -228,7 +240,8 @@ def _class_faults(value: Mapping[str, Any], *, layer: bool) -> Iterator[str]:
     elif name in PLAIN_CLASSES:
         return
     elif name == "function":
-        if not isinstance(config, str) or not FUNCTION.fullmatch(config) or not _is_keras(module) or _loads(module):
+        own = isinstance(config, str) and FUNCTION.fullmatch(config) is not None and _is_keras(module)
+        if not own or _loads(module) or (module == "builtins" and config in PYTHON_FUNCTIONS):
             yield f"the function {str(config)[:60]}"
     elif not CLASS.fullmatch(name) or not _is_keras(module) or not _is_own(registered, name):
         yield f"the custom class {str(registered or name)[:60]}"
@@ -249,8 +262,8 @@ def _is_own(registered: object, name: str) -> bool:
     return registered is None or registered == name
 
 
-def _check_weights(weights: Any) -> None:
-    """Refuse HDF5 files that reach into other files, or that unpack to absurd sizes."""
+def _check_weights(weights: Any, size_bytes: int) -> None:
+    """Refuse HDF5 files that reach into other files, or that unpack to absurd sizes for a file of ``size_bytes``."""
     total = 0
     seen = set()
     waiting = [weights]
@@ -271,7 +284,7 @@ def _check_weights(weights: Any) -> None:
                 if item.external or item.is_virtual:
                     raise unsafe("Its weights lie in other files.", ["external"])
                 total += item.size * item.dtype.itemsize if item.shape is not None else 0
-    if total > MAX_ZIP_BYTES:
+    if total > MAX_ZIP_BYTES or (total > RATIO_COUNTS_FROM_BYTES and total > MAX_ZIP_RATIO * size_bytes):
         raise unsafe(f"Its weights unpack to {total:,} bytes.", ["size"])
 
 
@@ -281,7 +294,7 @@ def _reading() -> Iterator[None]:
         yield
     except UserInputError:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, LookupError, RuntimeError, TypeError, EOFError) as error:
+    except (*ARCHIVE_DAMAGE, TypeError, AttributeError) as error:
         raise unreadable(f"It is damaged or was cut short ({type(error).__name__}).") from error
 
 

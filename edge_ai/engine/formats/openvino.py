@@ -115,7 +115,8 @@ def describe(net: ElementTree.Element, bin_bytes: int) -> dict[str, Any]:
         str(layer.get("type")) for layer in everything if layer.get("type") not in {"Parameter", "Result", "Const"}
     )
     inputs = [_described(layer, _outputs(layer)) for layer in layers if layer.get("type") == "Parameter"]
-    outputs = [_described(layer, _source_port(net, layer)) for layer in layers if layer.get("type") == "Result"]
+    sources = _Sources(net, layers)
+    outputs = [_described(layer, sources.port(layer)) for layer in layers if layer.get("type") == "Result"]
     sizes: Counter[str] = Counter()
     parameters = 0
     for layer in everything:
@@ -197,13 +198,20 @@ def _outputs(layer: ElementTree.Element) -> ElementTree.Element | None:
     return layer.find("./output/port")
 
 
-def _source_port(net: ElementTree.Element, result: ElementTree.Element) -> ElementTree.Element | None:
-    """Return the port that feeds a result: its names are the output's."""
-    edge = net.find(f"./edges/edge[@to-layer='{result.get('id')}']")
-    if edge is None:
-        return None
-    source, port = edge.get("from-layer"), edge.get("from-port")
-    return net.find(f"./layers/layer[@id='{source}']/output/port[@id='{port}']")
+class _Sources:
+    """Where the inputs of layers come from."""
+
+    def __init__(self, net: ElementTree.Element, layers: Sequence[ElementTree.Element]) -> None:
+        self._layers = {layer.get("id"): layer for layer in reversed(layers)}
+        self._edges = {edge.get("to-layer"): edge for edge in reversed(net.findall("./edges/edge"))}
+
+    def port(self, result: ElementTree.Element) -> ElementTree.Element | None:
+        """Return the port that feeds a result: its names are the output's."""
+        edge = self._edges.get(result.get("id"))
+        layer = None if edge is None else self._layers.get(edge.get("from-layer"))
+        if edge is None or layer is None:
+            return None
+        return next((port for port in layer.findall("./output/port") if port.get("id") == edge.get("from-port")), None)
 
 
 def _described(layer: ElementTree.Element, port: ElementTree.Element | None) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from edge_ai.engine.formats.tensorflow_proto import DTYPES, saved_model_message
 from edge_ai.engine.runtime.base import Shape, Tensor
 
 GRAPH_FILE: Final = "saved_model.pb"
+#: What TensorFlow reads instead, where it is there.
+OTHER_GRAPH_FILES: Final = ("saved_model.cpb", "saved_model.pbtxt")
 DEFAULT_SIGNATURE: Final = "serving_default"
 #: Not a signature: what the loader runs by itself.
 INIT_SIGNATURE: Final = "__saved_model_init_op"
@@ -25,6 +27,7 @@ MAX_GRAPH_BYTES: Final = 2 << 30
 FORBIDDEN: Final = re.compile(
     r"""(Eager)?PyFunc(Stateless)? | ReadFile | WriteFile | MatchingFiles | ImmutableConst
     | \w*Reader(V2)? | Save | SaveSlices | Restore | RestoreSlice | LoadAndRemapMatrix | GenerateVocabRemapping
+    | DatasetFromGraph | RegisterDataset\w* | DistributedSave | DataService\w* | ListSnapshotChunks\w* | Snapshot\w*
     | (Experimental)?(TFRecord|TextLine|FixedLengthRecord|CSV|Sql|LMDB|Save|Load|Cache|Snapshot|MatchingFiles|Generator
         |DataService|Bigtable|Distributed|AssertNext|DatasetSnapshot)Dataset(V\d)? | DatasetToTFRecord\w* | SaveDatasetV2
     | \w*SummaryWriter | CreateSummary\w+Writer | Write\w*Summary\w* | ImportEvent | Debug\w+ | Rpc\w* | \w*FileSystem\w*
@@ -164,6 +167,9 @@ def read_graph(folder: Path) -> SavedGraph:
         ``model_unreadable``; ``model_unsafe`` naming the operators.
     """
     path = folder / GRAPH_FILE
+    others = [name for name in OTHER_GRAPH_FILES if (folder / name).exists()]
+    if others:
+        raise unsafe(f"The SavedModel has its graph twice: in {GRAPH_FILE} and in {others[0]}.", set())
     if not path.is_file() or path.stat().st_size > MAX_GRAPH_BYTES:
         raise unreadable("There is no saved_model.pb that can be read.")
     message = saved_model_message()
@@ -174,6 +180,8 @@ def read_graph(folder: Path) -> SavedGraph:
     metas = [meta for meta in message.meta_graphs if "serve" in meta.meta_info_def.tags]
     if not metas:
         raise unreadable("The SavedModel has no graph for serving (none is tagged “serve”).")
+    if len(metas) > 1:
+        raise unsafe("The SavedModel has several graphs for serving, and it is not certain which one is run.", set())
     graph = SavedGraph(metas[0], _signature(metas[0]))
     check_safe(graph, folder)
     return graph

@@ -10,10 +10,11 @@ from typing import Any, Final
 import h5py
 
 from edge_ai.engine.formats.base import analysis_of, free_axes, warning
-from edge_ai.engine.formats.keras_config import check_keras_file, weights_of
+from edge_ai.engine.formats.keras_config import check_keras_file, unreadable, weights_of
 from edge_ai.engine.formats.keras_layers import walk
 from edge_ai.engine.formats.saved_model_cost import CONTROL_FLOW, Weight, count
 from edge_ai.engine.formats.saved_model_graph import read_graph
+from edge_ai.engine.rehearse import survives
 
 FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
 #: Wider integers are counters, seeds and tables.
@@ -22,6 +23,10 @@ NAMES: Final = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat
 #: What is kept beside the weights.
 NOT_WEIGHTS: Final = ("optimizer", "optimizer_weights", "_metrics", "_loss_tracker")
 MAX_NAMES: Final = 8
+#: Of processor time: a tenth of what unpacking takes, and what lists the weights takes milliseconds.
+READ_BYTES_PER_SECOND: Final = 100 << 20
+#: What following a description raises that lacks a part, or has something else in its place.
+DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def describe_saved_model(folder: Path) -> dict[str, Any]:
@@ -70,8 +75,15 @@ def describe_keras(path: Path) -> dict[str, Any]:
     UserInputError
         ``model_unreadable``, ``model_unsafe``.
     """
+    # The HDF5 library runs without end on some damaged files, and crashes on others.
+    seconds = 2 + path.stat().st_size // READ_BYTES_PER_SECOND
+    if not survives(lambda: (check_keras_file(path), _keras_weights(path, {})), cpu_seconds=seconds):
+        raise unreadable("It is damaged: reading it leads nowhere.")
     config = check_keras_file(path)
-    found = walk(config.model)
+    try:
+        found = walk(config.model)
+    except DAMAGE as error:
+        raise unreadable("What its description says of its layers makes no sense.") from error
     inputs = [item.to_json() for item in found.inputs]
     warnings = [_macs_unknown(found.unknown)] if found.unknown else []
     return analysis_of(

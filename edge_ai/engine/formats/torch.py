@@ -49,6 +49,7 @@ WIDTHS: Final = {
     "U8": 1,
     "BOOL": 1,
 }
+MAX_RANK: Final = 64
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
@@ -85,6 +86,8 @@ def _facts(tensors: dict[str, Any], metadata: dict[str, Any], room: int) -> dict
         begin, end = (_count(place) for place in item["data_offsets"])
         if not begin <= end <= room:
             raise _damaged("it ends before the tensors that its header lists")
+        if len(item["shape"]) > MAX_RANK:
+            raise _damaged("a tensor has an absurd number of axes")
         elements = prod(_count(axis) for axis in item["shape"])
         kind = str(item["dtype"])
         if kind in WIDTHS and elements * WIDTHS[kind] != end - begin:

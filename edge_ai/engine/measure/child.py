@@ -26,6 +26,7 @@ _NAMES: Final = {
     "saved_model": "TensorFlow",
     "openvino": "OpenVINO",
 }
+_UNKNOWN_OPERATOR: Final = "is not a registered function/op"
 _MEMORY_WORDS: Final = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory", "cannot allocate memory")
 
 
@@ -150,7 +151,7 @@ def explain_failure(where: str, exception: str, message: str, task: Mapping[str,
             details=details,
             field="cpus",
         )
-    if exception == "NotImplemented":
+    if exception == "NotImplemented" or (where == "load" and _UNKNOWN_OPERATOR in message):
         return UnsupportedError(
             f"{runtime} has no implementation for a part of this model: {told}",
             code="unsupported_operator",

@@ -26,7 +26,8 @@ def explained(where: str, task: Mapping[str, Any]) -> Iterator[None]:
         yield
     except Exception as error:
         package = type(error).__module__.partition(".")[0]
-        if package not in RUNTIME_PACKAGES and not isinstance(error, (MemoryError, RuntimeError)):
+        # A message that quotes the file may be no text.
+        if package not in RUNTIME_PACKAGES and not isinstance(error, (MemoryError, RuntimeError, UnicodeDecodeError)):
             raise
         raise explain_failure(where, type(error).__name__, str(error), task) from error
 

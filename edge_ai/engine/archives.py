@@ -1,0 +1,107 @@
+"""Zip archives of strangers: opening them at a bounded cost, and refusing what no honest one has. Standard library only."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_ai.engine.errors import UserInputError
+
+MAX_ZIP_ENTRIES = 2000
+MAX_ZIP_BYTES = 6 << 30
+MAX_ZIP_RATIO = 200
+RATIO_COUNTS_FROM_BYTES = 1 << 20
+#: Of the list of entries, which is read whole, and of anything else that is read at once.
+MAX_READ_BYTES = 2 << 20
+#: What reading an archive raises that is damaged, or of a kind that is not known here.
+ARCHIVE_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError),
+    *(ValueError, EOFError, NotImplementedError, RuntimeError, LookupError),
+)
+
+
+class _Bounded(io.FileIO):
+    """A file that is never asked for much at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read."""
+        data = super().read(MAX_READ_BYTES + 1 if size is None or size < 0 else min(size, MAX_READ_BYTES + 1)) or b""
+        if len(data) > MAX_READ_BYTES:
+            raise zipfile.BadZipFile("its list of entries is absurdly long")
+        return data
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive to look into it. Its list of entries, which may claim to be as long as the file, is bounded.
+
+    Raises
+    ------
+    Exception
+        One of :data:`ARCHIVE_DAMAGE`.
+    """
+    with _Bounded(path) as stream, zipfile.ZipFile(stream) as archive:
+        yield archive
+
+
+def size_of(archive: zipfile.ZipFile) -> int:
+    """Return the bytes of the archive's file."""
+    stream = archive.fp
+    if stream is None:
+        raise ValueError("the archive is closed")
+    place = stream.tell()
+    try:
+        return stream.seek(0, io.SEEK_END)
+    finally:
+        stream.seek(place)
+
+
+def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:
+    """Return the names in an archive, in lower case, after refusing what no honest archive has.
+
+    Raises
+    ------
+    UserInputError
+        ``code``: links, devices, escaping paths, duplicates, encryption, absurd sizes or numbers.
+    """
+
+    def refuse(reason: str) -> UserInputError:
+        return UserInputError(f"The archive {reason}.", code=code, fix="Pack plain files only.", field="file")
+
+    entries = archive.infolist()
+    if len(entries) > MAX_ZIP_ENTRIES:
+        raise refuse(f"has {len(entries):,} entries; at most {MAX_ZIP_ENTRIES:,} are unpacked")
+    names: set[str] = set()
+    total = packed = 0
+    for entry in entries:
+        name = entry.filename.replace("\\", "/")
+        if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in name.split("/") or "\0" in name:
+            raise refuse(f"has an entry outside its own folder ({name[:60]!r})")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise refuse(f"has a link or a device in it ({name[:60]!r})")
+        if name.lower() in names:
+            raise refuse(f"has two entries of one name ({name[:60]!r})")
+        if entry.flag_bits & 1:
+            raise refuse("is encrypted")
+        ratio = entry.file_size / max(1, entry.compress_size)
+        if entry.file_size > RATIO_COUNTS_FROM_BYTES and ratio > MAX_ZIP_RATIO:
+            raise refuse(f"unpacks to {ratio:.0f} times its size in {name[:60]!r}")
+        names.add(name.lower())
+        total += entry.file_size
+        packed += entry.compress_size
+    if total > MAX_ZIP_BYTES:
+        raise refuse(f"unpacks to {total:,} bytes")
+    # Many entries that are each too small to count.
+    if total > RATIO_COUNTS_FROM_BYTES and total > MAX_ZIP_RATIO * packed:
+        raise refuse(f"unpacks to {total // max(1, packed)} times its size")
+    if packed > size_of(archive):
+        raise refuse("has entries that lie over each other")
+    return names
