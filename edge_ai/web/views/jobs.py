@@ -29,6 +29,7 @@ from edge_ai.models import (
     JobStatus,
     Model,
     OptimizationJob,
+    PackagingJob,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.waiting import wait_of
@@ -43,6 +44,7 @@ _KINDS: dict[str, Any] = {
     JobKind.ANALYSIS: (AnalysisJob, ("model",)),
     JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
+    JobKind.PACKAGING: (PackagingJob, ("model",)),
     JobKind.DELETION: (Job, ()),
 }
 
