@@ -31,6 +31,7 @@ from edge_ai.models import (
     ModelFormat,
     OptimizationLevel,
     Precision,
+    Priority,
     Visibility,
 )
 from edge_ai.web.option_fields import GROUPS, option_fields, read_options
@@ -106,6 +107,20 @@ class DeviceField(forms.ModelChoiceField[DeviceProfile]):
     """Chooses a device."""
 
     iterator = _GroupedDevices
+
+
+class PriorityField(forms.TypedChoiceField):
+    """Which of the workspace's own jobs goes first."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            choices=Priority.choices,
+            coerce=int,
+            initial=Priority.NORMAL,
+            empty_value=Priority.NORMAL,
+            required=False,
+            help_text="Among this workspace’s own jobs; other workspaces do not wait longer for it.",
+        )
 
 
 class DatasetField(forms.ModelChoiceField[Dataset]):
@@ -202,6 +217,7 @@ class OptimizationForm(forms.Form):
         label="Calibration data", queryset=Dataset.objects.none(), required=False, empty_label="No data"
     )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model's name and the goal.")
+    priority = PriorityField()
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)
@@ -243,7 +259,7 @@ class OptimizationForm(forms.Form):
 
     def has_option_errors(self) -> bool:
         """Whether one of the options must be mended."""
-        return any(name in self.errors for _, _, names in GROUPS for name in names)
+        return "priority" in self.errors or any(name in self.errors for _, _, names in GROUPS for name in names)
 
     def options_changed(self) -> int:
         """Return how many options differ from what they usually are."""
@@ -323,6 +339,7 @@ class BenchmarkForm(forms.Form):
     )
     profile_operators = forms.BooleanField(label="Time every operator", required=False, initial=True)
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model and the device.")
+    priority = PriorityField()
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)

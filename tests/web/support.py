@@ -20,7 +20,9 @@ from tests.web import results
 #: Pages without an owner's rows behind them.
 PUBLIC = {"landing", "error-codes"}
 #: Addresses that only take a post.
-POST_ONLY = {"job-cancel", "job-retry", "dataset-delete", "artifact-delete"}
+POST_ONLY = {"job-cancel", "job-retry", "dataset-delete", "artifact-delete", "packaging-create", "variant-benchmark"}
+#: Addresses that answer with text for programs, as a stream.
+PLAIN_TEXT = {"job-log"}
 #: Addresses whose GET answers with a redirect.
 LEADS_ELSEWHERE = {"model-upload", "dataset-upload", "model-download", "artifact-download", "benchmark-samples"}
 

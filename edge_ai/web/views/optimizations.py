@@ -69,6 +69,7 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
         optimization_level=given["optimization_level"] or OptimizationLevel.BALANCED,
         options=form.options(),
         name=given["name"],
+        priority=given["priority"],
     )
 
 
