@@ -78,16 +78,16 @@ def facts_of(user: User, *, model: Model) -> tuple[dict[str, Any], dict[str, Any
     recipe : dict or None
     """
     facts: dict[str, Any] = {"description": model.description} if model.description else {}
-    maker = OptimizationJob.objects.visible_to(user).filter(pk=model.producer_id, status=JobStatus.COMPLETED).first()
+    maker = OptimizationJob.objects.visible_to(user).filter(produced=model.pk, status=JobStatus.COMPLETED).first()
     result: Mapping[str, Any] = (maker.result if maker is not None else None) or {}
     recipe: dict[str, Any] | None = result.get("recipe")
-    source = Model.objects.visible_to(user).filter(pk=model.parent_id).first()
+    source = Model.objects.visible_to(user).filter(variants=model.pk).first()
     if source is not None:
         facts["source"] = {"name": source.name, "sha256": source.sha256, "size_bytes": source.size_bytes}
     elif recipe is not None and (digest := (recipe.get("hashes") or {}).get("source_sha256")):
         facts["source"] = {"sha256": digest}
     if result:
-        chosen = next((trial for trial in result.get("trials") or () if trial.get("chosen")), {})
+        chosen: Mapping[str, Any] = next((trial for trial in result.get("trials") or () if trial.get("chosen")), {})
         facts["made"] = {
             "precision": result.get("precision"),
             "parity": result.get("parity"),
@@ -115,6 +115,7 @@ def _measured(run: BenchmarkRun) -> dict[str, Any]:
         "p50_ms": result["latency_ms"]["p50"],
         "ci95": result["latency_ms"]["ci95"],
         "threads": environment.get("threads"),
-        "device": run.device_profile.name,
+        # “This machine” is another one where the card is read.
+        "device": environment.get("cpu_model") or run.device_profile.name,
         "runtime": f"{runtime} {environment.get(runtime) or ''}".strip(),
     }

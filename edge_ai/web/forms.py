@@ -117,7 +117,7 @@ class PriorityField(forms.TypedChoiceField):
             choices=Priority.choices,
             coerce=int,
             initial=Priority.NORMAL,
-            empty_value=Priority.NORMAL,
+            empty_value=Priority.NORMAL,  # type: ignore[arg-type]  # the stubs think of texts alone
             required=False,
             help_text="Among this workspace’s own jobs; other workspaces do not wait longer for it.",
         )

@@ -29,6 +29,7 @@ class Work:
     device: str
     optimization: str
     cancelled_optimization: str
+    bundle: str
     benchmark: str
     compared_benchmark: str
 
@@ -98,6 +99,8 @@ def do_work(studio: RealStudio) -> Work:
     )
     assert ask(studio, "POST", f"{API}optimization-jobs/{cancelled}/cancel/").status in {200, 202}
     assert await_final(studio, f"optimization-jobs/{cancelled}/")["status"] == "cancelled"
+    bundle = made(studio, "packages/", {"model": variant, "priority": "high"})
+    assert await_final(studio, f"packages/{bundle}/")["status"] == "completed"
     return Work(
         model=model,
         variant=variant,
@@ -106,6 +109,7 @@ def do_work(studio: RealStudio) -> Work:
         device=device,
         optimization=optimization,
         cancelled_optimization=cancelled,
+        bundle=bundle,
         benchmark=first,
         compared_benchmark=second,
     )

@@ -80,7 +80,7 @@ def test_a_card_tells_nothing_that_its_reader_may_not_read(alpha: Workspace, own
         assert facts["source"] == {"name": "Secret source", "sha256": source.sha256, "size_bytes": source.size_bytes}
         assert facts["made"]["latency_ratio"] == 0.7312
         assert facts["made"]["parity"]["sqnr_db"] == 38.63
-        assert facts["measured"]["runtime"] == "onnxruntime 1.32.0"
+        assert (facts["measured"]["runtime"], facts["measured"]["device"]) == ("onnxruntime 1.32.0", "Example CPU")
         assert facts_of(colleague, model=variant) == ({"description": "Shared."}, None)
 
 

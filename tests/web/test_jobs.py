@@ -31,6 +31,11 @@ def to(name: str, *arguments: Any) -> str:
     return reverse(f"edge_ai:{name}", args=arguments)
 
 
+def sent(response: Any) -> bytes:
+    """What a streaming response sends."""
+    return b"".join(response.streaming_content)
+
+
 def test_a_waiting_job_is_cancelled_and_run_again(
     alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
 ) -> None:
@@ -176,14 +181,14 @@ def test_the_whole_log_is_sent_as_text_however_long_it_is(
     assert response.streaming
     assert response["Content-Disposition"] == f'attachment; filename="job-{job.pk}-log.txt"'
     assert response["Cache-Control"] == "private, no-store"
-    lines = b"".join(response.streaming_content).decode().splitlines()
+    lines = sent(response).decode().splitlines()
     assert lines[0] == job.name
     assert lines[3].endswith("Z  debug    1  line 0")
     assert lines[4] == "    and more"
     assert lines[-1].endswith("info     1  parity (50 %)")
     assert len(lines) == 3 + 2 * 1200 + 1
     monkeypatch.setattr("edge_ai.web.views.job_log.MAX_LINES", 500)
-    lines = b"".join(browser.get(to("job-log", job.pk)).streaming_content).decode().splitlines()
+    lines = sent(browser.get(to("job-log", job.pk))).decode().splitlines()
     assert len(lines) == 3 + 2 * 500 + 1
     assert "the rest is left out" in lines[-1]
 
@@ -196,7 +201,7 @@ def test_a_log_that_is_sent_when_its_job_has_become_private_holds_nothing(
     assert response.status_code == 200
     with inside(alpha, owner):
         Job.objects.filter(pk=shared.optimization.pk).update(visibility="private")
-    assert b"Something to know" not in b"".join(response.streaming_content), "it is read in the asker's name"
+    assert b"Something to know" not in sent(response), "it is read in the asker's name"
     assert browser_of(colleague).get(to("job-log", shared.optimization.pk)).status_code == 404
 
 
