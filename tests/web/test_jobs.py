@@ -231,6 +231,7 @@ def test_the_studios_own_jobs_have_a_page(alpha: Workspace, owner: User, browser
     browser = browser_of(owner)
     text = browser.get(to("job-detail", done.pk)).content.decode()
     assert "The studio’s own housekeeping" in text
+    assert "Clear storage" not in browser.get(to("overview")).content.decode()
     assert '<span class="num">3</span> files that nothing refers to were removed.' in text
     assert "There was nothing to remove." in browser.get(to("job-detail", idle.pk)).content.decode()
     assert "Remove what nothing refers to" in browser.get(to("job-detail", waiting.pk)).content.decode()

@@ -79,6 +79,7 @@ def test_what_came_of_it(alpha: Workspace, rows: Rows, owner: User, browser_of: 
     assert to("artifact-download", bundle.pk) in text
     assert "digits-bundle.zip" in browser.get(to("artifact-list"), {"type": "bundle"}).content.decode()
     assert "digits-bundle.zip" in browser.get(to("model-detail", rows.model.pk) + "?tab=files").content.decode()
+    assert job.name in browser.get(to("overview")).content.decode()
     with inside(alpha, owner):
         bundle.delete()
     text = browser.get(to("job-detail", job.pk)).content.decode()
