@@ -29,6 +29,7 @@ from edge_ai.models import (
     JobStatus,
     Model,
     OptimizationJob,
+    PackagingJob,
     Queue,
     WebhookAttempt,
     WebhookDelivery,
@@ -186,6 +187,7 @@ class JobAdmin(WorkspaceAdmin[M]):
 admin.site.register(AnalysisJob, JobAdmin)
 admin.site.register(OptimizationJob, JobAdmin)
 admin.site.register(BenchmarkRun, JobAdmin)
+admin.site.register(PackagingJob, JobAdmin)
 
 
 @admin.register(Artifact)

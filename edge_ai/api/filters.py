@@ -129,6 +129,13 @@ class BenchmarkFilters(_Filters):
     baseline = filters.UUIDFilter(field_name="baseline_id")
 
 
+class PackagingFilters(_Filters):
+    """Of packaging jobs."""
+
+    status = _any_of(JobStatus)
+    model = filters.UUIDFilter(field_name="model_id")
+
+
 class ArtifactFilters(_Filters):
     """Of artifacts."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from django.urls import include, path
 
 from edge_ai.api import docs
-from edge_ai.api.views import account, artifacts, benchmarks, datasets, devices, models, optimizations, webhooks
+from edge_ai.api.views import (
+    account,
+    artifacts,
+    benchmarks,
+    datasets,
+    devices,
+    models,
+    optimizations,
+    packages,
+    webhooks,
+)
 
 app_name = "api"
 resources = [
@@ -29,6 +39,11 @@ resources = [
     path("benchmarks/<uuid:id>/retry/", benchmarks.BenchmarkRetry.as_view(), name="benchmark-retry"),
     path("benchmarks/<uuid:id>/events/", benchmarks.BenchmarkEvents.as_view(), name="benchmark-events"),
     path("benchmarks/<uuid:id>/samples/", benchmarks.BenchmarkSamples.as_view(), name="benchmark-samples"),
+    path("packages/", packages.PackageList.as_view(), name="package-list"),
+    path("packages/<uuid:id>/", packages.PackageDetail.as_view(), name="package-detail"),
+    path("packages/<uuid:id>/cancel/", packages.PackageCancel.as_view(), name="package-cancel"),
+    path("packages/<uuid:id>/retry/", packages.PackageRetry.as_view(), name="package-retry"),
+    path("packages/<uuid:id>/events/", packages.PackageEvents.as_view(), name="package-events"),
     path("artifacts/", artifacts.ArtifactList.as_view(), name="artifact-list"),
     path("artifacts/<uuid:id>/", artifacts.ArtifactDetail.as_view(), name="artifact-detail"),
     path("artifacts/<uuid:id>/download/", artifacts.ArtifactDownload.as_view(), name="artifact-download"),

@@ -1,4 +1,4 @@
-"""The engine for people, without the studio: inspect, convert, quantize, compress, benchmark and compare model files."""
+"""The engine for people, without the studio: inspect, convert, quantize, compress, benchmark, compare and package models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from edge_ai.engine.errors import EngineError, UserInputError
 from edge_ai.engine.options import OptionRule, option_rules
 from edge_ai.engine.progress import Level
 from edge_ai.engine.sniff import sniff_model
-from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, Format, OptimizationLevel, OptimizeSpec, Precision, Spec
+from edge_ai.engine.spec import (
+    AnalyzeSpec,
+    BenchmarkSpec,
+    Format,
+    OptimizationLevel,
+    OptimizeSpec,
+    PackageSpec,
+    Precision,
+    Spec,
+)
 
 COMPRESSION: Final = ("simplify", "deduplicate", "prune", "sparsity", "cluster", "seed")
 """The options of ``compress``."""
@@ -142,6 +151,19 @@ def _compare(given: argparse.Namespace) -> dict[str, Any]:
         )
 
 
+def _package(given: argparse.Namespace) -> dict[str, Any]:
+    source = _file(given.file)
+    recipe = None
+    if given.recipe is not None:
+        from edge_ai.engine.recipe import read_recipe
+
+        recipe = read_recipe(_file(given.recipe).read_text(encoding="utf-8"))
+    spec = PackageSpec(
+        model_path=str(source), format=sniff_model(source).format, name=given.name or source.stem, recipe=recipe
+    )
+    return _run(spec, given)
+
+
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]]] = {
     "inspect": _inspect,
     "convert": _optimize,
@@ -149,6 +171,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]]] = 
     "compress": _optimize,
     "benchmark": _benchmark,
     "compare": _compare,
+    "package": _package,
 }
 
 
@@ -162,8 +185,9 @@ def _run(spec: Spec, given: argparse.Namespace) -> dict[str, Any]:
         output: Path | None = getattr(given, "output", None)
         if output is not None:
             for file in done.files:
-                target = output if file.role == "model" else output.with_name(f"{output.stem}-{file.name}")
-                if file.role == "model" or given.keep_recipe:
+                wanted = file.role in {"model", "bundle"}
+                target = output if wanted else output.with_name(f"{output.stem}-{file.name}")
+                if wanted or given.keep_recipe:
                     shutil.copyfile(Path(folder) / file.path, target)
     return done.result
 
@@ -217,7 +241,7 @@ def _optional_file(path: Path | None) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge_ai.engine",
-        description="Analyse, convert, quantize, compress and measure models on this machine, without the studio.",
+        description="Analyse, convert, quantize, compress, measure and package models on this machine, without the studio.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="Do one piece of work described as JSON on standard input (how workers call this).")
@@ -238,7 +262,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--dataset", type=Path, help="Samples (.npz) to feed; default: made-up input.")
         command.add_argument("--threads", type=int, help="Threads of one inference; default: all processors.")
         command.add_argument("--max-seconds", type=float, default=30.0, help="Measure at most this long; default: 30.")
-    for command in (inspect, convert, quantize, compress, benchmark, compare):
+    package = commands.add_parser("package", help="Make a bundle: the model, its card, and a program that runs it.")
+    package.add_argument("file", type=Path, help="The model.")
+    package.add_argument("-o", "--output", type=Path, required=True, help="Where the bundle (.zip) goes.")
+    package.add_argument("--name", help="What the model is called; default: as its file.")
+    package.add_argument("--recipe", type=Path, help="The recipe (JSON or YAML) that the model was made with.")
+    for command in (inspect, convert, quantize, compress, benchmark, compare, package):
         command.add_argument("--json", action="store_true", help="Print the whole result as JSON.")
     return parser
 
@@ -327,6 +356,13 @@ def _show_comparison(result: Mapping[str, Any]) -> None:
         )
 
 
+def _show_bundle(result: Mapping[str, Any]) -> None:
+    for file in result["files"]:
+        print(f"{file['sha256'][:12]}  {file['size_bytes']:>12,}  {file['path']}")
+    runs = "run.py runs it" if result["runs_here"] else "README.md says what runs it"
+    print(f"{result['size_bytes']:,} bytes packed; {runs}")
+
+
 def _show_warnings(result: Mapping[str, Any]) -> None:
     for warning in result.get("warnings") or []:
         print(f"note: {warning['detail']} {warning['fix']}")
@@ -339,4 +375,5 @@ SHOWS: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {
     "compress": _show_variant,
     "benchmark": _show_measurement,
     "compare": _show_comparison,
+    "package": _show_bundle,
 }

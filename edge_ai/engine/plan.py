@@ -166,6 +166,25 @@ def plan_benchmark(
     UserInputError
         ``dataset_mismatch``, ``invalid_request`` for a batch that the model cannot take.
     """
+    check_measurable(format, device, missing_tools)
+    if dataset is not None:
+        check_dataset(analysis, dataset)
+    if batch_size > 1:
+        _check_batch(analysis, batch_size)
+    stages = [("prepare", "Prepare input"), ("load", "Load"), ("warmup", "Warm up"), ("measure", "Measure")]
+    if dataset is not None and dataset.has_labels:
+        stages.append(("accuracy", "Accuracy"))
+    return Plan(route=(format.value,), stages=tuple(PlannedStage(name=name, title=title) for name, title in stages))
+
+
+def check_measurable(format: Format, device: DeviceFacts, missing_tools: frozenset[str] = frozenset()) -> None:
+    """Refuse to measure what does not run on this machine, whatever is in the model.
+
+    Raises
+    ------
+    UnsupportedError
+        ``device_not_here``, ``unsupported_conversion``.
+    """
     if format not in RUNS_HERE:
         raise UnsupportedError(
             f"A model in the {format} format cannot be run on this machine.",
@@ -183,14 +202,6 @@ def plan_benchmark(
             field="device_profile",
             details={"nearest": {"device_profile": "This machine"}},
         )
-    if dataset is not None:
-        check_dataset(analysis, dataset)
-    if batch_size > 1:
-        _check_batch(analysis, batch_size)
-    stages = [("prepare", "Prepare input"), ("load", "Load"), ("warmup", "Warm up"), ("measure", "Measure")]
-    if dataset is not None and dataset.has_labels:
-        stages.append(("accuracy", "Accuracy"))
-    return Plan(route=(format.value,), stages=tuple(PlannedStage(name=name, title=title) for name, title in stages))
 
 
 def resolve_precision(

@@ -140,9 +140,24 @@ class BenchmarkSpec:
             )
 
 
-Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec
-SPECS: dict[str, type[AnalyzeSpec] | type[OptimizeSpec] | type[BenchmarkSpec]] = {
-    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec)
+@dataclass(frozen=True, kw_only=True)
+class PackageSpec:
+    """Make a bundle of a model: everything that it takes to run it somewhere else.
+
+    ``facts`` is what its card says of how it was made and measured; see :class:`edge_ai.engine.package.card.Subject`.
+    """
+
+    kind: ClassVar[str] = "package"
+    model_path: str
+    format: Format
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+
+
+Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | PackageSpec
+SPECS: dict[str, type[AnalyzeSpec] | type[OptimizeSpec] | type[BenchmarkSpec] | type[PackageSpec]] = {
+    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, PackageSpec)
 }
 E = TypeVar("E", bound=StrEnum)
 _ENUMS: dict[str, type[StrEnum]] = {

@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import User
 from config.middleware import current_request_id
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.plan import Plan
+from edge_ai.engine.plan import Plan, check_measurable
 from edge_ai.engine.plan import plan_benchmark as plan_for
 from edge_ai.engine.spec import BenchmarkSpec, Format
 from edge_ai.models import (
@@ -106,7 +106,11 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
         profile_operators=request.profile_operators,
         cpus=None,
     )
-    if model.analysis is None or request.optimization_job is not None:
+    variant_of = request.optimization_job
+    if model.analysis is None or variant_of is not None:
+        # What will be measured is not known yet; that it could be measured here is.
+        format = Format(model.format if variant_of is None else variant_of.target_format)
+        check_measurable(format, request.device_profile.facts, missing_tools())
         return None
     return plan_for(
         analysis=model.analysis,

@@ -127,7 +127,12 @@ def delete_model(user: User, *, model: Model) -> None:
 
 
 def _jobs_on(model: Model) -> Q:
-    return Q(analysisjob__model=model) | Q(optimizationjob__model=model) | Q(benchmarkrun__model=model)
+    return (
+        Q(analysisjob__model=model)
+        | Q(optimizationjob__model=model)
+        | Q(benchmarkrun__model=model)
+        | Q(packagingjob__model=model)
+    )
 
 
 def model_url(user: User, *, model: Model) -> str:

@@ -33,6 +33,7 @@ from edge_ai.models import (
     ModelFormat,
     OptimizationLevel,
     Precision,
+    Priority,
     Visibility,
 )
 from edge_ai.web.option_fields import ENTROPY, GROUPS, UNDECIDED, offer_within, option_fields, read_options
@@ -108,6 +109,20 @@ class DeviceField(forms.ModelChoiceField[DeviceProfile]):
     """Chooses a device."""
 
     iterator = _GroupedDevices
+
+
+class PriorityField(forms.TypedChoiceField):
+    """Which of the workspace's own jobs goes first."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            choices=Priority.choices,
+            coerce=int,
+            initial=Priority.NORMAL,
+            empty_value=Priority.NORMAL,  # type: ignore[arg-type]  # the stubs think of texts alone
+            required=False,
+            help_text="Among this workspace’s own jobs; other workspaces do not wait longer for it.",
+        )
 
 
 class DatasetField(forms.ModelChoiceField[Dataset]):
@@ -209,6 +224,7 @@ class OptimizationForm(forms.Form):
         required=False,
         help_text="Without it, a request that was answered before has the same answer at once.",
     )
+    priority = PriorityField()
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)
@@ -263,7 +279,7 @@ class OptimizationForm(forms.Form):
 
     def has_option_errors(self) -> bool:
         """Whether one of the options must be mended."""
-        return any(name in self.errors for _, _, names in GROUPS for name in names)
+        return "priority" in self.errors or any(name in self.errors for _, _, names in GROUPS for name in names)
 
     def options_changed(self) -> int:
         """Return how many options differ from what they usually are."""
@@ -343,6 +359,7 @@ class BenchmarkForm(forms.Form):
     )
     profile_operators = forms.BooleanField(label="Time every operator", required=False, initial=True)
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model and the device.")
+    priority = PriorityField()
 
     def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
         super().__init__(data, **options)

@@ -42,6 +42,8 @@ def planned(job: Job) -> list[tuple[str, str]]:
         if job.dataset is not None and job.dataset.has_labels:
             stages.append(("accuracy", "Accuracy"))
         return stages
+    if job.kind == JobKind.PACKAGING:
+        return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:
         return [("clear", "Remove what nothing refers to")]
     return [("analyze", "Read the model")]

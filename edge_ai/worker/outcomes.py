@@ -28,6 +28,7 @@ from edge_ai.models import (
     Model,
     ModelStatus,
     OptimizationJob,
+    PackagingJob,
     WebhookEvent,
 )
 from edge_ai.models.base import ClockTimestamp
@@ -99,6 +100,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _optimized(job_id, result, files)
         elif job.kind == JobKind.BENCHMARK:
             result = _measured(job_id, result, files)
+        elif job.kind == JobKind.PACKAGING:
+            result = _packaged(job_id, result, files)
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -140,10 +143,15 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
         producer=job,
     )
     emit(WebhookEvent.MODEL_READY, variant)
-    _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name)
+    made_by: dict[str, Any] = {
+        "optimization_job": job,
+        "device_profile": job.device_profile,
+        "target_platform": job.device_profile.name[:100],
+    }
+    _artifact(job, variant, made, ArtifactType.OPTIMIZED_MODEL, file_name, **made_by)
     for role, suffix in RECIPES.items():
         if role in files:
-            _artifact(job, variant, files[role], ArtifactType.RECIPE, f"{stem}-recipe{suffix}")
+            _artifact(job, variant, files[role], ArtifactType.RECIPE, f"{stem}-recipe{suffix}", **made_by)
     return result | {"model": str(variant.pk)}
 
 
@@ -155,24 +163,23 @@ def variant_stem(source: str, job: OptimizationJob, precision: str) -> str:
     return "-".join(parts)
 
 
-def _artifact(job: OptimizationJob, variant: Model, file: ChildFile, kind: ArtifactType, name: str) -> None:
-    blob = variant.blob if file.mark.sha256 == variant.sha256 else storage.put(file.path, file.mark)
+def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name: str, **fields: Any) -> Artifact:
+    blob = model.blob if file.mark.sha256 == model.sha256 else storage.put(file.path, file.mark)
     artifact = Artifact.objects.create(
         owner_id=job.owner_id,
         visibility=job.visibility,
         artifact_type=kind,
         file_name=name[:255],
         mime_type=file.mime_type,
-        model=variant,
-        optimization_job=job,
-        device_profile=job.device_profile,
+        model=model,
         blob=blob,
         size_bytes=file.mark.size_bytes,
         sha256=file.mark.sha256,
         expires_at=expiry(),
-        target_platform=job.device_profile.name[:100],
+        **fields,
     )
     emit(WebhookEvent.ARTIFACT_CREATED, artifact)
+    return artifact
 
 
 def expiry() -> Any:
@@ -189,3 +196,11 @@ def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFil
     if result.get("comparison") is not None and run.baseline is not None:
         result["comparison"] = dict(result["comparison"]) | {"against": str(run.baseline.pk)}
     return result
+
+
+def _packaged(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
+    job = PackagingJob.objects.select_related("model").get(pk=job_id)
+    name = f"{Path(job.model.file_name).stem[:MAX_STEM]}-bundle.zip"
+    language = {"target_language": "python"} if result["runs_here"] else {}
+    artifact = _artifact(job, job.model, files["bundle"], ArtifactType.BUNDLE, name, **language)
+    return result | {"artifact": str(artifact.pk)}

@@ -16,15 +16,27 @@ from edge_ai.engine.spec import (
     Format,
     OptimizationLevel,
     OptimizeSpec,
+    PackageSpec,
     Precision,
     Spec,
 )
-from edge_ai.models import AnalysisJob, BenchmarkRun, Dataset, Job, JobKind, Model, ModelStatus, OptimizationJob
+from edge_ai.models import (
+    AnalysisJob,
+    BenchmarkRun,
+    Dataset,
+    Job,
+    JobKind,
+    Model,
+    ModelStatus,
+    OptimizationJob,
+    PackagingJob,
+)
 from edge_ai.sandbox import Limits
 from edge_ai.sandbox.limits import address_bytes_for
 from edge_ai.services.answers import answer_key
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
+from edge_ai.services.packaging import facts_of
 from edge_ai.services.readiness import require_usable
 
 EXTENSIONS = {
@@ -64,6 +76,8 @@ def prepare(job: Job, folder: Path) -> Work:
         spec = _optimize(
             OptimizationJob.objects.select_related("model", "device_profile", "dataset").get(pk=job.pk), folder
         )
+    elif job.kind == JobKind.PACKAGING:
+        spec = _package(PackagingJob.objects.select_related("model", "owner").get(pk=job.pk), folder)
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
     return Work(spec=spec, limits=_limits(job, folder))
@@ -126,6 +140,18 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
         profile_operators=job.profile_operators,
         cpus=settings.BENCHMARK_CPUS,
         baseline_samples_path=baseline,
+    )
+
+
+def _package(job: PackagingJob, folder: Path) -> PackageSpec:
+    require_usable(job.model)
+    facts, recipe = facts_of(job.owner, model=job.model)
+    return PackageSpec(
+        model_path=_model(job.model, folder),
+        format=Format(job.model.format),
+        name=job.model.name,
+        facts=facts,
+        recipe=recipe,
     )
 
 

@@ -60,7 +60,15 @@
     if (lines && atEnd) lines.scrollTop = lines.scrollHeight;
   });
 
+  const toEnd = () => {
+    const lines = document.querySelector("[data-follow][data-at-end]");
+    if (lines) lines.scrollTop = lines.scrollHeight;
+  };
+  // Not heard where it bubbles, which it does not.
+  document.addEventListener("toggle", (event) => event.target.matches(".log-panel") && toEnd(), true);
+
   document.addEventListener("DOMContentLoaded", () => {
+    toEnd();
     for (const button of document.querySelectorAll("[data-copy], [data-open]")) button.hidden = false;
   });
 })();

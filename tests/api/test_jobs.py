@@ -55,6 +55,7 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
             "options",
             "priority",
             "wait",
+            "sandbox_level",
             "result",
             "created_at",
             "started_at",
@@ -66,6 +67,7 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
     assert job["answered_by"] is None
     assert {name: job[name] for name in wanted} == wanted
     assert (job["status"], job["progress"], job["attempt"], job["error"], job["result"]) == ("queued", 0, 0, None, None)
+    assert job["sandbox_level"] is None
     assert script.get(answer["Location"]).json() == job
     story = script.get(f"{answer['Location']}events/").json()
     assert [(line["kind"], line["stage"]) for line in story["results"]] == [("status", "queued")]
@@ -271,6 +273,7 @@ def test_a_benchmark_is_queued(alpha: Workspace, ids: dict[str, str], owner: Use
             "priority",
             "optimization_job",
             "wait",
+            "sandbox_level",
             "warmup",
             "min_seconds",
             "max_seconds",
@@ -302,6 +305,27 @@ def test_nothing_is_guessed_for_a_device_elsewhere(
     )
     assert fields(body) == {"device_profile"}
     assert body["details"]["nearest"]["device_profile"] == "This machine"
+
+
+def test_a_variant_to_come_is_measured_on_this_machine_and_only_where_it_will_run(
+    alpha: Workspace, ids: dict[str, str], owner: User, script_of: Script
+) -> None:
+    script = script_of(owner)
+    with inside(alpha, owner):
+        board = factories.make_device(owner)
+        job = factories.make_optimization(owner)
+        phone = factories.make_optimization(owner, target_format="ncnn", precision="fp16")
+        new = factories.make_model(owner, status="uploaded", analysis=None)
+    here = {"device_profile": ids["device_profile"]}
+    there = {"device_profile": str(board.pk)}
+    for wanted, code, field in (
+        ({"optimization_job": str(job.pk)} | there, "device_not_here", "device_profile"),
+        ({"model": str(new.pk)} | there, "device_not_here", "device_profile"),
+        ({"optimization_job": str(phone.pk)} | here, "unsupported_conversion", "model"),
+    ):
+        assert fields(problem(send_json(script, "post", "benchmarks/", wanted), 422, code)) == {field}
+    run = send_json(script, "post", "benchmarks/", {"optimization_job": str(job.pk)} | here).json()
+    assert (run["status"], run["optimization_job"]) == ("pending", str(job.pk))
 
 
 def test_a_model_that_failed_is_refused_with_its_own_code(

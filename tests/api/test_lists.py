@@ -25,6 +25,7 @@ LISTS: dict[str, Callable[[User, Model], Any]] = {
     "device-profiles/": lambda owner, model: factories.make_device(owner),
     "optimization-jobs/": factories.make_optimization,
     "benchmarks/": factories.make_benchmark,
+    "packages/": factories.make_packaging,
     "artifacts/": factories.make_artifact,
     "webhooks/": lambda owner, model: factories.make_endpoint(owner),
 }
@@ -190,6 +191,8 @@ def test_a_query_that_means_nothing_is_refused(owner: User, script_of: Script, q
         ("optimization-jobs/", "precision=int7", "precision"),
         ("benchmarks/", "status=ready", "status"),
         ("benchmarks/", "baseline=x", "baseline"),
+        ("packages/", "model=x", "model"),
+        ("packages/", "device_profile=x", "device_profile"),
         ("artifacts/", "artifact_type=zip", "artifact_type"),
         ("artifacts/", "format=onnx", "format"),
     ],
@@ -261,3 +264,8 @@ def test_filters_of_jobs(alpha: Workspace, owner: User, script_of: Script) -> No
     assert ids(f"optimization-jobs/?model={MISSING}") == set()
     assert ids(f"benchmarks/?baseline={run.pk}") == {str(against.pk)}
     assert ids(f"benchmarks/?model={model.pk}") == {str(run.pk)}
+    with inside(alpha, owner):
+        bundle = factories.make_packaging(owner, model)
+        factories.make_packaging(owner, status="cancelled")
+    assert ids(f"packages/?model={model.pk}&ordering=-status,name") == {str(bundle.pk)}
+    assert ids("packages/?status=queued") == {str(bundle.pk)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from pathlib import Path
 
 import onnxruntime
@@ -173,3 +174,40 @@ def test_another_format_without_javascript(open_page: Open, signed_in: StorageSt
     expect(page.get_by_text("Advanced options: 1 changed")).to_be_visible()
     expect(page.get_by_label("Simplify the graph")).to_be_checked()
     expect(page.locator("#precisions")).to_contain_text("Not for the chosen format")
+
+
+def test_a_bundle_is_made_and_taken_away_and_a_log_read_without_javascript(
+    open_page: Open, signed_in: StorageState, work: Work, tmp_path: Path
+) -> None:
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    page.goto(f"/models/{work.variant}/?tab=files")
+    page.get_by_role("main").get_by_role("button", name="Make a bundle").last.click()
+    page.wait_for_url(JOB_ADDRESS)
+    # The page refreshes itself until the job has ended.
+    expect(page.get_by_role("heading", name="Bundle", exact=True)).to_be_visible(timeout=JOB_MS)
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download bundle").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+        assert {"README.md", "recipe.json", "run.py", "model.onnx", "SHA256SUMS"} <= set(archive.namelist())
+    sums = (tmp_path / "SHA256SUMS").read_text().split()
+    assert hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest() in sums
+    page.get_by_text("Log", exact=True).click()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Whole log as text").click()
+    assert "Completed." in Path(waiting.value.path()).read_text()
+
+
+def test_what_libraries_print_can_be_hidden(open_page: Open, signed_in: StorageState, work: Work) -> None:
+    page = open_page(storage_state=signed_in)
+    page.goto(f"/jobs/{work.cancelled_optimization}/events/")
+    page.get_by_text("Log", exact=True).click()
+    log = page.get_by_role("log", name="Log of the job")
+    expect(log.get_by_role("listitem").first).to_be_visible()
+    log.evaluate("""log => log.querySelector("li").className = "debug" """)
+    page.get_by_label("Debug lines").uncheck()
+    expect(log.locator("li.debug")).to_be_hidden()
+    expect(log.locator("li:not(.debug)").first).to_be_visible()
+    page.get_by_label("Debug lines").check()
+    expect(log.locator("li.debug")).to_be_visible()

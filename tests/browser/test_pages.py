@@ -44,6 +44,7 @@ PAGES = {
     "optimization": "/jobs/{work.optimization}/",
     "cancelled optimization": "/jobs/{work.cancelled_optimization}/",
     "log": "/jobs/{work.optimization}/events/",
+    "bundle": "/jobs/{work.bundle}/",
     "benchmarks": "/benchmarks/",
     "benchmark": "/benchmarks/{work.benchmark}/",
     "compared benchmark": "/benchmarks/{work.compared_benchmark}/",

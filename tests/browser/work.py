@@ -29,6 +29,7 @@ class Work:
     device: str
     optimization: str
     cancelled_optimization: str
+    bundle: str
     benchmark: str
     compared_benchmark: str
     webhook: str
@@ -102,6 +103,8 @@ def do_work(studio: RealStudio) -> Work:
     # Port 9, discard, where nobody listens: its log shows a test that did not arrive.
     webhook = made(studio, "webhooks/", {"url": "http://127.0.0.1:9/hook", "events": ["benchmark.completed"]})
     assert ask(studio, "POST", f"{API}webhooks/{webhook}/test/", {}).body["status"] == "failed"
+    bundle = made(studio, "packages/", {"model": variant, "priority": "high"})
+    assert await_final(studio, f"packages/{bundle}/")["status"] == "completed"
     return Work(
         model=model,
         variant=variant,
@@ -110,6 +113,7 @@ def do_work(studio: RealStudio) -> Work:
         device=device,
         optimization=optimization,
         cancelled_optimization=cancelled,
+        bundle=bundle,
         benchmark=first,
         compared_benchmark=second,
         webhook=webhook,

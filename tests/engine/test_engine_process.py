@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,14 @@ def test_people_can_convert_compress_compare_and_repeat(work: Path) -> None:
     assert compared.returncode == 0, compared.stderr
     (pair,) = json.loads(compared.stdout)["pairs"]
     assert pair["ratio_p50"] > 0 and pair["verdict"] in {"faster", "slower", "same", "inconclusive"}
+
+
+def test_people_can_package(work: Path) -> None:
+    packed = engine("package", "model.onnx", "-o", "out.zip", "--name", "Digits", folder=work)
+    assert packed.returncode == 0, packed.stderr
+    assert "run.py runs it" in packed.stdout and "model.onnx" in packed.stdout
+    with zipfile.ZipFile(work / "out.zip") as archive:
+        assert archive.testzip() is None and archive.read("README.md").startswith(b"# Digits")
 
 
 def test_people_are_told_what_is_wrong(work: Path) -> None:

@@ -31,10 +31,12 @@ from tests.web import results
 PUBLIC = {"landing", "error-codes"}
 #: Addresses that only take a post.
 POST_ONLY = {
-    *("job-cancel", "job-retry", "job-afresh", "dataset-delete", "artifact-delete"),
+    *("job-cancel", "job-retry", "job-afresh", "packaging-create", "variant-benchmark"),
+    *("dataset-delete", "artifact-delete", "webhook-delete"),
     *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
-    "webhook-delete",
 }
+#: Addresses that answer with text for programs, as a stream.
+PLAIN_TEXT = {"job-log"}
 #: Addresses whose GET answers with a redirect.
 LEADS_ELSEWHERE = {"model-upload", "dataset-upload", "model-download", "artifact-download", "benchmark-samples"}
 

@@ -17,7 +17,7 @@ from accounts.models import User, Workspace
 from edge_ai.engine.options import option_rules
 from edge_ai.engine.routes import targets_of
 from edge_ai.engine.spec import Format
-from edge_ai.models import BenchmarkRun, Dataset, Job, Model, OptimizationJob
+from edge_ai.models import BenchmarkRun, Dataset, Job, Model, OptimizationJob, Priority
 from edge_ai.sample import CALIBRATION_DATA, ONNX_MODEL
 from tests.conftest import inside
 from tests.edge_ai import factories
@@ -164,6 +164,7 @@ def test_an_optimization_is_queued_and_watched(alpha: Workspace, rows: Rows, own
         "dataset": rows.dataset.pk,
         "calibration_samples": "50",
         "name": "Small one",
+        "priority": "2",
     }
     response = browser_of(owner).post(to("optimization-create", rows.model.pk), asked)
     with inside(alpha, owner):
@@ -171,6 +172,7 @@ def test_an_optimization_is_queued_and_watched(alpha: Workspace, rows: Rows, own
     assert response.status_code == 303
     assert response["Location"] == to("job-detail", job.pk)
     assert (job.precision, job.optimization_level, job.options) == ("int8", "size", {"calibration_samples": 50})
+    assert job.priority == Priority.HIGH
     text = browser_of(owner).get(response["Location"]).content.decode()
     assert 'hx-trigger="every 1s"' in text
     assert "Queued" in text
@@ -205,6 +207,24 @@ def test_a_benchmark_is_queued(alpha: Workspace, rows: Rows, owner: User, browse
     assert response["Location"] == to("benchmark-detail", run.pk)
     assert (run.threads, run.batch_size, run.min_seconds, run.max_seconds) == (1, 1, 3, 60)
     assert run.profile_operators is False, "an unticked box means no"
+    assert run.priority == Priority.NORMAL
+    low = browser_of(owner).post(to("benchmark-create", rows.variant.pk), asked | {"priority": "0", "name": "Low"})
+    with inside(alpha, owner):
+        assert BenchmarkRun.objects.get(name="Low").priority == Priority.LOW
+    assert "low priority" in browser_of(owner).get(low["Location"]).content.decode()
+
+
+@pytest.mark.parametrize("name", ["optimization-create", "benchmark-create"])
+def test_a_strange_priority_is_refused_where_it_is_seen(
+    name: str, alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    with inside(alpha, owner):
+        host = factories.host_device()
+    response = browser_of(owner).post(to(name, rows.model.pk), {"device_profile": host.pk, "priority": "9"})
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert text.partition("Advanced options")[0].rpartition("<details")[2].split(">")[0].endswith(" open")
+    assert "id_priority_error" in text
 
 
 def test_a_device_that_is_not_here_is_refused_at_its_field(rows: Rows, owner: User, browser_of: Browser) -> None:

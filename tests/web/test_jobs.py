@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User, Workspace
-from edge_ai.models import JobEvent
-from tests.conftest import inside
+from edge_ai.models import BenchmarkRun, Job, JobEvent, OptimizationJob
+from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 from tests.web import results
 from tests.web.support import Rows, make_rows, running, status_of_job
@@ -28,6 +29,11 @@ def rows(alpha: Workspace, owner: User) -> Rows:
 
 def to(name: str, *arguments: Any) -> str:
     return reverse(f"edge_ai:{name}", args=arguments)
+
+
+def sent(response: Any) -> bytes:
+    """What a streaming response sends."""
+    return b"".join(response.streaming_content)
 
 
 def test_a_waiting_job_is_cancelled_and_run_again(
@@ -140,3 +146,133 @@ def test_the_benchmark_page_shows_its_numbers(rows: Rows, owner: User, browser_o
 def test_a_benchmark_has_its_own_page(rows: Rows, owner: User, browser_of: Browser) -> None:
     response = browser_of(owner).get(to("job-detail", rows.benchmark.pk))
     assert response["Location"] == to("benchmark-detail", rows.benchmark.pk)
+
+
+def test_the_log_says_how_grave_when_and_in_which_attempt(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    job = running(alpha, owner, rows.model)
+    with inside(alpha, owner):
+        JobEvent.objects.create(job_id=job.pk, kind="log", level="debug", attempt=2, message="a library's words")
+    text = browser_of(owner).get(to("job-detail", job.pk)).content.decode()
+    line = text.partition('<li class="debug">')[2].partition("</li>")[0]
+    assert '<span class="level">debug</span>' in line
+    assert "attempt 2" in line
+    assert "a library&#x27;s words" in line
+    assert to("job-log", job.pk) in text
+    assert "Only the end is shown" not in text
+
+
+def test_the_whole_log_is_sent_as_text_however_long_it_is(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running(alpha, owner, rows.model)
+    with inside(alpha, owner):
+        JobEvent.objects.bulk_create(
+            JobEvent(job_id=job.pk, kind="log", level="debug", attempt=1, message=f"line {number}\nand more")
+            for number in range(1200)
+        )
+        JobEvent.objects.create(job_id=job.pk, kind="stage", stage="parity", progress=50, attempt=1)
+    browser = browser_of(owner)
+    page = browser.get(to("job-detail", job.pk)).content.decode()
+    assert "Only the end is shown" in page
+    assert page.count('<li class="debug">') == 499
+    response = browser.get(to("job-log", job.pk))
+    assert response.streaming
+    assert response["Content-Disposition"] == f'attachment; filename="job-{job.pk}-log.txt"'
+    assert response["Cache-Control"] == "private, no-store"
+    lines = sent(response).decode().splitlines()
+    assert lines[0] == job.name
+    assert lines[3].endswith("Z  debug    1  line 0")
+    assert lines[4] == "    and more"
+    assert lines[-1].endswith("info     1  parity (50 %)")
+    assert len(lines) == 3 + 2 * 1200 + 1
+    monkeypatch.setattr("edge_ai.web.views.job_log.MAX_LINES", 500)
+    lines = sent(browser.get(to("job-log", job.pk))).decode().splitlines()
+    assert len(lines) == 3 + 2 * 500 + 1
+    assert "the rest is left out" in lines[-1]
+
+
+def test_a_log_that_is_sent_when_its_job_has_become_private_holds_nothing(
+    alpha: Workspace, owner: User, colleague: User, browser_of: Browser
+) -> None:
+    shared = make_rows(alpha, owner, visibility="workspace")
+    response = browser_of(colleague).get(to("job-log", shared.optimization.pk))
+    assert response.status_code == 200
+    with inside(alpha, owner):
+        Job.objects.filter(pk=shared.optimization.pk).update(visibility="private")
+    assert b"Something to know" not in sent(response), "it is read in the asker's name"
+    assert browser_of(colleague).get(to("job-log", shared.optimization.pk)).status_code == 404
+
+
+def test_the_page_says_how_a_job_ran(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    job = running(alpha, owner, rows.model)
+    with inside_as_system(alpha):
+        Job.objects.filter(pk=job.pk).update(sandbox_level="strong", priority=2)
+    browser = browser_of(owner)
+    text = browser.get(to("job-detail", job.pk)).content.decode()
+    assert "<dt>Sandbox</dt><dd>Strong</dd>" in text
+    assert "high priority" in text
+    assert "high priority" in browser.get(to("job-list")).content.decode()
+    live = browser.get(to("job-events", job.pk), headers=HTMX).content.decode()
+    assert 'id="job-facts"' in live and 'hx-swap-oob="true"' in live
+    usual = browser.get(to("job-detail", rows.optimization.pk)).content.decode()
+    assert "<dt>Sandbox</dt><dd>–</dd>" in usual
+    assert " priority<" not in usual
+
+
+def test_the_studios_own_jobs_have_a_page(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    with inside(alpha, owner):
+        ended = {"status": "completed", "progress": 100, "finished_at": timezone.now()}
+        shared = {"owner": owner, "kind": "deletion", "queue": "studio", "name": "Clear storage"}
+        done = Job.objects.create(**shared, **ended, result={"removed": 3})
+        idle = Job.objects.create(**shared, **ended, result={"removed": 0})
+        waiting = Job.objects.create(**shared)
+    browser = browser_of(owner)
+    text = browser.get(to("job-detail", done.pk)).content.decode()
+    assert "The studio’s own housekeeping" in text
+    assert "Clear storage" not in browser.get(to("overview")).content.decode()
+    assert '<span class="num">3</span> files that nothing refers to were removed.' in text
+    assert "There was nothing to remove." in browser.get(to("job-detail", idle.pk)).content.decode()
+    assert "Remove what nothing refers to" in browser.get(to("job-detail", waiting.pk)).content.decode()
+
+
+def test_the_variant_is_measured_when_it_is_made(
+    alpha: Workspace, rows: Rows, owner: User, colleague: User, browser_of: Browser
+) -> None:
+    job = running(alpha, owner, rows.model)
+    browser = browser_of(owner)
+    offer = "Benchmark the variant when it is made"
+    assert offer in browser.get(to("job-detail", job.pk)).content.decode()
+    response = browser.post(to("variant-benchmark", job.pk))
+    assert (response.status_code, response["Location"]) == (303, to("job-detail", job.pk))
+    with inside(alpha, owner):
+        run = BenchmarkRun.objects.get(variant_of=job)
+        assert (run.status, run.waits_for_id) == ("pending", job.pk)
+        assert run.device_profile.is_host
+    text = browser.get(to("job-detail", job.pk)).content.decode()
+    assert offer not in text
+    assert to("benchmark-detail", run.pk) in text
+    assert "starts when the variant is made" in text
+    waiting = browser.get(to("benchmark-detail", run.pk)).content.decode()
+    assert "Waits for the variant that it is to measure." in waiting
+    with inside(alpha, owner):
+        ended = {"result": results.OPTIMIZED | {"model": str(rows.variant.pk)}}
+        OptimizationJob.objects.filter(pk=rows.optimization.pk).update(**ended)
+    made = browser.post(to("variant-benchmark", rows.optimization.pk))
+    with inside(alpha, owner):
+        straight = BenchmarkRun.objects.get(model=rows.variant)
+    assert made["Location"] == to("benchmark-detail", straight.pk), "one that is made already is measured at once"
+
+
+def test_a_variant_that_will_not_run_here_is_not_offered_to_be_measured(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser
+) -> None:
+    with inside(alpha, owner):
+        job = factories.make_optimization(owner, rows.model, target_format="ncnn", precision="fp16")
+    browser = browser_of(owner)
+    assert "when it is made" not in browser.get(to("job-detail", job.pk)).content.decode()
+    response = browser.post(to("variant-benchmark", job.pk), follow=True)
+    assert "cannot be run on this machine" in response.content.decode()
+    with inside(alpha, owner):
+        assert not BenchmarkRun.objects.filter(variant_of=job).exists()

@@ -1,4 +1,4 @@
-"""Optimizations and benchmarks, in and out."""
+"""Optimizations and benchmarks, in and out, and what jobs of every kind have in common."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edge_ai.api.fields import (
     MAX_NAME,
     EnumField,
     FailureField,
+    KnownText,
     NumberField,
     OptionsField,
     PriorityField,
@@ -222,9 +223,12 @@ class WaitSerializer(serializers.Serializer[Any]):
 
 
 class Waiting(serializers.Serializer[Any]):
-    """What a single job tells besides: how long it waits."""
+    """What a single job tells besides: how long it waits, and how it was held."""
 
     wait = serializers.SerializerMethodField()
+    sandbox_level = KnownText(
+        help_text="How the process that works on the model was held in the last attempt; null before the first."
+    )
 
     @extend_schema_field(WaitSerializer(allow_null=True))
     def get_wait(self, job: Job) -> dict[str, Any] | None:
@@ -265,7 +269,7 @@ class OptimizationJobSerializer(Waiting, OptimizationJobSummarySerializer):
     result = OptimizationResultField(read_only=True)
 
     class Meta(OptimizationJobSummarySerializer.Meta):
-        fields = [*STATE, *OPTIMIZATION, "wait", "result", *TIMES]
+        fields = [*STATE, *OPTIMIZATION, "wait", "sandbox_level", "result", *TIMES]
         read_only_fields = fields
 
 
@@ -296,16 +300,14 @@ class BenchmarkSerializer(Waiting, BenchmarkSummarySerializer):
     result = BenchmarkResultField(read_only=True)
 
     class Meta(BenchmarkSummarySerializer.Meta):
-        fields = [*STATE, *BENCHMARK, "wait", "result", *TIMES]
+        fields = [*STATE, *BENCHMARK, "wait", "sandbox_level", "result", *TIMES]
         read_only_fields = fields
 
 
-class JobRequestSerializer(StrictSerializer):
-    """What optimizations and benchmarks are both asked with."""
+class WorkOnModelSerializer(StrictSerializer):
+    """What every job is asked with."""
 
     model = serializers.UUIDField()
-    device_profile = serializers.UUIDField()
-    dataset = serializers.UUIDField(required=False, allow_null=True, default=None)
     name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
     visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)
     priority = PriorityField(
@@ -313,6 +315,13 @@ class JobRequestSerializer(StrictSerializer):
         default=Priority.NORMAL,
         help_text="Which of the workspace's own jobs goes first; other workspaces do not wait longer for it.",
     )
+
+
+class JobRequestSerializer(WorkOnModelSerializer):
+    """What optimizations and benchmarks are both asked with besides."""
+
+    device_profile = serializers.UUIDField()
+    dataset = serializers.UUIDField(required=False, allow_null=True, default=None)
     dry_run = serializers.BooleanField(
         required=False, default=False, help_text="Only say what would run, or why it cannot; nothing is queued."
     )

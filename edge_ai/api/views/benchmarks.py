@@ -13,22 +13,22 @@ from rest_framework.response import Response
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import BenchmarkFilters
 from edge_ai.api.negotiation import AnythingRenderer
-from edge_ai.api.schema import CHANGING, LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, WRITING, asked, documented
 from edge_ai.api.serializers.jobs import (
     BenchmarkRequestSerializer,
     BenchmarkSerializer,
     BenchmarkSummarySerializer,
-    JobEventsSerializer,
     PlanSerializer,
 )
-from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find, find_named, valid
-from edge_ai.api.views.jobs import AFTER, planned, story
+from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find_named, valid
+from edge_ai.api.views.jobs import JobViews, planned
 from edge_ai.engine.spec import refuse
 from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, Model, OptimizationJob
-from edge_ai.services import artifacts, jobs
+from edge_ai.services import artifacts
 from edge_ai.services import benchmarks as service
 
 TAG = "benchmarks"
+RUNS = JobViews(table=BenchmarkRun, serializer=BenchmarkSerializer, tag=TAG, name="benchmark", words="a benchmark")
 
 
 class BenchmarkList(StudioListView[BenchmarkRun]):
@@ -107,56 +107,10 @@ class BenchmarkDetail(StudioView):
 
     @documented("get_benchmark", tag=TAG, summary="One benchmark", answers={200: BenchmarkSerializer})
     def get(self, request: Request, id: UUID) -> Response:
-        return Response(BenchmarkSerializer(_run(request, id)).data)
+        return Response(BenchmarkSerializer(RUNS.find(request, id)).data)
 
 
-class BenchmarkCancel(StudioView):
-    """Cancelling a benchmark."""
-
-    @documented(
-        "cancel_benchmark",
-        tag=TAG,
-        summary="Cancel a benchmark",
-        description="What waits is cancelled at once. What runs is asked to stop: `cancel_requested` is true, and the "
-        "status follows within seconds.",
-        answers={200: BenchmarkSerializer},
-        problems=CHANGING,
-    )
-    def post(self, request: Request, id: UUID) -> Response:
-        run = _run(request, id)
-        jobs.cancel_job(actor(request), job=run)
-        return Response(BenchmarkSerializer(run).data)
-
-
-class BenchmarkRetry(StudioView):
-    """Running a benchmark again."""
-
-    @documented(
-        "retry_benchmark",
-        tag=TAG,
-        summary="Run a failed or cancelled benchmark again",
-        answers={200: BenchmarkSerializer},
-        problems=CHANGING,
-    )
-    def post(self, request: Request, id: UUID) -> Response:
-        run = _run(request, id)
-        jobs.retry_job(actor(request), job=run)
-        return Response(BenchmarkSerializer(run).data)
-
-
-class BenchmarkEvents(StudioView):
-    """A benchmark's story."""
-
-    @documented(
-        "list_benchmark_events",
-        tag=TAG,
-        summary="The stage changes and messages of a benchmark, oldest first",
-        answers={200: JobEventsSerializer},
-        problems=LISTING,
-        parameters=[AFTER],
-    )
-    def get(self, request: Request, id: UUID) -> Response:
-        return story(request, _run(request, id))
+BenchmarkCancel, BenchmarkRetry, BenchmarkEvents = RUNS.cancel(), RUNS.retry(), RUNS.events()
 
 
 class BenchmarkSamples(StudioView):
@@ -171,8 +125,4 @@ class BenchmarkSamples(StudioView):
         answers={302: "The header Location has a link to a .npz that works for a few minutes, without a key."},
     )
     def get(self, request: Request, id: UUID) -> HttpResponse:
-        return elsewhere(artifacts.samples_url(actor(request), run=_run(request, id)))
-
-
-def _run(request: Request, run_id: UUID) -> Any:
-    return find(BenchmarkRun.objects.visible_to(actor(request)), run_id)
+        return elsewhere(artifacts.samples_url(actor(request), run=RUNS.find(request, id)))

@@ -1,7 +1,8 @@
-"""What optimizations and benchmarks have in common: plans, and the story so far."""
+"""What jobs of every kind have in common: plans, cancelling, running again, and the story so far."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +12,14 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from edge_ai.api.authentication import actor
+from edge_ai.api.schema import CHANGING, LISTING, documented
 from edge_ai.api.serializers.jobs import JobEventsSerializer
+from edge_ai.api.views.base import StudioView, find
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.spec import refuse
 from edge_ai.models import Job, JobEvent
 from edge_ai.services.estimates import Estimate
+from edge_ai.services.jobs import cancel_job, retry_job
 
 EVENTS_PER_PAGE = 200
 MAX_SEQ = 2**63 - 1
@@ -59,3 +63,101 @@ def story(request: Request, job: Job) -> Response:
     more, rows = len(rows) > EVENTS_PER_PAGE, rows[:EVENTS_PER_PAGE]
     following = replace_query_param(request.build_absolute_uri(), "after", rows[-1].pk) if more else None
     return Response(JobEventsSerializer({"next": following, "previous": None, "results": rows}).data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobViews:
+    """Makes the views that every kind of job has.
+
+    Parameters
+    ----------
+    table
+        Whose rows these are.
+    serializer
+        Presents one of them whole.
+    tag
+        Where the reference lists them.
+    name
+        The end of their operations' names, such as ``optimization_job``.
+    words
+        What one is called, with its article.
+    """
+
+    table: Any
+    serializer: Any
+    tag: str
+    name: str
+    words: str
+
+    def find(self, request: Request, job_id: UUID) -> Any:
+        """Return the job of that id among those that the asker sees."""
+        return find(self.table.objects.visible_to(actor(request)), job_id)
+
+    def answer(self, job: Job) -> Response:
+        """Present a job."""
+        return Response(self.serializer(job).data)
+
+    def cancel(self) -> type[StudioView]:
+        """Return the view that cancels."""
+        kind = self
+
+        class Cancel(StudioView):
+            """Cancelling a job."""
+
+            @documented(
+                f"cancel_{kind.name}",
+                tag=kind.tag,
+                summary=f"Cancel {kind.words}",
+                description="What waits is cancelled at once. What runs is asked to stop: `cancel_requested` is true, and "
+                "the status follows within seconds.",
+                answers={200: kind.serializer},
+                problems=CHANGING,
+            )
+            def post(self, request: Request, id: UUID) -> Response:
+                job = kind.find(request, id)
+                cancel_job(actor(request), job=job)
+                return kind.answer(job)
+
+        return Cancel
+
+    def retry(self) -> type[StudioView]:
+        """Return the view that runs a job again."""
+        kind = self
+        noun = kind.words.partition(" ")[2]
+
+        class Retry(StudioView):
+            """Running a job again, with all attempts anew."""
+
+            @documented(
+                f"retry_{kind.name}",
+                tag=kind.tag,
+                summary=f"Run a failed or cancelled {noun} again",
+                answers={200: kind.serializer},
+                problems=CHANGING,
+            )
+            def post(self, request: Request, id: UUID) -> Response:
+                job = kind.find(request, id)
+                retry_job(actor(request), job=job)
+                return kind.answer(job)
+
+        return Retry
+
+    def events(self) -> type[StudioView]:
+        """Return the view of a job's story."""
+        kind = self
+
+        class Events(StudioView):
+            """A job's story."""
+
+            @documented(
+                f"list_{kind.name}_events",
+                tag=kind.tag,
+                summary=f"The stage changes and messages of {kind.words}, oldest first",
+                answers={200: JobEventsSerializer},
+                problems=LISTING,
+                parameters=[AFTER],
+            )
+            def get(self, request: Request, id: UUID) -> Response:
+                return story(request, kind.find(request, id))
+
+        return Events

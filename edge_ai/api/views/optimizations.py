@@ -11,21 +11,26 @@ from rest_framework.response import Response
 
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import OptimizationFilters
-from edge_ai.api.schema import CHANGING, LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, WRITING, asked, documented
 from edge_ai.api.serializers.jobs import (
-    JobEventsSerializer,
     OptimizationJobSerializer,
     OptimizationJobSummarySerializer,
     OptimizationRequestSerializer,
     PlanSerializer,
 )
-from edge_ai.api.views.base import StudioListView, StudioView, created, find, find_named, valid
-from edge_ai.api.views.jobs import AFTER, planned, story
+from edge_ai.api.views.base import StudioListView, StudioView, created, find_named, valid
+from edge_ai.api.views.jobs import JobViews, planned
 from edge_ai.models import Dataset, DeviceProfile, Model, OptimizationJob
-from edge_ai.services import jobs
 from edge_ai.services import optimizations as service
 
 TAG = "optimization-jobs"
+JOBS = JobViews(
+    table=OptimizationJob,
+    serializer=OptimizationJobSerializer,
+    tag=TAG,
+    name="optimization_job",
+    words="an optimization",
+)
 
 
 class JobList(StudioListView[OptimizationJob]):
@@ -111,57 +116,7 @@ class JobDetail(StudioView):
 
     @documented("get_optimization_job", tag=TAG, summary="One optimization", answers={200: OptimizationJobSerializer})
     def get(self, request: Request, id: UUID) -> Response:
-        return Response(OptimizationJobSerializer(_job(request, id)).data)
+        return Response(OptimizationJobSerializer(JOBS.find(request, id)).data)
 
 
-class JobCancel(StudioView):
-    """Cancelling an optimization."""
-
-    @documented(
-        "cancel_optimization_job",
-        tag=TAG,
-        summary="Cancel an optimization",
-        description="What waits is cancelled at once. What runs is asked to stop: `cancel_requested` is true, and the "
-        "status follows within seconds.",
-        answers={200: OptimizationJobSerializer},
-        problems=CHANGING,
-    )
-    def post(self, request: Request, id: UUID) -> Response:
-        job = _job(request, id)
-        jobs.cancel_job(actor(request), job=job)
-        return Response(OptimizationJobSerializer(job).data)
-
-
-class JobRetry(StudioView):
-    """Running an optimization again."""
-
-    @documented(
-        "retry_optimization_job",
-        tag=TAG,
-        summary="Run a failed or cancelled optimization again",
-        answers={200: OptimizationJobSerializer},
-        problems=CHANGING,
-    )
-    def post(self, request: Request, id: UUID) -> Response:
-        job = _job(request, id)
-        jobs.retry_job(actor(request), job=job)
-        return Response(OptimizationJobSerializer(job).data)
-
-
-class JobEvents(StudioView):
-    """An optimization's story."""
-
-    @documented(
-        "list_optimization_job_events",
-        tag=TAG,
-        summary="The stage changes and messages of an optimization, oldest first",
-        answers={200: JobEventsSerializer},
-        problems=LISTING,
-        parameters=[AFTER],
-    )
-    def get(self, request: Request, id: UUID) -> Response:
-        return story(request, _job(request, id))
-
-
-def _job(request: Request, job_id: UUID) -> Any:
-    return find(OptimizationJob.objects.visible_to(actor(request)), job_id)
+JobCancel, JobRetry, JobEvents = JOBS.cancel(), JOBS.retry(), JOBS.events()

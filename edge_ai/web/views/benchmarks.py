@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import MemberRequest, in_workspace, may_write
 from config.errors import error_response, status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import BenchmarkRun, JobStatus, Model
+from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, OptimizationJob
 from edge_ai.services.artifacts import samples_url
-from edge_ai.services.benchmarks import BenchmarkRequest, plan_benchmark, submit_benchmark
+from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, submit_benchmark
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
 from edge_ai.web.measured import chart_tables, runtime_of, verdict
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
@@ -89,6 +90,7 @@ def _request(model: Model, form: BenchmarkForm) -> BenchmarkRequest:
         warmup=given["warmup"],
         profile_operators=given["profile_operators"],
         name=given["name"],
+        priority=given["priority"],
         **budget,
     )
 
@@ -102,6 +104,28 @@ def _plan(request: MemberRequest, model: Model, form: BenchmarkForm) -> dict[str
     except EngineError as error:
         return {"refusal": error}
     return {"plan": plan, "asked": asked}
+
+
+@in_workspace
+@may_write
+@require_POST
+def variant_benchmark(request: MemberRequest, job_id: UUID) -> HttpResponse:
+    """Have what an optimization makes measured on this machine, as soon as it is made."""
+    optimization = get_object_or_404(
+        OptimizationJob.objects.visible_to(request.user).select_related("model"), pk=job_id
+    )
+    host = get_object_or_404(DeviceProfile.objects.visible_to(request.user), is_host=True, is_template=True)
+    try:
+        wanted = of_variant(request.user, optimization=optimization, device_profile=host)
+        run = submit_benchmark(request.user, request=wanted)
+    except EngineError as error:
+        messages.error(request, f"{error.message} {error.fix}")
+        return see_other("edge_ai:job-detail", optimization.pk)
+    if run.variant_of_id is None:
+        # It was made meanwhile.
+        return see_other("edge_ai:benchmark-detail", run.pk)
+    messages.success(request, "The variant will be measured as soon as it is made.")
+    return see_other("edge_ai:job-detail", optimization.pk)
 
 
 @in_workspace

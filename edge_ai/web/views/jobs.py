@@ -29,6 +29,7 @@ from edge_ai.models import (
     JobStatus,
     Model,
     OptimizationJob,
+    PackagingJob,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.optimizations import run_afresh
@@ -37,13 +38,16 @@ from edge_ai.web.outcome import outcome_of
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
 from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
 from edge_ai.web.views.gains import gains_of
+from edge_ai.web.views.packaging import bundle_of
 
 COLUMNS = {"name": "name", "kind": "kind", "status": "status", "created": "created_at", "finished": "finished_at"}
 EVENTS_SHOWN = 500
+RUNS_SHOWN = 5
 _KINDS: dict[str, Any] = {
     JobKind.ANALYSIS: (AnalysisJob, ("model",)),
     JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
+    JobKind.PACKAGING: (PackagingJob, ("model",)),
     JobKind.DELETION: (Job, ()),
 }
 
@@ -105,6 +109,7 @@ def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
         "stages": stepper(job, planned(job)),
         "events": without_repeats(events, before),
         "last_event": events[-1].pk if events else after,
+        "cut": not after and len(events) == EVENTS_SHOWN,
         "message": message,
         "wait": wait_of(job),
         "seconds_left": seconds_left(job, now),
@@ -132,6 +137,10 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
     context = progress_of(job) | {"mine": job.owner_id == request.user.pk, "answered": job.answered_by_id is not None}
     if isinstance(job, OptimizationJob) and job.status == JobStatus.COMPLETED:
         context |= _outcome(request.user, job)
+    if isinstance(job, OptimizationJob):
+        context |= _benchmarks_of_variant(request.user, job)
+    if isinstance(job, PackagingJob) and job.status == JobStatus.COMPLETED:
+        context |= bundle_of(request.user, job)
     return page(request, "edge_ai/job_detail.html", context)
 
 
@@ -154,6 +163,21 @@ def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
         "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
         "runs_here": job.target_format in RUNS_HERE,
     } | outcome_of(job.result or {})
+
+
+def _benchmarks_of_variant(user: User, job: OptimizationJob) -> dict[str, Any]:
+    """Return the benchmarks that were asked for before the variant was there, and whether one more may be."""
+    runs = list(
+        BenchmarkRun.objects.visible_to(user)
+        .filter(variant_of=job)
+        .defer("result")
+        .order_by("-created_at")[:RUNS_SHOWN]
+    )
+    waits = any(run.owner_id == user.pk and not run.is_final for run in runs)
+    return {
+        "variant_runs": runs,
+        "may_benchmark": not job.is_final and not waits and job.target_format in RUNS_HERE,
+    }
 
 
 @in_workspace

@@ -72,6 +72,7 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
         options=form.options(),
         name=given["name"],
         fresh=given["fresh"],
+        priority=given["priority"],
     )
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, in_workspace
 from accounts.models import User
-from edge_ai.models import Artifact, Blob, Dataset, Job, JobKind, Model, OptimizationJob
+from edge_ai.models import FINAL, HOUSEKEEPING, Artifact, Blob, Dataset, Job, JobKind, Model, OptimizationJob
 from edge_ai.web.pages import page, wants_fragment
 from edge_ai.web.stages import seconds_left
 from edge_ai.web.views.gains import Gain, gains_of
@@ -21,7 +21,8 @@ RUNNING_SHOWN, LATEST_SHOWN, GAINS_SHOWN, VARIANTS_LOOKED_AT = 8, 8, 5, 50
 @require_safe
 def overview(request: MemberRequest) -> HttpResponse:
     """Running jobs, last results, best gains, storage used."""
-    active = list(Job.objects.active().visible_to(request.user).order_by("-created_at")[:RUNNING_SHOWN])
+    theirs = Job.objects.visible_to(request.user).exclude(kind__in=HOUSEKEEPING)
+    active = list(theirs.exclude(status__in=FINAL).order_by("-created_at")[:RUNNING_SHOWN])
     now = timezone.now()
     context = {
         "running": [{"job": job, "seconds_left": seconds_left(job, now)} for job in active],
@@ -34,12 +35,11 @@ def overview(request: MemberRequest) -> HttpResponse:
             response["HX-Refresh"] = "true"
         return response
     latest = (
-        Job.objects.visible_to(request.user)
-        .exclude(kind=JobKind.ANALYSIS)
+        theirs.exclude(kind=JobKind.ANALYSIS)
         .filter(finished_at__isnull=False)
         .select_related("benchmarkrun", "optimizationjob__model")
         .defer("result", "benchmarkrun__result", "optimizationjob__result")
-        .annotate(variant_bytes=F("result__size_bytes"))
+        .annotate(made_bytes=F("result__size_bytes"))
         .order_by("-finished_at")[:LATEST_SHOWN]
     )
     models = Model.objects.visible_to(request.user).aggregate(
