@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.sandbox_warm import WarmProcess as WarmProcess
-
 from edge_ai.engine.errors import CODES, EngineError
 from edge_ai.engine.sniff import read_dataset_header, sniff_model
 from edge_ai.sandbox import Child, Limits, WatchedChild, python_module
+from edge_ai.sandbox.warm import WarmProcess as WarmProcess
 
 READ_SECONDS: Final = 0.25
 MODEL: Final = "model.bin"
