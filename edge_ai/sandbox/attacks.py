@@ -56,11 +56,11 @@ def read_file(planted: Planted) -> None:
 
 def read_by_link(planted: Planted) -> None:
     """Read a file outside of its folder through a symbolic or a hard link in it."""
-    for number, make in enumerate((os.symlink, os.link)):
-        link = Path(f"link{number}")
+    makers: tuple[Callable[[str, str], None], ...] = (os.symlink, os.link)
+    for number, make in enumerate(makers):
         with contextlib.suppress(OSError):
-            make(planted["secret"], link)
-            link.read_text()
+            make(planted["secret"], f"link{number}")
+            Path(f"link{number}").read_text()
             return
     raise PermissionError("neither link leads there")
 

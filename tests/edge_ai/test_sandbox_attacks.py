@@ -196,11 +196,11 @@ def run_filter(program: bytes, machine: int, number: int, *arguments: int) -> in
         operation, yes, no, operand = code[at]
         at += 1
         if operation == seccomp.LOAD:
-            value = struct.unpack_from("=I", data, operand)[0]
+            value = int(struct.unpack_from("=I", data, operand)[0])
         elif operation == seccomp.AND:
             value &= operand
         elif operation == seccomp.RETURN:
-            return operand
+            return int(operand)
         else:
             jump = {
                 seccomp.JUMP_EQUAL: value == operand,
