@@ -424,7 +424,8 @@ def read_dataset_header(path: Path) -> DatasetHeader:
             if sum(entry.file_size for entry in entries) > MAX_DATASET_BYTES * 4:
                 raise _bad_dataset("The arrays unpack to more than can be used.")
             arrays = tuple(_array(archive, entry) for entry in entries)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, struct.error, zlib.error) as error:
+        # A RuntimeError is what it says of archives that are encrypted, or packed in a way that it does not know.
         with path.open("rb") as stream:
             found = stranger(stream.read(HEAD_BYTES))
         raise _bad_dataset(f"The file is not an .npz archive ({error}); it looks like {found}.") from None
@@ -457,7 +458,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> ArraySpec:
         try:
             header = ast.literal_eval(stream.read(length).decode("latin1").strip())
             descr, shape = header["descr"], tuple(int(axis) for axis in header["shape"])
-        except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, KeyError, TypeError, OverflowError, MemoryError, RecursionError):
             raise _bad_dataset(f"The header of {name!r} cannot be read.") from None
     return ArraySpec(name=name, dtype=_dtype(name, descr), shape=shape)
 
