@@ -56,11 +56,11 @@ def read_file(planted: Planted) -> None:
 
 def read_by_link(planted: Planted) -> None:
     """Read a file outside of its folder through a symbolic or a hard link in it."""
-    for number, make in enumerate((os.symlink, os.link)):
-        link = Path(f"link{number}")
+    makers: tuple[Callable[[str, str], None], ...] = (os.symlink, os.link)
+    for number, make in enumerate(makers):
         with contextlib.suppress(OSError):
-            make(planted["secret"], link)
-            link.read_text()
+            make(planted["secret"], f"link{number}")
+            Path(f"link{number}").read_text()
             return
     raise PermissionError("neither link leads there")
 
@@ -87,6 +87,8 @@ def change_mode(planted: Planted) -> None:
     secret = Path(planted["secret"])
     before = secret.stat().st_mode
     secret.chmod(0o666)
+    with contextlib.suppress(OSError), secret.open() as stream:
+        os.fchmod(stream.fileno(), 0o666)
     if secret.stat().st_mode == before:
         raise PermissionError("nothing changed")
 
@@ -266,6 +268,11 @@ def honest_work() -> None:
     Path("made").write_text("made")
     shutil.copy("made", "copied")
     Path("copied").replace("moved")
+    # As the C++ library copies.
+    target = os.open("closed", os.O_WRONLY | os.O_CREAT, 0o200)
+    os.fchmod(target, 0o600)
+    os.close(target)
+    Path("closed").read_text()
     with tempfile.TemporaryFile() as stream:
         stream.write(b"x" * 100_000)
     os.sched_setaffinity(0, os.sched_getaffinity(0))

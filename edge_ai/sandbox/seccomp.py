@@ -29,6 +29,7 @@ X32 = 0x4000_0000
 NEGATIVE = 0x8000_0000
 NAMESPACES = 0x7E02_0000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET = 1, 1, 5
+GAINED_BY_OTHERS, READ_BY_OWNER = 0o7022, 0o400
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 O_WRONLY, O_RDWR, O_TRUNC = 1, 2, 0o1000
 
@@ -90,7 +91,7 @@ _DENIED = (
 )
 DENIED = frozenset(_DENIED.split())
 #: Landlock does not look after these either, but copying a file does them: they do nothing, and say that they did.
-_EMPTY = "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat"
+_EMPTY = "chmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat"
 EMPTY = frozenset(_EMPTY.split())
 SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 
@@ -142,6 +143,7 @@ def program(*, own_signals: bool, keep_length: bool, machine: str | None = None)
     code += _when(number["prlimit64"], [(LOAD, 0, 0, _argument(0)), (JUMP_EQUAL, 1, 0, 0), _deny(), _allow()])
     code += _when(number["ioctl"], _keys_typed())
     code += _when(number["socketpair"], _connected_pairs())
+    code += _when(number["fchmod"], _harmless_modes())
     if own_signals:
         for name in SIGNALS:
             code += _when(number[name], _later_processes())
@@ -197,6 +199,20 @@ def _connected_pairs() -> list[Instruction]:
         (JUMP_EQUAL, 0, 1, SOCK_SEQPACKET),
         _allow(),
         _deny(),
+    ]
+
+
+def _harmless_modes() -> list[Instruction]:
+    """Allow modes of open files by which the owner reads and nobody gains a right; others do nothing.
+
+    The C++ library copies a file to one that nobody can read, and opens that in the end.
+    """
+    return [
+        (LOAD, 0, 0, _argument(1)),
+        (JUMP_ANY_BIT, 2, 0, GAINED_BY_OTHERS),
+        (JUMP_ANY_BIT, 0, 1, READ_BY_OWNER),
+        _allow(),
+        (RETURN, 0, 0, NOTHING),
     ]
 
 

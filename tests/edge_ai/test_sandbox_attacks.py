@@ -196,11 +196,11 @@ def run_filter(program: bytes, machine: int, number: int, *arguments: int) -> in
         operation, yes, no, operand = code[at]
         at += 1
         if operation == seccomp.LOAD:
-            value = struct.unpack_from("=I", data, operand)[0]
+            value = int(struct.unpack_from("=I", data, operand)[0])
         elif operation == seccomp.AND:
             value &= operand
         elif operation == seccomp.RETURN:
-            return operand
+            return int(operand)
         else:
             jump = {
                 seccomp.JUMP_EQUAL: value == operand,
@@ -235,6 +235,8 @@ def test_the_filter_decides_as_it_should(machine: str, old_kernel: bool) -> None
     assert verdict("socketpair", 1, 2) == verdict("socketpair", 2, 1) == seccomp.DENY
     assert verdict("prlimit64", 0) == seccomp.ALLOW and verdict("prlimit64", 77) == seccomp.DENY
     assert verdict("ioctl", 0, 0x5412) == seccomp.DENY and verdict("ioctl", 0, 0x5401) == seccomp.ALLOW
+    assert verdict("fchmod", 3, 0o644) == seccomp.ALLOW
+    assert verdict("fchmod", 3, 0o666) == verdict("fchmod", 3, 0o4755) == verdict("fchmod", 3, 0) == seccomp.NOTHING
     signal_others, cut = (seccomp.DENY, seccomp.DENY) if old_kernel else (seccomp.ALLOW, seccomp.ALLOW)
     assert verdict("kill", 5) == verdict("kill", 2**32 - 1) == signal_others
     assert (

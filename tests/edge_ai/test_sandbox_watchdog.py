@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.edge_ai.test_sandbox import await_nobody_at_home_in, finish
 
 LIMITS = Limits(wall_seconds=60, memory_bytes=1 << 30, address_bytes=4 << 30)
 HOLD = "import time; time.sleep(60)"
-FLOODS = {
+FLOODS: dict[str, tuple[str, dict[str, Any], str]] = {
     "memory": (
         "import os\nfor _ in range(3): os.fork()\nkept = b'x' * (40 << 20)\n" + HOLD,
         {"memory_bytes": 200 << 20},

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -238,3 +239,25 @@ def test_an_archive_with_other_things_in_it_is_no_data_set(tmp_path: Path) -> No
     with pytest.raises(UserInputError) as caught:
         read_dataset_header(path)
     assert caught.value.code == "dataset_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("member", "broken"),
+    [
+        (b"\x93NUMPY\x02\x00\x01", False),
+        (b"\x93NUMPY\x01\x00" + struct.pack("<H", 40) + b"{'descr':'<f4','shape':(1e999,)}".ljust(40), False),
+        (b"\x93NUMPY\x01\x00" + b"x" * 300, True),
+    ],
+    ids=["cut short", "endless shape", "damaged packing"],
+)
+def test_a_data_set_that_breaks_its_reader_is_refused(member: bytes, broken: bool, tmp_path: Path) -> None:
+    path = tmp_path / "broken.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", member)
+    if broken:
+        content = bytearray(path.read_bytes())
+        content[38:44] = b"\xff" * 6
+        path.write_bytes(content)
+    with pytest.raises(UserInputError) as refused:
+        read_dataset_header(path)
+    assert refused.value.code == "dataset_unreadable"
