@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 240
+# A machine with much else to do takes its time over the migrations; a studio that cannot start exits.
+READY_SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edge_ai.management.commands.run import Kept
 from tests.studio import ROOT, free_port, reachable_folder
 
 pytestmark = pytest.mark.worker
@@ -67,3 +68,21 @@ def run_twice(data_dir: Path) -> None:
     while any(process.is_running() for process in left):
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.3)
+
+
+def test_a_process_that_dies_is_started_again_after_a_longer_pause_each_time() -> None:
+    kept = Kept("short-lived", [sys.executable, "-c", "raise SystemExit(3)"])
+    kept.start()
+    pauses = []
+    for _ in range(2):
+        while (status := kept.look()) is None:
+            time.sleep(0.01)
+        assert status == 3 and kept.process is None
+        died = time.monotonic()
+        while kept.process is None:
+            kept.look()
+            time.sleep(0.01)
+        pauses.append(time.monotonic() - died)
+    kept.process.kill()
+    kept.process.wait()
+    assert pauses[0] >= 0.5 and pauses[1] >= 1.0

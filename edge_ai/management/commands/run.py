@@ -117,6 +117,7 @@ class Command(BaseCommand):
         self._collect_static()
         demo = self._demo()
         try:
+            self.began = time.monotonic()
             for child in self.children:
                 child.start()
             thread = threading.Thread(target=self._show, args=(demo, options), daemon=True)
@@ -133,7 +134,8 @@ class Command(BaseCommand):
             status = child.look()
             if status is None:
                 continue
-            if status >= 0 and not self.was_ready.is_set():
+            starting = not self.was_ready.is_set() and time.monotonic() - self.began < READY_SECONDS
+            if status >= 0 and starting:
                 # It has something to say, such as that its port is taken, and will say it again.
                 raise CommandError(f"The {child.name} process ended with status {status}.")
             self._say(f"The {child.name} process ended with status {status}; it is started again.")
