@@ -17,6 +17,7 @@ from accounts.models import User, Workspace
 from edge_ai import storage
 from edge_ai.engine.stages import EARLIER, FINISHED
 from edge_ai.models import Dataset, Job, JobEvent, JobStatus, Model, OptimizationJob
+from edge_ai.models.base import ClockTimestamp
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import jobs
 from edge_ai.services.leftovers import clear_leftovers
@@ -326,10 +327,8 @@ def reused(job: OptimizationJob) -> list[str]:
 
 
 def engine() -> psutil.Process:
-    """The engine child of this process."""
-    return next(
-        child for child in psutil.Process().children() if child.cmdline()[1:4] == ["-m", "edge_ai.engine", "run"]
-    )
+    """The engine child of this process, or what holds it and dies together with it."""
+    return next(child for child in psutil.Process().children() if "edge_ai.engine" in child.cmdline())
 
 
 def test_a_retry_goes_on_after_the_last_finished_stage(
@@ -347,11 +346,14 @@ def test_a_retry_goes_on_after_the_last_finished_stage(
     monkeypatch.setattr(AttemptStages, "take", take_and_kill)
     run_job("ws_alpha", job.pk)
     monkeypatch.undo()
-    failed = Job.objects.get(pk=job.pk)
-    assert failed.status == JobStatus.FAILED and failed.error and failed.error["code"] == "engine_crashed"
+    stopped = Job.objects.get(pk=job.pk)
     assert set(map(str, seen)) <= kept(job)
-
-    jobs.retry_job(owner, job=failed)
+    if stopped.status == JobStatus.QUEUED:
+        # What held the engine died with it, by no fault of its own: another attempt comes by itself, after a while.
+        Job.objects.filter(pk=job.pk).update(run_after=ClockTimestamp())
+    else:
+        assert stopped.status == JobStatus.FAILED and stopped.error and stopped.error["code"] == "engine_crashed"
+        jobs.retry_job(owner, job=stopped)
     run_job("ws_alpha", job.pk)
     done = OptimizationJob.objects.get(pk=job.pk)
     assert done.status == JobStatus.COMPLETED, done.error
