@@ -67,7 +67,8 @@ def overwrite_number(data: bytes, random: Random) -> bytes:
     order: Literal["little", "big"] = "little" if random.random() < 0.7 else "big"
     old = int.from_bytes(data[place : place + width], order)
     value = random.choice((*BOUNDARIES, old + 1, old - 1, old * 2, -old, len(data), random.getrandbits(64)))
-    return data[:place] + (value % 256**width).to_bytes(width, order) + data[place + width :]
+    written = (value % (1 << 8 * width)).to_bytes(width, order)
+    return data[:place] + written + data[place + width :]
 
 
 def cut(data: bytes, random: Random) -> bytes:

@@ -81,7 +81,11 @@ def _(bait: Bait) -> bytes:
 
 @hostile("zip-many-entries", "has 2,001 entries", "upload", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return archive(lambda made: [made.writestr(entry(f"{n}"), b"") for n in range(2000)] and None)
+    def fill(made: zipfile.ZipFile) -> None:
+        for number in range(2000):
+            made.writestr(entry(str(number)), b"")
+
+    return archive(fill)
 
 
 @hostile("zip-endless-list", "has a list of entries as long as an upload may be", "upload", "model_unreadable")

@@ -40,8 +40,8 @@ def outside(location: str, name: str = "w", offset: int | None = None, length: i
     return tensor
 
 
-def reading(location: str, **place: int) -> ModelProto:
-    return model([helper.make_node("MatMul", ["x", "w"], ["y"])], outside(location, **place))
+def reading(location: str, offset: int | None = None, length: int | None = None) -> ModelProto:
+    return model([helper.make_node("MatMul", ["x", "w"], ["y"])], outside(location, offset=offset, length=length))
 
 
 def up(bait: Bait) -> str:
@@ -50,51 +50,51 @@ def up(bait: Bait) -> str:
 
 @hostile("onnx-external-parent", "reads a file by ../ as weights", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return reading(up(bait)).SerializeToString()
+    return bytes(reading(up(bait)).SerializeToString())
 
 
 @hostile("onnx-external-backslash", "reads a file by ..\\ as weights", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return reading(up(bait).replace("/", "\\")).SerializeToString()
+    return bytes(reading(up(bait).replace("/", "\\")).SerializeToString())
 
 
 @hostile("onnx-external-absolute", "reads a file by its whole path as weights", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return reading(str(bait.secret_file)).SerializeToString()
+    return bytes(reading(str(bait.secret_file)).SerializeToString())
 
 
 @hostile("onnx-external-environment", "reads /proc/self/environ as weights", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return reading("/proc/self/environ", length=48).SerializeToString()
+    return bytes(reading("/proc/self/environ", length=48).SerializeToString())
 
 
 @hostile("onnx-external-device", "reads /dev/zero as weights, without end", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
-    return reading("/dev/zero").SerializeToString()
+    return bytes(reading("/dev/zero").SerializeToString())
 
 
 @hostile("onnx-external-symlink", "reads a file through a symbolic link beside it", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     (bait.folder / "w.bin").symlink_to(bait.secret_file)
-    return reading("w.bin").SerializeToString()
+    return bytes(reading("w.bin").SerializeToString())
 
 
 @hostile("onnx-external-folder-link", "reads a file through a link to its folder", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     (bait.folder / "data").symlink_to(bait.secret_file.parent)
-    return reading(f"data/{bait.secret_file.name}").SerializeToString()
+    return bytes(reading(f"data/{bait.secret_file.name}").SerializeToString())
 
 
 @hostile("onnx-external-hard-link", "reads a file through a hard link", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     (bait.folder / "w.bin").hardlink_to(bait.secret_file)
-    return reading("w.bin").SerializeToString()
+    return bytes(reading("w.bin").SerializeToString())
 
 
 @hostile("onnx-external-fifo", "waits for ever for a pipe that nobody writes to", "analysis", "external_data_missing")
 def _(bait: Bait) -> bytes:
     os.mkfifo(bait.folder / "w.bin")
-    return reading("w.bin").SerializeToString()
+    return bytes(reading("w.bin").SerializeToString())
 
 
 @hostile("onnx-external-beyond", "reads behind the end of its weights", "analysis", "external_data_missing")
@@ -117,7 +117,7 @@ def _(bait: Bait) -> bytes:
     choose = helper.make_node("If", ["flag"], ["b"], then_branch=branch, else_branch=branch)
     nodes = [helper.make_node("Cast", ["a"], ["flag"], to=TensorProto.BOOL), choose]
     function = helper.make_function("local", "F", ["a"], ["b"], nodes, [helper.make_opsetid("", 17)])
-    return model([helper.make_node("F", ["x"], ["y"], domain="local")], functions=[function]).SerializeToString()
+    return bytes(model([helper.make_node("F", ["x"], ["y"], domain="local")], functions=[function]).SerializeToString())
 
 
 @hostile("onnx-external-sparse", "hides a foreign path in a sparse weight", "analysis", "model_unsafe")
@@ -139,7 +139,7 @@ def _(bait: Bait) -> bytes:
         [value("on", [], TensorProto.BOOL), value("k", [1, 4])],
     )
     flag = numpy_helper.from_array(np.array(True), "flag")
-    return model([helper.make_node("Loop", ["", "flag", "x"], ["y"], body=body)], flag).SerializeToString()
+    return bytes(model([helper.make_node("Loop", ["", "flag", "x"], ["y"], body=body)], flag).SerializeToString())
 
 
 @hostile("onnx-nested-if", "has runtimes try 2^24 ways through nested branches", "analysis", "model_unsafe")
@@ -149,7 +149,7 @@ def _(bait: Bait) -> bytes:
         choose = helper.make_node("If", ["flag"], ["o"], then_branch=graph, else_branch=GraphProto())
         graph = helper.make_graph([choose], "branch", [], [value("o")])
     choose = helper.make_node("If", ["flag"], ["y"], then_branch=graph, else_branch=graph)
-    return model([choose], numpy_helper.from_array(np.array(True), "flag")).SerializeToString()
+    return bytes(model([choose], numpy_helper.from_array(np.array(True), "flag")).SerializeToString())
 
 
 @hostile("onnx-deep-protobuf", "nests messages until a parser's stack is full", "analysis", "model_unreadable")
@@ -175,9 +175,8 @@ def _varint(number: int) -> bytes:
 
 def shaped(node: Callable[[str], list[NodeProto]], shape: list[int]) -> bytes:
     weight = numpy_helper.from_array(np.array(shape, np.int64), "shape")
-    return model(
-        [*node("shape"), helper.make_node("ReduceMax", ["big"], ["y"], keepdims=0)], weight
-    ).SerializeToString()
+    nodes = [*node("shape"), helper.make_node("ReduceMax", ["big"], ["y"], keepdims=0)]
+    return bytes(model(nodes, weight).SerializeToString())
 
 
 @hostile("onnx-200gb-constant", "asks for 200 GB in 100 bytes", "benchmark", "resource_limit")
@@ -200,7 +199,7 @@ def _(bait: Bait) -> bytes:
         helper.make_node("Range", ["a", "b", "c"], ["big"]),
         helper.make_node("ReduceMax", ["big"], ["y"], keepdims=0),
     ]
-    return model(nodes, *ends).SerializeToString()
+    return bytes(model(nodes, *ends).SerializeToString())
 
 
 @hostile("onnx-200gb-input", "has an input of 4 TB made up", "benchmark", "resource_limit")
@@ -233,13 +232,15 @@ def function(name: str, *calls: str) -> FunctionProto:
 @hostile("onnx-function-recursion", "has a function that calls itself", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     functions = [function("F", "G"), function("G", "F")]
-    return model([helper.make_node("F", ["x"], ["y"], domain="local")], functions=functions).SerializeToString()
+    return bytes(model([helper.make_node("F", ["x"], ["y"], domain="local")], functions=functions).SerializeToString())
 
 
 @hostile("onnx-function-bomb", "unfolds functions to 2^40 operators", "analysis", "model_unsafe")
 def _(bait: Bait) -> bytes:
     functions = [function("F0", "Neg"), *(function(f"F{n}", f"F{n - 1}", f"F{n - 1}") for n in range(1, 41))]
-    return model([helper.make_node("F40", ["x"], ["y"], domain="local")], functions=functions).SerializeToString()
+    return bytes(
+        model([helper.make_node("F40", ["x"], ["y"], domain="local")], functions=functions).SerializeToString()
+    )
 
 
 def claiming(*dims: int, data: bytes = bytes(48)) -> bytes:
@@ -299,7 +300,7 @@ def _(bait: Bait) -> bytes:
 @hostile("onnx-cycle", "has operators that wait for each other", "analysis", "model_unreadable")
 def _(bait: Bait) -> bytes:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
-    return model([*nodes, helper.make_node("Neg", ["b"], ["y"])]).SerializeToString()
+    return bytes(model([*nodes, helper.make_node("Neg", ["b"], ["y"])]).SerializeToString())
 
 
 @hostile("onnx-custom-operator", "asks for an operator of somebody's library", "benchmark", "unsupported_operator")
