@@ -1,14 +1,13 @@
 """What each level of the sandbox costs a job: a program that does nothing, and the analysis of the bundled model, by turns.
 
-Wall time from before the start until nothing of the child is left, and processor time of everything that it took, which
-hardly grows when others use the machine: medians, and the fastest run of each.
+Wall time from before the start until nothing of the child is left: the median, and the fastest run, which others who use
+the machine disturb least.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -24,8 +23,8 @@ NOTHING = [sys.executable, "-I", "-S", "-c", "print('{}')"]
 ANALYSIS = json.dumps(spec_to_json(AnalyzeSpec(model_path="model.onnx", format=Format.ONNX))).encode()
 
 
-def seconds_of(argv: list[str], level: Level, files: dict[str, Path], stdin: bytes) -> tuple[float, float]:
-    """Do one job at a level; returns its wall time and its processor time, ours for it included.
+def seconds_of(argv: list[str], level: Level, files: dict[str, Path], stdin: bytes) -> float:
+    """Do one job at a level; returns its wall time.
 
     Raises
     ------
@@ -33,19 +32,14 @@ def seconds_of(argv: list[str], level: Level, files: dict[str, Path], stdin: byt
         It was not done.
     """
     with work_folder(files) as folder:
-        began, used = time.perf_counter(), _cpu_s()
+        began = time.perf_counter()
         child = Child(argv, folder=folder, stdin=stdin, limits=LIMITS, level=level)
         last_message(child)
         child.close()
-        taken = time.perf_counter() - began, _cpu_s() - used
+        taken = time.perf_counter() - began
         if child.returncode != 0:
             raise RuntimeError(f"The job failed at level {level}: {child.killed_for or child.returncode}")
         return taken
-
-
-def _cpu_s() -> float:
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in both)
 
 
 def main() -> int:
@@ -58,20 +52,18 @@ def main() -> int:
         "nothing": (NOTHING, {}, b""),
         "analysis": (python_module("edge_ai.engine", "run"), {"model.onnx": ONNX_MODEL}, ANALYSIS),
     }
-    taken: dict[tuple[str, Level], list[tuple[float, float]]] = {(name, level): [] for name in jobs for level in levels}
+    taken: dict[tuple[str, Level], list[float]] = {(name, level): [] for name in jobs for level in levels}
     for _ in range(runs):
         for name, (argv, files, stdin) in jobs.items():
             for level in levels:
                 taken[name, level].append(seconds_of(argv, level, files, stdin))
-    print("| job | level | wall, median ms | wall, fastest ms | processor, median ms | added to the processor, ms |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| job | level | median, ms | fastest, ms | added to the median, ms |")
+    print("| --- | --- | --- | --- | --- |")
     for name in jobs:
-        base = median([cpu for _, cpu in taken[name, Level.NONE]])
+        base = median(taken[name, Level.NONE])
         for level in levels:
-            walls, cpus = zip(*taken[name, level], strict=True)
-            numbers = (median(walls), min(walls), median(cpus))
-            told = " | ".join(f"{1e3 * number:.0f}" for number in numbers)
-            print(f"| {name} | {level} | {told} | {1e3 * (median(cpus) - base):+.0f} |")
+            middle, fastest = median(taken[name, level]), min(taken[name, level])
+            print(f"| {name} | {level} | {1e3 * middle:.0f} | {1e3 * fastest:.0f} | {1e3 * (middle - base):+.0f} |")
     return 0
 
 
