@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_ai.engine.choose import DROP_STEP, choose_best
-from edge_ai.engine.compress.rules import check_options
+from edge_ai.engine.compress.rules import IN_FLOAT, check_options
 from edge_ai.engine.compress.sizes import Sizes, measure_sizes_aside
 from edge_ai.engine.convert.base import Conversion, convert
 from edge_ai.engine.errors import EngineError, ParityError, UnsupportedError
@@ -274,13 +274,19 @@ class _Optimization:
         if trial.failure is not None or trial.parity is None:
             self._progress.log("warning", f"{trial.name}: {trial.failure.message if trial.failure else 'not made'}")
             return
-        trial.fault = find_fault(trial.parity, self._precision, accuracy_budget=self._options.accuracy_budget)
+        trial.fault = find_fault(trial.parity, self._bar, accuracy_budget=self._options.accuracy_budget)
         self._progress.log("info", f"{trial.name}: {in_words(trial.parity)}")
 
     def _compare(self, trial: Trial, target: Format, asked: Asked) -> Parity:
         if target not in RUNTIMES:
             return unchecked(_NOT_CHECKED)
         return compare_variant(asked.reference, open_model(trial.path, target, threads=0))
+
+    @property
+    def _bar(self) -> Precision:
+        """The precision whose closeness is asked for: fewer or other weights move the answers as much as int8 does."""
+        lossy = bool(self._options.cluster) or self._options.prune != "none"
+        return Precision.INT8 if lossy and self._precision in IN_FLOAT else self._precision
 
     def _good(self, trial: Trial) -> bool:
         """Whether the search may end with this one."""
@@ -305,7 +311,7 @@ class _Optimization:
         if parity is None:
             raise UnsupportedError("The variant was not compared.", code="parity_failed", fix="Choose fp16.")
         try:
-            self._cautions += judge(parity, self._precision, accuracy_budget=self._options.accuracy_budget)
+            self._cautions += judge(parity, self._bar, accuracy_budget=self._options.accuracy_budget)
         except ParityError as error:
             raise self._explained(error, trials) from None
         self._progress.stage("finish", 95, "Describing the variant")
