@@ -135,8 +135,14 @@ def _benchmark(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(given: argparse.Namespace) -> dict[str, Any]:
-    from edge_ai.engine.measure.compare_models import compare_models
+    from edge_ai.engine.measure.compare_models import MAX_MODELS, compare_models
 
+    if not 2 <= len(given.files) <= MAX_MODELS:
+        raise UserInputError(
+            f"{len(given.files)} models were given; two to {MAX_MODELS} are compared.",
+            code="invalid_request",
+            fix="Name the models, the one that the others are compared with first.",
+        )
     paths = [_file(path) for path in given.files]
     dataset = _optional_file(given.dataset)
     with _work_folder() as folder:

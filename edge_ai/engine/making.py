@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_ai.engine.compress.rules import IN_FLOAT
 from edge_ai.engine.lanes.base import size_of
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.progress import Progress
@@ -45,6 +46,12 @@ class Making:
     steps: list[dict[str, object]] = field(default_factory=list)
     cautions: list[Caution] = field(default_factory=list)
     notices: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def bar(self) -> Precision:
+        """The precision whose closeness is asked for: fewer or other weights move the answers as much as int8 does."""
+        lossy = bool(self.options.cluster) or self.options.prune != "none"
+        return Precision.INT8 if lossy and self.precision in IN_FLOAT else self.precision
 
     def note_pass(self, name: str, began: float, path: Path) -> float:
         """Tell how long a pass took, and how large what is at ``path`` was after it; returns the seconds."""

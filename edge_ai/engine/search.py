@@ -116,7 +116,7 @@ class _Search:
         if trial.failure is not None or trial.parity is None:
             making.progress.log("warning", f"{trial.name}: {trial.failure.message if trial.failure else 'not made'}")
             return
-        trial.fault = find_fault(trial.parity, making.precision, accuracy_budget=making.options.accuracy_budget)
+        trial.fault = find_fault(trial.parity, making.bar, accuracy_budget=making.options.accuracy_budget)
         making.progress.log("info", f"{trial.name}: {in_words(trial.parity)}")
 
     def _make(self, trial: Trial, percent: int, key: str) -> None:

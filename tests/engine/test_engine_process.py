@@ -236,6 +236,8 @@ def test_people_are_told_what_is_wrong(work: Path) -> None:
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["code"] == "dataset_required"
     assert not (work / "out.onnx").exists()
+    alone = engine("compare", "model.onnx", "--json", folder=work)
+    assert (alone.returncode, json.loads(alone.stdout)["code"]) == (1, "invalid_request")
 
 
 def test_a_file_that_is_no_recipe_is_told_so(work: Path) -> None:
