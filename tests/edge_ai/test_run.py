@@ -73,7 +73,7 @@ def run_twice(data_dir: Path) -> None:
 def test_a_process_that_dies_is_started_again_after_a_longer_pause_each_time() -> None:
     kept = Kept("short-lived", [sys.executable, "-c", "raise SystemExit(3)"])
     kept.start()
-    pauses = []
+    pauses: list[float] = []
     for _ in range(2):
         while (status := kept.look()) is None:
             time.sleep(0.01)
@@ -83,6 +83,8 @@ def test_a_process_that_dies_is_started_again_after_a_longer_pause_each_time() -
             kept.look()
             time.sleep(0.01)
         pauses.append(time.monotonic() - died)
-    kept.process.kill()
-    kept.process.wait()
+    started = kept.process
+    assert started is not None
+    started.kill()
+    started.wait()
     assert pauses[0] >= 0.5 and pauses[1] >= 1.0

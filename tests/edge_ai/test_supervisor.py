@@ -108,7 +108,7 @@ def test_a_worker_counts_as_dead_only_when_it_is(supervisor: Supervisor) -> None
 def test_a_database_that_is_away_is_said_once_and_lived_without(
     supervisor: Supervisor, error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.connection, "close", lambda: None)
+    monkeypatch.setattr("edge_ai.worker.supervisor.connection.close", lambda: None)
     for _ in range(3):
         with supervisor._database():
             raise error
