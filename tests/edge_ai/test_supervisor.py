@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def test_a_worker_counts_as_dead_only_when_it_is(supervisor: Supervisor) -> None
 def test_a_database_that_is_away_is_said_once_and_lived_without(
     supervisor: Supervisor, error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The engine, where a test ran it in this process, has switched warnings off.
+    caplog.set_level(logging.WARNING)
     monkeypatch.setattr("edge_ai.worker.supervisor.connection.close", lambda: None)
     for _ in range(3):
         with supervisor._database():
