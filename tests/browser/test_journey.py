@@ -202,7 +202,7 @@ def test_a_bundle_is_made_and_taken_away_and_a_log_read_without_javascript(
 def test_what_libraries_print_can_be_hidden(open_page: Open, signed_in: StorageState, work: Work) -> None:
     page = open_page(storage_state=signed_in)
     page.goto(f"/jobs/{work.cancelled_optimization}/events/")
-    page.get_by_text("Log", exact=True).click()
+    page.locator("details.log-panel > summary").click()
     log = page.get_by_role("log", name="Log of the job")
     expect(log.get_by_role("listitem").first).to_be_visible()
     log.evaluate("""log => log.querySelector("li").className = "debug" """)
