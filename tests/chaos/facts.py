@@ -132,7 +132,10 @@ def _files(facts: Facts, studio: RealStudio) -> list[str]:
             content = files[name].read_bytes()
             if hashlib.sha256(content).hexdigest() != name or len(content) != mine[name]["size_bytes"]:
                 found.append(f"{schema}: the file {name} is not what its name says")
-    left = [path for path in (studio.data_dir / "work").rglob("*") if path.is_file() and ".warm" not in path.parts]
+    work = studio.data_dir / "work"
+    files_left = [path.relative_to(work) for path in work.rglob("*") if path.is_file()]
+    # What begins with a dot is kept on purpose: finished stages, and the home of warm processes.
+    left = [path for path in files_left if not any(part.startswith(".") for part in path.parts)]
     return found + [f"left in the work folder: {path}" for path in left]
 
 
