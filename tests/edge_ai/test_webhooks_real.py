@@ -54,6 +54,7 @@ def test_a_job_ends_and_its_receiver_hears_of_it_once_though_it_was_down_and_ano
             assert await_final(studio, f"models/{model}/")["status"] == "ready"
             device = ask(studio, "GET", f"{API}device-profiles/").body["results"][0]["id"]
             request = {"model": model, "device_profile": device, "precision": "fp16", "target_format": "onnx"}
+            request["fresh"] = True
             job = made(studio, "optimization-jobs/", request)
             done = await_final(studio, f"optimization-jobs/{job}/")
             assert done["status"] == "completed", done
