@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from config.embedded_postgres import socket_dir
-from tests.chaos.victims import Kill
+from tests.chaos.victims import Kill, Kind
 from tests.studio import ROOT, RealStudio, environment_of
 
 Row = dict[str, Any]
@@ -166,6 +166,9 @@ def rescues(facts: Facts, kills: Sequence[Kill]) -> list[Rescue]:
             after = story[len(running) :]
             freed = _first(after, lambda row: row["stage"] != "running" or _worker(row) is not None)
             again = _first(after, lambda row: _worker(row) is not None)
+            if freed is not None and kill.kind is Kind.ENGINE and freed["stage"] == "completed":
+                # It had answered already, and its worker, which lived on, took the answer.
+                continue
             if freed is not None:
                 found.append(
                     Rescue(
