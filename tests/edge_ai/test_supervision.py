@@ -168,7 +168,7 @@ def test_a_message_that_comes_ten_times_makes_one_result(bench: Bench) -> None:
         "from config.database.identity import workspace_as_system\n"
         "from edge_ai.services.queue import send\n"
         "with workspace_as_system('ws_demo'):\n"
-        "    for _ in range(10): send(uuid.UUID(sys.argv[1]), 'studio')"
+        "    for _ in range(10): send(uuid.UUID(sys.argv[1]))"
     )
     subprocess.run(
         [sys.executable, "-c", send, made["id"]],
