@@ -167,7 +167,7 @@ def rescues(facts: Facts, kills: Sequence[Kill]) -> list[Rescue]:
             freed = _first(after, lambda row: row["stage"] != "running" or _worker(row) is not None)
             again = _first(after, lambda row: _worker(row) is not None)
             if freed is not None and kill.kind is Kind.ENGINE and freed["stage"] == "completed":
-                # It had answered already, and its worker, which lived on, took the answer.
+                # The same attempt completed, so its worker had not lost it, whatever part of the engine was killed.
                 continue
             if freed is not None:
                 found.append(
