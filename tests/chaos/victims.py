@@ -80,12 +80,23 @@ class Anatomy:
         self.workers = [process for process in self.all if process.role is Role.WORKER]
         self._commands = {process.pid: command(process.pid) for process in self.all}
         below_workers = [process for process in self.all if self._role_of(process.parent) is Role.WORKER]
-        self.warm = [process for process in below_workers if self._says(process, "edge_ai.engine.warm")]
+        # A warm process may stand inside bubblewrap, whose own two processes carry its command line, as its forks do.
+        self.warm = [
+            process
+            for process in self.all
+            if self._says(process, "edge_ai.engine.warm")
+            and (process in below_workers or self._name_of(process.parent) == "bwrap")
+        ]
         self.engines = [
             process for process in below_workers if process not in self.warm and self._says(process, "edge_ai.engine")
         ]
         # The jobs of a warm process are forks of it.
-        self.engines += [process for process in self.all if process.parent in {warm.pid for warm in self.warm}]
+        self.forks = [
+            process
+            for process in self.all
+            if process not in self.warm and process.parent in {warm.pid for warm in self.warm if warm.name != "bwrap"}
+        ]
+        self.engines += self.forks
 
     def of(self, kind: Kind) -> list[Process]:
         """Return the living processes of a kind."""
@@ -129,6 +140,9 @@ class Anatomy:
     def _says(self, process: Process, word: str) -> bool:
         # Whole words: a folder in a path may be called anything.
         return word in self._commands[process.pid]
+
+    def _name_of(self, pid: int) -> str:
+        return self._by_pid[pid].name if pid in self._by_pid else ""
 
     def _role_of(self, pid: int) -> Role | None:
         return self._by_pid[pid].role if pid in self._by_pid else None
@@ -176,7 +190,8 @@ def kill(studio: RealStudio, kind: Kind, chance: random.Random, at: float) -> Ki
         return None
     victim = chance.choice(found)
     ended = anatomy.workers_ended_by(victim)
-    if kind in {Kind.ENGINE, Kind.WARM} and (worker := anatomy.worker_of(victim)) is not None:
+    idle = kind is Kind.WARM and not any(process in anatomy.forks for process in descendants(victim.pid))
+    if kind in {Kind.ENGINE, Kind.WARM} and not idle and (worker := anatomy.worker_of(victim)) is not None:
         ended = frozenset({worker.pid})
     try:
         os.kill(victim.pid, signal.SIGKILL)
