@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from edge_ai.engine.installed import versions_of
 from edge_ai.engine.routes import TOOLS
 
 _FOLDER: Final = Path(__file__).resolve().parent
@@ -26,21 +26,9 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-@cache
-def _library_versions() -> tuple[tuple[str, str], ...]:
-    names = {name for tool in TOOLS.values() for name in tool.distributions} | {"numpy"}
-    found = []
-    for name in sorted(names):
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)
-
-
 def library_versions() -> dict[str, str]:
     """Return the versions of every library of the engine that is installed; none of them is loaded."""
-    return dict(_library_versions())
+    return versions_of(sorted({name for tool in TOOLS.values() for name in tool.distributions} | {"numpy"}))
 
 
 def content_key(facts: Mapping[str, Any]) -> str:

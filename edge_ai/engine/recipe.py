@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import yaml
 
 from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.installed import versions_of
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.spec import MAX_OPTIONS, Format, OptimizationLevel, Precision
 
@@ -118,7 +118,7 @@ def differences(recipe: Mapping[str, Any], versions_now: Mapping[str, str] | Non
         bytes where its libraries allow that.
     """
     recorded: Mapping[str, str] = recipe["versions"]
-    now = _installed(recorded) if versions_now is None else versions_now
+    now = versions_of(recorded) if versions_now is None else versions_now
     found = []
     for name in sorted(recorded):
         here = now.get(name)
@@ -126,16 +126,6 @@ def differences(recipe: Mapping[str, Any], versions_now: Mapping[str, str] | Non
             found.append(f"The recipe was made with {name} {recorded[name]}, which is not installed here.")
         elif here != recorded[name]:
             found.append(f"The recipe was made with {name} {recorded[name]}; here it is {here}.")
-    return found
-
-
-def _installed(names: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except (PackageNotFoundError, ValueError):
-            continue
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from edge_ai.engine import installed
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.routes import TOOLS
 from edge_ai.engine.spec import OptimizeOptions, OptimizeSpec
@@ -92,13 +92,7 @@ def make_recipe(
 def versions_of(tools: Sequence[str]) -> dict[str, str]:
     """Return the versions of the distributions that some tools consist of, and NumPy's."""
     names = {name for tool in tools for name in TOOLS[tool].distributions} | {"numpy"}
-    found = {}
-    for name in sorted(names):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed.versions_of(sorted(names))
 
 
 def sha256_of(path: Path) -> str:

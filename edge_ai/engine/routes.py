@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Final
 
 from edge_ai.engine.errors import UnsupportedError
@@ -237,9 +237,9 @@ def missing_here() -> frozenset[str]:
     return frozenset(tool.name for tool in TOOLS.values() if not all(map(_is_installed, tool.distributions)))
 
 
-def _is_installed(distribution: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
-        version(distribution)
+        distribution(name)
     except PackageNotFoundError:
         return False
     return True

@@ -17,6 +17,7 @@ import pytest
 
 from edge_ai import sample
 from edge_ai.engine.formats.base import handler_of
+from edge_ai.engine.installed import versions_of
 from edge_ai.engine.package import guide
 from edge_ai.engine.package.bundle import make_bundle
 from edge_ai.engine.runtime import open_model
@@ -237,7 +238,7 @@ def test_the_card_tells_what_is_known(tmp_path: Path) -> None:
         'InferenceSession("model.onnx"',
     ):
         assert told in card, told
-    assert set(requirements.splitlines()) == {f"{n}=={v}" for n, v in guide.versions(("onnxruntime", "numpy")).items()}
+    assert set(requirements.splitlines()) == {f"{n}=={v}" for n, v in versions_of(("onnxruntime", "numpy")).items()}
 
 
 def gguf_file(folder: Path) -> Path:

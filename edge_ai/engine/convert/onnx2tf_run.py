@@ -7,7 +7,6 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from edge_ai.engine.convert.onnx_prepare import (
 )
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.formats.onnx import opset_of, read_model, subgraphs, true_inputs, write_model
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.quantize.trial import QUANTIZER_FAILURES
 
 BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
@@ -128,7 +128,7 @@ def run_onnx2tf(conversion: Conversion, *, saved_model: bool) -> Path:
 
 def settings() -> dict[str, Any]:
     """Return what the recipe says of the tool."""
-    return {"converter": TOOL, "version": version(TOOL), "backend": "flatbuffer_direct"}
+    return {"converter": TOOL, "version": version_of(TOOL), "backend": "flatbuffer_direct"}
 
 
 def _prepare(conversion: Conversion) -> onnx.ModelProto:

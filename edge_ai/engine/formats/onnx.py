@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -47,6 +47,10 @@ class Weight:
         return dtype_name(self.tensor.data_type)
 
 
+#: Files that were found to be sound and whole: a job reads one of them many times, and looking takes as long as reading.
+_CHECKED: Final[set[tuple[str, int, int, int]]] = set()
+
+
 def read_model(path: Path) -> onnx.ModelProto:
     """Read a model, with weights that are kept in other files of its folder.
 
@@ -55,15 +59,25 @@ def read_model(path: Path) -> onnx.ModelProto:
     UserInputError
         ``model_unreadable``, ``external_data_missing``, ``model_unsafe``.
     """
+    seen = _seen(path)
     try:
         model: onnx.ModelProto = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError:
         raise unreadable("The ONNX file is damaged or was cut short: its contents end too early.") from None
     if not model.HasField("graph") or not model.graph.output:
         raise unreadable("The ONNX file holds no network: it has no graph with outputs.")
-    if check_model(model, path.parent):
-        onnx.load_external_data_for_model(model, str(path.parent))
+    if seen not in _CHECKED:
+        if check_model(model, path.parent):
+            onnx.load_external_data_for_model(model, str(path.parent))
+            return model
+        _CHECKED.add(seen)
     return model
+
+
+def _seen(path: Path) -> tuple[str, int, int, int]:
+    """Tell a file from what may stand under the same name later."""
+    facts = path.stat()
+    return str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> int:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from edge_ai.engine.convert.onnx_prepare import drop_weight_inputs, flatten_biases, fold, lift_constants
 from edge_ai.engine.errors import ResourceError, UnsupportedError
 from edge_ai.engine.formats.onnx import read_model, true_inputs, write_model
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.runtime.ncnn import BIN_NAME, PARAM_NAME
@@ -36,7 +37,7 @@ TYPES: Final[dict[int, str]] = {int(onnx.TensorProto.INT64): "i64", int(onnx.Ten
 def ways(context: LaneContext) -> Iterator[Trial]:
     """Yield the one way there is: pnnx decides the rest."""
     halve = context.precision is Precision.FP16
-    settings = {"converter": "pnnx", "version": version("pnnx"), "weights": "fp16" if halve else "float32"}
+    settings = {"converter": "pnnx", "version": version_of("pnnx"), "weights": "fp16" if halve else "float32"}
     name = "fp16 weights" if halve else "float32"
     yield context.trial(0, name, settings, partial(_make, context, halve))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import onnxruntime
 
 from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.lanes import onnx as onnx_lane
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.measure.session import explained
@@ -37,7 +37,7 @@ def ways(context: LaneContext) -> Iterator[Trial]:
             path=context.workdir / f"{inner.path.stem}.ort",
             settings={
                 **inner.settings,
-                "written_by": f"onnxruntime {version('onnxruntime')}",
+                "written_by": f"onnxruntime {version_of('onnxruntime')}",
                 # onnxruntime writes its table of kernels in the order of a hash table with a seed of its own.
                 "reproducible_bytes": False,
             },

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edge_ai.engine.formats.archive import NO_TIME
 from edge_ai.engine.formats.base import handler_of
+from edge_ai.engine.installed import versions_of
 from edge_ai.engine.package import guide
 from edge_ai.engine.package.card import Subject, write_card
 from edge_ai.engine.package.contents import contents_of
@@ -60,7 +61,7 @@ def make_bundle(spec: PackageSpec, workdir: Path, progress: Progress) -> tuple[d
         sha256=sha256_of(stored),
         analysis=analysis,
         facts=spec.facts,
-        versions=guide.versions(guide.distributions(spec.format, analysis)),
+        versions=versions_of(guide.distributions(spec.format, analysis)),
         runs_here=spec.format in RUNS_HERE and not cannot,
     )
     entries: dict[str, Path | bytes] = dict(contents.files)

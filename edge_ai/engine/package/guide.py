@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from edge_ai.engine.spec import Format
@@ -95,17 +94,6 @@ def distributions(format: Format, analysis: Mapping[str, Any]) -> tuple[str, ...
     if format is Format.KERAS and str(analysis.get("producer") or "").startswith("keras 2"):
         found = (*found, "tf_keras")
     return (*found, "numpy") if found else ()
-
-
-def versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions that distributions have here; those that are not installed are left out."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def snippet(format: Format, model: str) -> str:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.formats.openvino import reproducible
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
@@ -106,7 +106,7 @@ def ways(context: LaneContext) -> Iterator[Trial]:
     for way in SYMMETRIC_WAYS if context.options.symmetric_activations else WAYS:
         settings = _settings(
             preset=way.preset,
-            nncf=version("nncf"),
+            nncf=version_of("nncf"),
             calibration=context.options.calibration_method,
             weights="int8" if context.options.per_channel is False else "int8 per channel",
             operators=sorted(CORE & found) if way.core_only else "all",
@@ -123,7 +123,7 @@ def ways(context: LaneContext) -> Iterator[Trial]:
 
 
 def _weights_trial(context: LaneContext, model: Any, place: int) -> Trial:
-    settings = _settings(weights="int8 per channel", activations="float32", nncf=version("nncf"))
+    settings = _settings(weights="int8 per channel", activations="float32", nncf=version_of("nncf"))
     return context.trial(place, "int8 weights", settings, partial(_weights_only, model))
 
 

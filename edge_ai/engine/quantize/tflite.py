@@ -10,11 +10,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.lanes.base import LaneContext, require_layers
 from edge_ai.engine.options import OptimizeOptions, refuse
 from edge_ai.engine.plan import Caution
@@ -79,7 +79,7 @@ class Way:
         """Return what the trial table and the recipe say of it."""
         said: dict[str, object] = {
             "quantizer": TOOL,
-            "version": version(TOOL),
+            "version": version_of(TOOL),
             "kind": self.kind,
             "weights": f"int{self.weight_bits}",
             "activations": f"int{self.activation_bits}" if self.kind == "static" else "float32",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from edge_ai.engine.errors import EngineError, ResourceError, UnsupportedError
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.quiet import quiet_natively
 from edge_ai.engine.runtime.base import Array, Feed, Tensor
 from edge_ai.engine.spec import Format
@@ -36,7 +36,7 @@ class LiteRtSession:
 
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
-        self.runtime_version: str = version("ai-edge-litert")
+        self.runtime_version: str = version_of("ai-edge-litert")
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         signature = _signature(interpreter)
         self.inputs: Sequence[Tensor] = _tensors(inputs, signature.get("inputs", {}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import ncnn
 import numpy as np
 
 from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.installed import version_of
 from edge_ai.engine.runtime.base import Array, Feed, Tensor
 from edge_ai.engine.spec import Format
 
@@ -30,7 +30,7 @@ class NcnnSession:
     def __init__(self, net: ncnn.Net, param: str, threads: int) -> None:
         self._net = net
         self._threads = threads
-        self.runtime_version: str = version("ncnn")
+        self.runtime_version: str = version_of("ncnn")
         # Shapes are not in the file; the order is that of the source.
         self.inputs: Sequence[Tensor] = [
             Tensor(name=name, dtype="float32", shape=None) for name in _INPUT.findall(param)
