@@ -201,6 +201,7 @@ class Babysitter:
     def _complete(self, answer: dict[str, Any]) -> None:
         with self._heart:
             files = outcomes.collect(self.folder, answer.get("files", []))
+            self._insist(lambda: outcomes.store_ahead(files))
 
         def publish() -> None:
             if outcomes.complete(self.job.pk, self.token, dict(answer["result"]), files):

@@ -78,6 +78,18 @@ def collect(folder: Path, declared: Sequence[Mapping[str, Any]]) -> dict[str, Ch
     return files
 
 
+def store_ahead(files: Mapping[str, ChildFile]) -> None:
+    """Store what the child made before its job is locked for :func:`complete`: a cancellation need not wait for it.
+
+    Raises
+    ------
+    EngineError
+        ``storage_full``, ``storage_unavailable``.
+    """
+    for file in files.values():
+        storage.put_ahead(file.path, file.mark)
+
+
 def _is_plain_file(path: Path, folder: Path) -> bool:
     try:
         facts = os.lstat(path)

@@ -108,6 +108,23 @@ def test_a_sweep_deletes_from_the_bucket_what_nothing_refers_to(
     assert storage.backend().exists(storage.blob_name(alpha.schema_name, kept.sha256))
 
 
+def test_what_was_stored_ahead_is_not_sent_again(bucket: None, alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    path = tmp_path / "variant"
+    path.write_bytes(b"a variant that takes long to send")
+    mark = storage.fingerprint(path)
+    with inside(alpha, owner):
+        storage.put_ahead(path, mark)
+        # Nothing is left that could be sent while the job is locked.
+        path.unlink()
+        with transaction.atomic():
+            assert storage.put(path, mark).sha256 == mark.sha256
+        storage.copy_out(mark.sha256, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"a variant that takes long to send"
+    # Where the job is cancelled meanwhile, nothing refers to it.
+    with inside_as_system(alpha):
+        assert storage.sweep(grace=timedelta(0)) == 1
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
     """An endpoint that takes connections and never answers."""
