@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -104,10 +105,12 @@ class Child(WatchedChild):
         if not self._held:
             self._last_words = " ".join([self._last_words, *(line for stream, line in lines if stream == "err")])
             self._last_words = self._last_words[-LAST_WORDS:].strip()
-            if self.returncode is not None and not self._was_held() and self.killed_for is None:
+            # One that was killed meanwhile says nothing about the sandbox, which kills by other signals.
+            code = self.returncode
+            if code not in {None, -signal.SIGKILL} and not self._was_held() and self.killed_for is None:
                 self.killed_for = SandboxError(
                     f"The engine was not started: the sandbox level “{self.level}” does not hold it. "
-                    f"{self._last_words or f'It ended with {self.returncode}.'}"
+                    f"{self._last_words or f'It ended with {code}.'}"
                 )
         return lines
 

@@ -172,6 +172,18 @@ def test_a_layer_that_is_missing_in_the_new_process_is_told_as_such(
     assert "Landlock" in str(child.killed_for)
 
 
+def test_a_child_that_is_killed_before_it_was_held_blames_no_sandbox(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    need(Level.STANDARD)
+    monkeypatch.setattr("edge_ai.sandbox.child.held_or_ended", lambda policy, ready: os.kill(os.getpid(), 9))
+    child = Child(
+        [sys.executable, "-c", "print('ran')"], folder=tmp_path, stdin=b"", limits=LIMITS, level=Level.STANDARD
+    )
+    assert finish(child) == []
+    assert (child.returncode, child.killed_for) == (-9, None), "another attempt is worth it"
+
+
 def test_a_program_that_ends_like_a_missing_layer_is_believed_nothing(tmp_path: Path) -> None:
     code = f"import os; os.write(2, b'sandbox: Landlock\\n'); os._exit({inside.NOT_HELD})"
     child = Child([sys.executable, "-c", code], folder=tmp_path, stdin=b"", limits=LIMITS)
