@@ -91,7 +91,7 @@ def main() -> int:
             ),
             "docs": run("Documentation is up to date", python, "manage.py", "document", "--check", **data),
             "css": css(scratch),
-            "tests": browser() and run("Tests", python, "-m", "pytest"),
+            "tests": browser() and run("Tests", python, "-m", "pytest", "--durations=30"),
         }
     failed = [name for name, passed in results.items() if not passed]
     print(f"\n{len(results) - len(failed)} passed, {len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
