@@ -6,6 +6,7 @@ import base64
 import io
 import marshal
 import pickle
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -191,6 +192,14 @@ def _(bait: Bait) -> bytes:
 def _(bait: Bait) -> bytes:
     text = b'{"class_name": "Sequential", "config": {"layers": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
     return zipped({"metadata.json": b"{}", "config.json": text, "model.weights.h5": hdf5(keras_weights)})
+
+
+@hostile("keras-far-address", "says that its weights go on beyond any file", "analysis", "model_unreadable")
+def _(bait: Bait) -> bytes:
+    weights = bytearray(hdf5(keras_weights))
+    # Of the block that describes the driver.
+    struct.pack_into("<Q", weights, 48, 1 << 63)
+    return keras_archive(weights=bytes(weights))
 
 
 @hostile("keras-giant-numbers", "has sizes of 4,000 digits", "analysis", "model_unreadable")

@@ -294,7 +294,8 @@ def _reading() -> Iterator[None]:
         yield
     except UserInputError:
         raise
-    except (*ARCHIVE_DAMAGE, TypeError, AttributeError) as error:
+    # OverflowError: an address beyond what Python can seek to.
+    except (*ARCHIVE_DAMAGE, TypeError, AttributeError, OverflowError) as error:
         raise unreadable(f"It is damaged or was cut short ({type(error).__name__}).") from error
 
 
