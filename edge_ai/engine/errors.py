@@ -128,6 +128,11 @@ CODES: dict[str, ErrorCode] = {
         "The data set's arrays do not have the names, shapes or types of the model's inputs.",
         "Save one array for each input, under the input's name; the answer lists what is expected.",
     ),
+    "not_comparable": _code(
+        "The models do not take the same input",
+        "Models are compared on one input that is fed to all of them, and these take different ones.",
+        "Compare variants of one model, or models whose inputs have the same number, types and shapes.",
+    ),
     "dataset_unreadable": _code(
         "Not a readable data set",
         "The file is not an .npz archive of plain arrays.",

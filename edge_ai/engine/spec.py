@@ -21,6 +21,11 @@ MAX_BATCH_SIZE = 1024
 MAX_WARMUP = 10_000
 MIN_BENCHMARK_SECONDS = 0.1
 MAX_BENCHMARK_SECONDS = 600.0
+MIN_COMPARED = 2
+MAX_COMPARED = 8
+MIN_COMPARISON_SECONDS = 1.0
+MIN_MARGIN = 0.001
+MAX_MARGIN = 0.5
 MAX_OPTIONS = 50
 
 
@@ -141,6 +146,38 @@ class BenchmarkSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparisonSpec:
+    """Measure models by turns on this machine, and say how each stands against the first.
+
+    ``margin`` is the largest relative difference that does not matter; ``max_seconds`` holds for everything but accuracy.
+    """
+
+    kind: ClassVar[str] = "compare"
+    model_paths: tuple[str, ...]
+    formats: tuple[Format, ...]
+    names: tuple[str, ...] = ()
+    threads: int | None = None
+    dataset_path: str | None = None
+    margin: float = 0.02
+    max_seconds: float = 120.0
+    cpus: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.model_paths)
+        if not MIN_COMPARED <= count <= MAX_COMPARED:
+            raise refuse(
+                "models",
+                f"{count} model{' was' if count == 1 else 's were'} given; {MIN_COMPARED} to {MAX_COMPARED} are compared.",
+                "Name the models, the one that the others are compared with first.",
+            )
+        if len(self.formats) != count or len(self.names) not in (0, count):
+            raise refuse("formats", "There must be one format for each model.", "Give as many as there are models.")
+        _within("threads", self.threads, 1, MAX_THREADS)
+        _within("margin", self.margin, MIN_MARGIN, MAX_MARGIN)
+        _within("max_seconds", self.max_seconds, MIN_COMPARISON_SECONDS, MAX_BENCHMARK_SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageSpec:
     """Make a bundle of a model: everything that it takes to run it somewhere else.
 
@@ -155,9 +192,9 @@ class PackageSpec:
     recipe: Mapping[str, Any] | None = None
 
 
-Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | PackageSpec
-SPECS: dict[str, type[AnalyzeSpec] | type[OptimizeSpec] | type[BenchmarkSpec] | type[PackageSpec]] = {
-    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, PackageSpec)
+Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | ComparisonSpec | PackageSpec
+SPECS: dict[str, type[Spec]] = {
+    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, ComparisonSpec, PackageSpec)
 }
 E = TypeVar("E", bound=StrEnum)
 _ENUMS: dict[str, type[StrEnum]] = {
@@ -192,6 +229,11 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
     for name, enum in _ENUMS.items():
         if name in given:
             given[name] = _enum(enum, name, given[name])
+    if given.get("formats") is not None:
+        given["formats"] = tuple(_enum(Format, "formats", each) for each in given["formats"])
+    for name in ("model_paths", "names"):
+        if given.get(name) is not None:
+            given[name] = tuple(str(each) for each in given[name])
     if given.get("cpus") is not None:
         given["cpus"] = tuple(int(cpu) for cpu in given["cpus"])
     try:

@@ -11,6 +11,7 @@ from edge_ai.engine.errors import CODES, EngineError, UserInputError
 from edge_ai.engine.spec import (
     AnalyzeSpec,
     BenchmarkSpec,
+    ComparisonSpec,
     Format,
     OptimizationLevel,
     OptimizeOptions,
@@ -33,8 +34,12 @@ OPTIMIZE = OptimizeSpec(
 )
 BENCHMARK = BenchmarkSpec(model_path="model.onnx", format=Format.ONNX, threads=2, cpus=(0, 1), max_seconds=20)
 
+COMPARISON = ComparisonSpec(
+    model_paths=("a.onnx", "b.tflite"), formats=(Format.ONNX, Format.TFLITE), names=("A", "B"), margin=0.05
+)
 
-@pytest.mark.parametrize("spec", [ANALYZE, OPTIMIZE, BENCHMARK], ids=lambda spec: spec.kind)
+
+@pytest.mark.parametrize("spec", [ANALYZE, OPTIMIZE, BENCHMARK, COMPARISON], ids=lambda spec: spec.kind)
 def test_every_spec_survives_json(spec: Spec) -> None:
     assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec
 
@@ -109,3 +114,23 @@ def test_the_light_modules_load_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("models", {"model_paths": ["a.onnx"], "formats": ["onnx"], "names": []}),
+        ("models", {"model_paths": ["a.onnx"] * 9, "formats": ["onnx"] * 9, "names": []}),
+        ("formats", {"formats": ["onnx"]}),
+        ("formats", {"formats": ["onnx", "docx"]}),
+        ("margin", {"margin": 0.0}),
+        ("margin", {"margin": 0.6}),
+        ("max_seconds", {"max_seconds": 0.0}),
+        ("max_seconds", {"max_seconds": 601.0}),
+        ("threads", {"threads": 0}),
+    ],
+)
+def test_a_comparison_has_bounds_as_well(field: str, change: dict[str, Any]) -> None:
+    with pytest.raises(UserInputError) as caught:
+        spec_from_json(spec_to_json(COMPARISON) | change)
+    assert (caught.value.code, caught.value.field) == ("invalid_request", field)

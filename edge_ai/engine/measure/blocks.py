@@ -25,6 +25,11 @@ from edge_ai.engine.measure.steady import warm_up
 MAX_SAMPLES: Final = 1_000_000
 _REWARM_RUNS: Final = 3
 _REWARM_SHARE: Final = 0.1
+_LEAST_RUNS: Final = 5
+"""Of a model that fits a block so often: fewer come of a block that was mostly spent waiting for a processor."""
+
+_LONGEST: Final = 4
+"""How many times as long as asked for a block may become for that."""
 
 Answer = Callable[..., None]
 
@@ -46,6 +51,7 @@ def serve_blocks(task: Task, answer: Answer) -> dict[str, object]:
     latencies, medians = array("q"), array("q")
     cpus = sorted(os.sched_getaffinity(0))
     spent = NOTHING_SPENT
+    usual_ns = 0
     gc.disable()
     answer(type="done")
     for line in sys.stdin:
@@ -54,15 +60,17 @@ def serve_blocks(task: Task, answer: Answer) -> dict[str, object]:
             break
         with step("run"):
             if command["do"] == "warm_up":
-                answer(type="done", run_ns=_warm_up(run, float(command["max_seconds"])))
+                usual_ns = _warm_up(run, float(command["max_seconds"]))
+                answer(type="done", run_ns=usual_ns)
                 gc.collect()
                 gc.freeze()
                 continue
             before = read_counters(cpus)
-            block = _block(run, int(command["ms"] * NS_PER_MS))
+            block = _block(run, int(command["ms"] * NS_PER_MS), usual_ns)
             spent = add_between(spent, before, read_counters(cpus))
         median_ns = int(np.median(np.frombuffer(block, dtype=np.int64)))
         medians.append(median_ns)
+        usual_ns = min(usual_ns or median_ns, median_ns)
         latencies.extend(block[: MAX_SAMPLES - len(latencies)])
         answer(type="done", median_ns=median_ns, runs=len(block))
     latency_ns = np.frombuffer(latencies, dtype=np.int64)
@@ -91,22 +99,24 @@ def _warm_up(run: Callable[[], object], max_seconds: float) -> int:
     return time.perf_counter_ns() - begin_ns
 
 
-def _block(run: Callable[[], object], length_ns: int) -> array[int]:
+def _block(run: Callable[[], object], length_ns: int, usual_ns: int) -> array[int]:
     """Run for a while and return the latencies, at least one.
 
-    The first runs are not recorded where they are a small part of the block: another process had the caches before.
+    The first runs are not recorded where they are a small part of the block: another process had the caches before. What a
+    run takes usually decides that, and how many there must be, since one that had to wait for a processor may fill the block.
     """
     clock = time.perf_counter_ns
-    begin_ns = clock()
     latencies = array("q")
-    for _ in range(_REWARM_RUNS):
-        start = clock()
-        run()
-        stop = clock()
-        if stop - begin_ns > length_ns * _REWARM_SHARE:
-            latencies.append(stop - start)
-            break
-    while not latencies or stop - begin_ns < length_ns:
+    if usual_ns <= length_ns * _REWARM_SHARE:
+        for _ in range(_REWARM_RUNS):
+            run()
+    least = min(_LEAST_RUNS, max(1, length_ns // max(1, usual_ns)))
+    begin_ns = stop = clock()
+    while (
+        not latencies
+        or stop - begin_ns < length_ns
+        or (len(latencies) < least and stop - begin_ns < _LONGEST * length_ns)
+    ):
         start = clock()
         run()
         stop = clock()

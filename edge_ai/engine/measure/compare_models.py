@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
 from edge_ai.engine.evaluate.pairing import pair, translate
 from edge_ai.engine.evaluate.task import required_batch
@@ -26,14 +26,139 @@ from edge_ai.engine.progress import Progress
 from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.runtime.base import Tensor
-from edge_ai.engine.spec import Format
+from edge_ai.engine.spec import MAX_COMPARED, Format
 
-MAX_MODELS: Final = 8
-STARTS: Final = 5
+MAX_MODELS: Final = MAX_COMPARED
+MAX_STARTS: Final = 20
 """How often the processes are started again at most: where memory lies changes a latency, and only a new start shows it."""
 
-MIN_STARTS: Final = 4
+MIN_STARTS: Final = 6
+"""Before so many starts nothing is called clear, unless the time is up."""
+
+_AIMED_AT_LEAST: Final = 8
+_LEAST_SECONDS_OF_A_START: Final = 0.3
 _MAX_SECONDS_OF_A_START: Final = 6.0
+_SURE: Final = 0.99
+"""Confidence for ending early: who asks after each start asks often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What came of models that were measured by turns.
+
+    Parameters
+    ----------
+    opened
+        What each model's runtime opens.
+    starts
+        One for each start of the processes, with the models in the order asked for.
+    fed, samples
+        Where the input comes from, ``dataset`` or ``random``, and how many different ones were fed in turn.
+    threads, cpus
+        Threads of each inference, and the processors that were allowed.
+    stop
+        Why it ended: ``clear``, ``starts`` (there are as many as are made at most) or ``time``.
+    seconds
+        How long it took in all.
+    """
+
+    opened: tuple[Path, ...]
+    starts: tuple[Start, ...]
+    fed: str
+    samples: int
+    threads: int
+    cpus: tuple[int, ...]
+    stop: str
+    seconds: float
+
+    @property
+    def blocks(self) -> list[Blocks]:
+        """Median latencies of the blocks of each start, in ns."""
+        return [start.blocks for start in self.starts]
+
+
+def measure_by_turns(
+    models: Sequence[tuple[Path, Format]],
+    *,
+    dataset: Path | None,
+    threads: int | None,
+    max_seconds: float,
+    workdir: Path,
+    margin: float,
+    names: Sequence[str] = (),
+    cpus: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Compared:
+    """Measure models by turns over several starts of their processes.
+
+    Each start loads the models in the opposite order of the one before, so that being first favours none.
+
+    Parameters
+    ----------
+    models
+        Stored files and their formats, the one that the others are compared with first.
+    dataset
+        Samples to feed; every model must take them. Without, input is made up, the same for all.
+    threads
+        Of each inference; ``None`` for as many as there are processors.
+    max_seconds
+        How long this may take in all; it ends sooner when every verdict is clear after `MIN_STARTS` starts. One start is
+        made in any case.
+    workdir
+        A writable folder.
+    margin
+        The largest relative difference that does not matter.
+    names
+        What errors call the models; without, their files' names.
+    cpus
+        The processors to be pinned to.
+
+    Raises
+    ------
+    EngineError
+        When a model cannot be loaded or run; ``details["candidate"]`` is its place. ``unsupported_conversion`` for a
+        format that does not run here; ``not_comparable`` for models that do not take the same input.
+    """
+    begin_s = time.monotonic()
+    end_s = begin_s + max_seconds
+    allowed = tuple(cpus) if cpus else tuple(sorted(os.sched_getaffinity(0)))
+    candidates, fed = _candidates(models, dataset, workdir, names)
+    starts: list[Start] = []
+    share_s, longest_s, loading_s, stop = max_seconds / (2 * _AIMED_AT_LEAST), 0.0, 0.0, "time"
+    while not starts or time.monotonic() + longest_s < end_s:
+        began_s = time.monotonic()
+        if progress is not None:
+            percent = 2 + 86 * (began_s - begin_s) / max_seconds
+            progress.stage("compare", min(88, round(percent)), f"Measuring by turns: start {len(starts) + 1}")
+        measured_s = float(np.clip(share_s, _LEAST_SECONDS_OF_A_START, _MAX_SECONDS_OF_A_START))
+        starts.append(
+            _start(candidates, backwards=len(starts) % 2 == 1, workdir=workdir, threads=threads or len(allowed),
+                   max_seconds=measured_s, cpus=cpus)
+        )  # fmt: skip
+        took_s = time.monotonic() - began_s
+        longest_s = max(longest_s, took_s)
+        loading_s = max(0.0, took_s - measured_s)
+        blocks = [one.blocks for one in starts]
+        if len(starts) >= MIN_STARTS and _clear(blocks, margin):
+            stop = "clear"
+            break
+        if len(starts) == MAX_STARTS:
+            stop = "starts"
+            break
+        left_s = end_s - time.monotonic()
+        # Half of the time goes into measuring where loading is quick, and there are many starts rather than long ones.
+        aimed = np.clip(left_s / (2 * max(loading_s, _LEAST_SECONDS_OF_A_START)), 1, MAX_STARTS - len(starts))
+        share_s = left_s / float(max(aimed, _AIMED_AT_LEAST - len(starts))) - loading_s
+    return Compared(
+        opened=tuple(candidate.path for candidate in candidates),
+        starts=tuple(starts),
+        fed=fed,
+        samples=len(candidates[0].feeds),
+        threads=threads or len(allowed),
+        cpus=allowed,
+        stop=stop,
+        seconds=time.monotonic() - begin_s,
+    )
 
 
 def compare_models(
@@ -49,90 +174,100 @@ def compare_models(
 ) -> dict[str, Any]:
     """Measure models by turns, and say how each stands against the first.
 
-    Parameters
-    ----------
-    models
-        Stored files and their formats, two to `MAX_MODELS`, the one that the others are compared with first.
-    dataset
-        Samples to feed; every model must take them. Without, input is made up: the same for all where they take the same.
-    threads
-        Of each inference; ``None`` for as many as there are processors.
-    max_seconds
-        How long this may take in all; it ends sooner when every verdict is clear after `MIN_STARTS` starts. One start is
-        made in any case.
-    workdir
-        A writable folder.
-    margin
-        The largest relative difference that does not matter.
-    cpus
-        The processors to be pinned to.
+    Parameters are those of `measure_by_turns`, which also says what is raised.
 
     Returns
     -------
     dict
-        The result of the API's comparison: ``runs`` (one for each model, ``model`` is the file's name), ``pairs`` (each
-        other model *b* against the first, *a*), ``environment`` and ``noise``.
-
-    Raises
-    ------
-    EngineError
-        When a model cannot be loaded or run; ``details["candidate"]`` is its place. ``unsupported_conversion`` for a
-        format that does not run here.
+        As `describe`; ``model`` is the file's name.
     """
-    end_s = time.monotonic() + max_seconds
-    allowed = list(cpus) if cpus else sorted(os.sched_getaffinity(0))
-    used_threads = threads or len(allowed)
-    candidates, fed = _candidates(models, dataset, workdir)
-    starts: list[Start] = []
-    longest_s = 0.0
-    while not starts or (len(starts) < STARTS and time.monotonic() + longest_s < end_s):
-        if progress is not None:
-            progress.stage("compare", 5 + 90 * len(starts) // STARTS, f"Measuring by turns: start {len(starts) + 1}")
-        begin_s = time.monotonic()
-        share_s = (end_s - begin_s) / (STARTS - len(starts))
-        starts.append(
-            interleave(
-                candidates,
-                workdir=workdir,
-                threads=used_threads,
-                max_seconds=max(0.1, min(share_s, _MAX_SECONDS_OF_A_START)),
-                enough=lambda blocks: _clear([*(one.blocks for one in starts), blocks], margin),
-                cpus=cpus,
-            )
-        )
-        longest_s = max(longest_s, time.monotonic() - begin_s)
-        if len(starts) >= MIN_STARTS and _clear([one.blocks for one in starts], margin):
-            break
-    names = [path.name for path, _ in models]
+    compared = measure_by_turns(
+        models, dataset=dataset, threads=threads, max_seconds=max_seconds, workdir=workdir, margin=margin, cpus=cpus,
+        progress=progress,
+    )  # fmt: skip
+    return describe(compared, models, [path.name for path, _ in models], margin=margin, pinned=cpus is not None)
+
+
+def describe(
+    compared: Compared, models: Sequence[tuple[Path, Format]], names: Sequence[str], *, margin: float, pinned: bool
+) -> dict[str, Any]:
+    """Return the result of the API's comparison, without accuracy.
+
+    Returns
+    -------
+    dict
+        ``runs`` (one for each model), ``pairs`` (each other model *b* against the first, *a*), ``every_pair``,
+        ``environment``, ``noise``, ``starts``, ``rounds``, ``margin`` and ``stop``.
+    """
+    count = len(models)
+    every = [_pair(a, b, names, compared, margin) for a in range(count) for b in range(a + 1, count)]
     return {
         "kind": "measured",
-        "runs": [_run(place, names, models, starts) for place in range(len(models))],
-        "pairs": [_pair(place, names, starts, margin) for place in range(1, len(models))],
-        "environment": describe_machine(allowed)
+        "runs": [_run(place, names, models, compared.starts) for place in range(count)],
+        "pairs": every[: count - 1],
+        "every_pair": every,
+        "starts": len(compared.starts),
+        "rounds": sum(len(blocks) for blocks in compared.blocks),
+        "margin": margin,
+        "stop": {"reason": compared.stop, "seconds": round(compared.seconds, 3)},
+        "environment": describe_machine(compared.cpus)
         | {
-            "threads": used_threads,
-            "cpus": allowed,
-            "pinned": cpus is not None,
-            "input": fed,
-            "input_samples": len(candidates[0].feeds),
+            "threads": compared.threads,
+            "cpus": list(compared.cpus),
+            "pinned": pinned,
+            "input": compared.fed,
+            "input_samples": compared.samples,
             "seed": SEED,
-            "starts": len(starts),
+            "starts": len(compared.starts),
             "order": "A B … B A",
         },
-        "noise": judge_noise(_worst([signals for one in starts for signals in one.noise])).to_json(),
+        "noise": judge_noise(_worst([signals for one in compared.starts for signals in one.noise])).to_json(),
     }
 
 
+def _start(
+    candidates: Sequence[Candidate],
+    *,
+    backwards: bool,
+    workdir: Path,
+    threads: int,
+    max_seconds: float,
+    cpus: Sequence[int] | None,
+) -> Start:
+    """Make one start, the processes in this order or in the opposite one; its result is in this order."""
+    step = -1 if backwards else 1
+    try:
+        made = interleave(
+            candidates[::step],
+            workdir=workdir,
+            threads=threads,
+            max_seconds=max_seconds,
+            enough=lambda blocks: False,
+            cpus=cpus,
+        )
+    except EngineError as error:
+        if backwards and error.details is not None and "candidate" in error.details:
+            error.details["candidate"] = len(candidates) - 1 - error.details["candidate"]
+        raise
+    return Start(
+        blocks=made.blocks[:, :, ::step],
+        latency_ns=made.latency_ns[::step],
+        noise=made.noise[::step],
+        runtimes=made.runtimes[::step],
+    )
+
+
 def _candidates(
-    models: Sequence[tuple[Path, Format]], dataset: Path | None, workdir: Path
+    models: Sequence[tuple[Path, Format]], dataset: Path | None, workdir: Path, names: Sequence[str]
 ) -> tuple[list[Candidate], str]:
     """Unpack the models and prepare what each is fed; also returns where that comes from."""
     samples = None if dataset is None else load_dataset(dataset)
+    called = list(names) or [path.name for path, _ in models]
     opened: list[tuple[Path, Format, Sequence[Tensor]]] = []
     for place, (path, format) in enumerate(models):
         if format not in RUNS_HERE:
             raise UnsupportedError(
-                f"{path.name} is a model in the format {format}, which cannot be run on this machine.",
+                f"“{called[place]}” is a model in the format {format}, which cannot be run on this machine.",
                 code="unsupported_conversion",
                 fix="Compare models in ONNX, TensorFlow Lite, Keras, SavedModel or OpenVINO.",
                 details={"candidate": place, "nearest": {"format": str(Format.ONNX)}},
@@ -141,28 +276,49 @@ def _candidates(
         folder.mkdir(exist_ok=True)
         unpacked = handler_of(format).unpack(path, folder)
         opened.append((unpacked, format, open_model(unpacked, format, threads=1, optimize=False).inputs))
-    first = opened[0][2]
-    ours = None if samples is not None else made_up_feeds(first, 1)
+    all_inputs = [inputs for _, _, inputs in opened]
+    feeds = _of_samples(all_inputs, samples) if samples is not None else _made_up(all_inputs, called)
     candidates = [
-        Candidate(path=path, format=format, feeds=_feeds(first, inputs, samples, ours), name=models[place][0].name)
-        for place, (path, format, inputs) in enumerate(opened)
+        Candidate(path=path, format=format, feeds=fed, name=name)
+        for (path, format, _), fed, name in zip(opened, feeds, called, strict=True)
     ]
     return candidates, "random" if samples is None else "dataset"
 
 
-def _feeds(
-    first: Sequence[Tensor], inputs: Sequence[Tensor], samples: Dataset | None, ours: Sequence[Feed] | None
-) -> Sequence[Feed]:
-    """Return what a model is fed: the samples, else what the first model is fed where it takes that."""
-    if samples is not None:
+def _of_samples(models: Sequence[Sequence[Tensor]], samples: Dataset) -> list[Sequence[Feed]]:
+    found: list[Sequence[Feed]] = []
+    for inputs in models:
         matched = samples.matched(inputs)
-        return dataset_feeds(inputs, matched, required_batch(inputs, matched.inputs))
-    try:
-        names = pair(first, inputs)
-    except EngineError:
-        return made_up_feeds(inputs, 1)
-    feeds = [translate(feed, names, first, inputs) for feed in ours or ()]
-    return feeds if feeds and all(_takes(item, feeds[0]) for item in inputs) else made_up_feeds(inputs, 1)
+        found.append(dataset_feeds(inputs, matched, required_batch(inputs, matched.inputs)))
+    return found
+
+
+def _made_up(models: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[Sequence[Feed]]:
+    """Make input up for one of the models that all of them take: what one leaves open, another may fix."""
+    strange = 1
+    for source in models:
+        feeds: list[Sequence[Feed]] = []
+        ours = made_up_feeds(source, 1)
+        for inputs in models:
+            try:
+                paired = pair(source, inputs)
+            except EngineError:
+                break
+            theirs = [translate(feed, paired, source, inputs) for feed in ours]
+            if not all(_takes(item, theirs[0]) for item in inputs):
+                break
+            feeds.append(theirs)
+        if len(feeds) == len(models):
+            return feeds
+        if source is models[0]:
+            strange = max(1, len(feeds))
+    raise UserInputError(
+        f"“{names[strange]}” does not take the same input as “{names[0]}”.",
+        code="not_comparable",
+        fix="Compare models whose inputs have the same number, types and shapes, such as the variants of one model.",
+        details={"candidate": strange, "name": names[strange]},
+        field="models",
+    )
 
 
 def _takes(item: Tensor, feed: Feed) -> bool:
@@ -176,7 +332,10 @@ def _takes(item: Tensor, feed: Feed) -> bool:
 
 def _clear(starts: Sequence[Blocks], margin: float) -> bool:
     others = range(1, starts[0].shape[2])
-    return all(ratio_of(starts, 0, place, margin=margin).verdict is not Verdict.INCONCLUSIVE for place in others)
+    return all(
+        ratio_of(starts, 0, place, margin=margin, confidence=_SURE).verdict is not Verdict.INCONCLUSIVE
+        for place in others
+    )
 
 
 def _run(
@@ -192,14 +351,17 @@ def _run(
     }
 
 
-def _pair(place: int, names: Sequence[str], starts: Sequence[Start], margin: float) -> dict[str, Any]:
-    found = ratio_of([one.blocks for one in starts], 0, place, margin=margin)
+def _pair(a: int, b: int, names: Sequence[str], compared: Compared, margin: float) -> dict[str, Any]:
+    found = ratio_of(compared.blocks, a, b, margin=margin)
     return {
-        "a": names[0],
-        "b": names[place],
+        "a": names[a],
+        "b": names[b],
         "ratio_p50": found.ratio,
         "ci95": list(found.ci95),
         "verdict": str(found.verdict),
+        "ratios_of_starts": [
+            round(float(np.exp(np.median(np.log(blocks[:, :, b] / blocks[:, :, a])))), 5) for blocks in compared.blocks
+        ],
     }
 
 
