@@ -21,6 +21,7 @@ from edge_ai.models import (
     AnalysisJob,
     Artifact,
     BenchmarkRun,
+    ComparisonJob,
     Dataset,
     DeviceProfile,
     EventKind,
@@ -187,6 +188,7 @@ class JobAdmin(WorkspaceAdmin[M]):
 admin.site.register(AnalysisJob, JobAdmin)
 admin.site.register(OptimizationJob, JobAdmin)
 admin.site.register(BenchmarkRun, JobAdmin)
+admin.site.register(ComparisonJob, JobAdmin)
 admin.site.register(PackagingJob, JobAdmin)
 
 

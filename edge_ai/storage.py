@@ -235,7 +235,12 @@ def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True)
 
 def _unused(grace: timedelta) -> QuerySet[Blob]:
     return Blob.objects.filter(
-        models=None, datasets=None, artifacts=None, benchmarks=None, created_at__lt=ClockTimestamp() - grace
+        models=None,
+        datasets=None,
+        artifacts=None,
+        benchmarks=None,
+        comparisons=None,
+        created_at__lt=ClockTimestamp() - grace,
     )
 
 

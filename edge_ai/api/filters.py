@@ -129,6 +129,19 @@ class BenchmarkFilters(_Filters):
     baseline = filters.UUIDFilter(field_name="baseline_id")
 
 
+class ComparisonFilters(_Filters):
+    """Of comparisons."""
+
+    status = _any_of(JobStatus)
+    model = filters.UUIDFilter(method="comparing", help_text="Comparisons in which the model is one of those compared.")
+    device_profile = filters.UUIDFilter(field_name="device_profile_id")
+    dataset = filters.UUIDFilter(field_name="dataset_id")
+
+    def comparing(self, queryset: QuerySet[Any], name: str, value: UUID) -> QuerySet[Any]:
+        """Comparisons of a model, whatever its place; a model is in one only once."""
+        return queryset.filter(compared__model_id=value)
+
+
 class PackagingFilters(_Filters):
     """Of packaging jobs."""
 

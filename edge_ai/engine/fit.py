@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,73 @@ def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
             "given": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in dataset.arrays],
         },
     )
+
+
+def check_comparable(models: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Hold the inputs of models against those of the first: what one is fed, all must take.
+
+    Converters rename inputs, turn images' axes round and quantize them, so only the number of inputs counts and, of each,
+    its rank and its fixed sizes in any order.
+
+    Parameters
+    ----------
+    models
+        Their analyses.
+    names
+        What they are called.
+
+    Raises
+    ------
+    UserInputError
+        ``not_comparable`` for the first that cannot.
+    """
+    first = [item.get("shape") for item in models[0].get("inputs") or ()]
+    for place, analysis in enumerate(models[1:], start=1):
+        inputs: Sequence[Mapping[str, Any]] = analysis.get("inputs") or ()
+        if _pairable(first, [item.get("shape") for item in inputs]):
+            continue
+        raise UserInputError(
+            f"“{names[place]}” does not take the same input as “{names[0]}”: {_told(inputs)}, not "
+            f"{_told(models[0].get('inputs') or ())}.",
+            code="not_comparable",
+            fix="Compare models whose inputs have the same number, types and shapes, such as the variants of one model.",
+            field="models",
+            details={"model": place},
+        )
+
+
+def _told(inputs: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{item['name']} {_shape(item.get('shape'))}" for item in inputs) or "nothing"
+
+
+def _pairable(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+    """Tell whether each shape has another of its own that is like it."""
+    if len(ours) != len(theirs):
+        return False
+    partner: dict[int, int] = {}
+
+    def find(mine: int, tried: set[int]) -> bool:
+        for other, shape in enumerate(theirs):
+            if other in tried or not _alike(ours[mine], shape):
+                continue
+            tried.add(other)
+            if other not in partner or find(partner[other], tried):
+                partner[other] = mine
+                return True
+        return False
+
+    return all(find(mine, set()) for mine in range(len(ours)))
+
+
+def _alike(ours: Sequence[object] | None, theirs: Sequence[object] | None) -> bool:
+    if ours is None or theirs is None:
+        return True
+    if len(ours) != len(theirs):
+        return False
+    fixed = [Counter(size for size in shape if isinstance(size, int)) for shape in (ours, theirs)]
+    free = [len(ours) - sum(sizes.values()) for sizes in fixed]
+    # What is fixed in one only stands opposite a free axis of the other.
+    return sum((fixed[0] - fixed[1]).values()) <= free[1] and sum((fixed[1] - fixed[0]).values()) <= free[0]
 
 
 def _type_fits(item: Mapping[str, Any], given: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from edge_ai.engine.feasible import (
     require_samples,
 )
 from edge_ai.engine.feasible import DeviceFacts as DeviceFacts
+from edge_ai.engine.fit import check_comparable as check_comparable
 from edge_ai.engine.fit import check_dataset as check_dataset
 from edge_ai.engine.routes import LANES, RUNS_HERE, Route, find_route
 from edge_ai.engine.sniff import DatasetHeader
@@ -175,6 +176,36 @@ def plan_benchmark(
     if dataset is not None and dataset.has_labels:
         stages.append(("accuracy", "Accuracy"))
     return Plan(route=(format.value,), stages=tuple(PlannedStage(name=name, title=title) for name, title in stages))
+
+
+def plan_comparison(
+    *,
+    analyses: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    formats: Sequence[Format],
+    device: DeviceFacts,
+    dataset: DatasetHeader | None,
+    missing_tools: frozenset[str] = frozenset(),
+) -> Plan:
+    """Plan a comparison of models, the one that the others are held against first.
+
+    Raises
+    ------
+    UnsupportedError
+        ``device_not_here``, ``unsupported_conversion``.
+    UserInputError
+        ``not_comparable``, ``dataset_mismatch``.
+    """
+    for format in formats:
+        check_measurable(format, device, missing_tools)
+    check_comparable(analyses, names)
+    if dataset is not None:
+        for analysis in analyses:
+            check_dataset(analysis, dataset)
+    stages = [PlannedStage(name="compare", title="Measure by turns")]
+    if dataset is not None and dataset.has_labels:
+        stages.append(PlannedStage(name="accuracy", title="Accuracy"))
+    return Plan(route=tuple(dict.fromkeys(format.value for format in formats)), stages=tuple(stages))
 
 
 def check_measurable(format: Format, device: DeviceFacts, missing_tools: frozenset[str] = frozenset()) -> None:

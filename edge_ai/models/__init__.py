@@ -5,12 +5,14 @@ from edge_ai.models.artifact import Artifact, ArtifactType
 from edge_ai.models.base import Visibility
 from edge_ai.models.benchmark import BenchmarkRun
 from edge_ai.models.blob import Blob
+from edge_ai.models.comparison import ComparedModel, ComparisonJob
 from edge_ai.models.dataset import Dataset, DatasetKind
 from edge_ai.models.day import JobDay
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
 from edge_ai.models.job import (
     FINAL,
     HOUSEKEEPING,
+    MEASURING,
     EventKind,
     Job,
     JobEvent,
@@ -37,12 +39,15 @@ __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
     "HOUSEKEEPING",
+    "MEASURING",
     "TEST_EVENT",
     "AnalysisJob",
     "Artifact",
     "ArtifactType",
     "BenchmarkRun",
     "Blob",
+    "ComparedModel",
+    "ComparisonJob",
     "Dataset",
     "DatasetKind",
     "DeliveryStatus",

@@ -26,12 +26,15 @@ class JobKind(models.TextChoices):
     ANALYSIS = "analysis", "Analysis"
     OPTIMIZATION = "optimization", "Optimization"
     BENCHMARK = "benchmark", "Benchmark"
+    COMPARISON = "comparison", "Comparison"
     PACKAGING = "packaging", "Packaging"
     DELETION = "deletion", "Clearing of storage"
 
 
 #: What the studio does for itself; people are not shown it among what they asked for.
 HOUSEKEEPING = (JobKind.DELETION,)
+#: What measures: one at a time on a host, with nothing else beside it.
+MEASURING = (JobKind.BENCHMARK, JobKind.COMPARISON)
 
 
 class JobStatus(models.TextChoices):

@@ -31,6 +31,9 @@ class WebhookEvent(models.TextChoices):
     BENCHMARK_COMPLETED = "benchmark.completed", "A benchmark completed"
     BENCHMARK_FAILED = "benchmark.failed", "A benchmark failed"
     BENCHMARK_CANCELLED = "benchmark.cancelled", "A benchmark was cancelled"
+    COMPARISON_COMPLETED = "comparison.completed", "A comparison completed"
+    COMPARISON_FAILED = "comparison.failed", "A comparison failed"
+    COMPARISON_CANCELLED = "comparison.cancelled", "A comparison was cancelled"
     ARTIFACT_CREATED = "artifact.created", "An artifact was created"
 
 

@@ -106,6 +106,8 @@ def sync_workspace(schema_name: str) -> int:
                     DeviceProfile.objects.filter(pk=copy.pk).update(**fields)
                     changed += 1
             for gone in copies.values():
-                removed, _ = DeviceProfile.objects.filter(pk=gone.pk, optimization_jobs=None, benchmarks=None).delete()
+                removed, _ = DeviceProfile.objects.filter(
+                    pk=gone.pk, optimization_jobs=None, benchmarks=None, comparisons=None
+                ).delete()
                 changed += bool(removed)
     return changed

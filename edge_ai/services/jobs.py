@@ -14,6 +14,7 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.models import (
     AnalysisJob,
     BenchmarkRun,
+    ComparisonJob,
     EventKind,
     Job,
     JobEvent,
@@ -27,7 +28,7 @@ from edge_ai.models import (
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue
-from edge_ai.services.readiness import analysis_awaited, variant_awaited
+from edge_ai.services.readiness import analysis_awaited, first_analysis_awaited, variant_awaited
 from edge_ai.services.webhooks import emit, emit_end
 
 #: Jobs that need a model, which may have to be analysed first.
@@ -36,6 +37,8 @@ WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
     JobKind.BENCHMARK: BenchmarkRun,
     JobKind.PACKAGING: PackagingJob,
 }
+#: What a job may be waited for in.
+WAITED_FOR = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 def cancel_job(user: User, *, job: Job) -> Job:
@@ -102,6 +105,11 @@ def _awaited(job: Job) -> uuid.UUID | None:
     UserInputError
         ``conflict`` where the variant will not be made.
     """
+    if job.kind == JobKind.COMPARISON:
+        with acting_as_system():
+            compared = Model.objects.filter(compared__comparison=job.pk).order_by("compared__place")
+            waited = first_analysis_awaited(compared)
+        return waited.pk if waited is not None else None
     table = WORKS_ON_A_MODEL.get(JobKind(job.kind))
     if table is None:
         return None
@@ -154,6 +162,7 @@ def tell_waiting(job: Job) -> None:
     """Let the jobs that wait for one that has ended go on, or fail. May be called again: who was told waits no more."""
     if job.status == JobStatus.COMPLETED:
         _hand_over_variant(job)
+        _wait_for_the_next(job)
         for waiting in Job.objects.release_waiting(job.pk):
             record(waiting, EventKind.STATUS, stage=JobStatus.QUEUED, message="What it waited for is done.")
             queue.send(waiting)
@@ -175,6 +184,26 @@ def _hand_over_variant(job: Job) -> None:
         BenchmarkRun.objects.filter(variant_of=job.pk, waits_for=job.pk, status=JobStatus.PENDING).update(
             model_id=uuid.UUID(str(variant))
         )
+
+
+def _wait_for_the_next(job: Job) -> None:
+    """Let comparisons go on waiting where another of their models is still being analysed.
+
+    The other analysis is not locked, since its end may be looking at this one: should it have ended meanwhile, the reaper
+    finds the comparison.
+    """
+    if job.kind != JobKind.ANALYSIS:
+        return
+    for waiting in ComparisonJob.objects.filter(waits_for=job.pk, status=JobStatus.PENDING):
+        following = (
+            AnalysisJob.objects.exclude(pk=job.pk)
+            .exclude(model__status=ModelStatus.READY)
+            .filter(model__compared__comparison=waiting, status__in=WAITED_FOR)
+            .order_by("created_at")
+            .first()
+        )
+        if following is not None:
+            Job.objects.filter(pk=waiting.pk, status=JobStatus.PENDING).update(waits_for=following.pk)
 
 
 def _because(error: Mapping[str, Any]) -> dict[str, Any]:

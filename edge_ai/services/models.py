@@ -16,7 +16,7 @@ from config.middleware import current_request_id
 from edge_ai import storage
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import sniff_model
-from edge_ai.models import AnalysisJob, Job, JobKind, JobStatus, Model, Queue, Visibility
+from edge_ai.models import AnalysisJob, ComparedModel, Job, JobKind, JobStatus, Model, Queue, Visibility
 from edge_ai.services import queue
 from edge_ai.services.shared_use import refusing_what_others_use
 from edge_ai.services.uploads import receive
@@ -132,6 +132,7 @@ def _jobs_on(model: Model) -> Q:
         | Q(optimizationjob__model=model)
         | Q(benchmarkrun__model=model)
         | Q(packagingjob__model=model)
+        | Q(pk__in=ComparedModel.objects.filter(model=model).values("comparison_id"))
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from config.database.identity import acting_as_system
 from edge_ai.engine.errors import UserInputError
 from edge_ai.models import Job, Model, ModelStatus
@@ -56,3 +58,8 @@ def analysis_awaited(model: Model) -> Job | None:
             .order_by("-created_at")
             .first()
         )
+
+
+def first_analysis_awaited(models: Iterable[Model]) -> Job | None:
+    """Return an analysis that one of the models still needs, locked; when it has ended, the next is waited for."""
+    return next((job for job in map(analysis_awaited, models) if job is not None), None)

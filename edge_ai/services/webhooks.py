@@ -26,6 +26,7 @@ from edge_ai.models import (
     TEST_EVENT,
     Artifact,
     BenchmarkRun,
+    ComparisonJob,
     DeliveryStatus,
     DisabledReason,
     Job,
@@ -44,7 +45,13 @@ from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
 log = logging.getLogger(__name__)
 NAMESPACE = uuid.UUID("6f1d1c1e-8f0a-5c53-9d53-3f2a54f7a9b0")
 #: What the events of a kind of job are called.
-JOB_EVENTS = {JobKind.OPTIMIZATION: "optimization_job", JobKind.BENCHMARK: "benchmark"}
+JOB_EVENTS = {
+    JobKind.OPTIMIZATION: "optimization_job",
+    JobKind.BENCHMARK: "benchmark",
+    JobKind.COMPARISON: "comparison",
+}
+#: What a message tells of each pair of a comparison.
+PAIR = ("a", "b", "ratio_p50", "ci95", "verdict")
 MAX_ENDPOINTS = 20
 MAX_REDELIVERED = 10_000
 OVERLAP = timedelta(hours=24)
@@ -176,6 +183,15 @@ def _described_job(job: Job) -> dict[str, Any]:
             "precision": whole.precision,
             "result": {"model": (job.result or {}).get("model")} if job.result else None,
             "links": _links("api:job-detail", "edge_ai:job-detail", job.pk),
+        }
+    if job.kind == JobKind.COMPARISON:
+        comparison = ComparisonJob.objects.get(pk=job.pk)
+        pairs = (job.result or {}).get("pairs") or []
+        return facts | {
+            "models": [str(each) for each in comparison.compared.values_list("model_id", flat=True)],
+            "device_profile": str(comparison.device_profile_id),
+            "result": {"pairs": [{name: pair[name] for name in PAIR} for pair in pairs]} if job.result else None,
+            "links": _links("api:comparison-detail", "edge_ai:comparison-detail", job.pk),
         }
     run = BenchmarkRun.objects.get(pk=job.pk)
     return facts | {

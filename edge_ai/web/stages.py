@@ -9,7 +9,7 @@ from datetime import datetime
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
-from edge_ai.models import BenchmarkRun, Job, JobKind, JobStatus, OptimizationJob
+from edge_ai.models import BenchmarkRun, ComparisonJob, Job, JobKind, JobStatus, OptimizationJob
 from edge_ai.services.datasets import header_of
 
 # Under this, the time that is left would be a guess.
@@ -42,6 +42,9 @@ def planned(job: Job) -> list[tuple[str, str]]:
         if job.dataset is not None and job.dataset.has_labels:
             stages.append(("accuracy", "Accuracy"))
         return stages
+    if isinstance(job, ComparisonJob):
+        labelled = job.dataset is not None and job.dataset.has_labels
+        return [("compare", "Measure by turns"), *([("accuracy", "Accuracy")] if labelled else [])]
     if job.kind == JobKind.PACKAGING:
         return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:

@@ -21,6 +21,7 @@ from edge_ai.models import (
     TEST_EVENT,
     Artifact,
     BenchmarkRun,
+    ComparisonJob,
     DeliveryStatus,
     DisabledReason,
     Model,
@@ -48,6 +49,7 @@ SUBJECTS: dict[str, Any] = {
     "model": Model,
     "optimization_job": OptimizationJob,
     "benchmark": BenchmarkRun,
+    "comparison": ComparisonJob,
     "artifact": Artifact,
 }
 

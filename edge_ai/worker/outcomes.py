@@ -21,6 +21,7 @@ from edge_ai.models import (
     Artifact,
     ArtifactType,
     BenchmarkRun,
+    ComparisonJob,
     EventKind,
     Job,
     JobKind,
@@ -112,6 +113,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _optimized(job_id, result, files)
         elif job.kind == JobKind.BENCHMARK:
             result = _measured(job_id, result, files)
+        elif job.kind == JobKind.COMPARISON:
+            result = _compared(job_id, result, files)
         elif job.kind == JobKind.PACKAGING:
             result = _packaged(job_id, result, files)
         if not Job.objects.complete(job_id, token, result=result):
@@ -207,6 +210,21 @@ def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFil
     BenchmarkRun.objects.filter(pk=job_id).update(p50_ms=result["latency_ms"]["p50"], samples_blob=blob)
     if result.get("comparison") is not None and run.baseline is not None:
         result["comparison"] = dict(result["comparison"]) | {"against": str(run.baseline.pk)}
+    return result
+
+
+def _compared(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
+    """Name the models, which the engine knows by their places."""
+    job = ComparisonJob.objects.get(pk=job_id)
+    models = [each.model for each in job.compared.select_related("model")]
+    samples = files["samples"]
+    ComparisonJob.objects.filter(pk=job_id).update(samples_blob=storage.put(samples.path, samples.mark))
+    for run in result["runs"]:
+        model = models[int(run["place"])]
+        run |= {"model": str(model.pk), "name": model.name}
+    # The pairs with the first model are in both lists.
+    for pair in [*result["pairs"], *result["every_pair"]]:
+        pair |= {side: str(models[int(pair[side])].pk) for side in ("a", "b")}
     return result
 
 

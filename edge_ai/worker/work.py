@@ -13,6 +13,7 @@ from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import (
     AnalyzeSpec,
     BenchmarkSpec,
+    ComparisonSpec,
     Format,
     OptimizationLevel,
     OptimizeSpec,
@@ -21,8 +22,10 @@ from edge_ai.engine.spec import (
     Spec,
 )
 from edge_ai.models import (
+    MEASURING,
     AnalysisJob,
     BenchmarkRun,
+    ComparisonJob,
     Dataset,
     Job,
     JobKind,
@@ -34,6 +37,7 @@ from edge_ai.models import (
 from edge_ai.sandbox import Limits
 from edge_ai.sandbox.limits import address_bytes_for
 from edge_ai.services.answers import answer_key
+from edge_ai.services.comparisons import check_compared
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.packaging import facts_of
@@ -78,6 +82,8 @@ def prepare(job: Job, folder: Path) -> Work:
         )
     elif job.kind == JobKind.PACKAGING:
         spec = _package(PackagingJob.objects.select_related("model", "owner").get(pk=job.pk), folder)
+    elif job.kind == JobKind.COMPARISON:
+        spec = _compare(ComparisonJob.objects.select_related("dataset").get(pk=job.pk), folder)
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
     return Work(spec=spec, limits=_limits(job, folder))
@@ -143,6 +149,23 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
     )
 
 
+def _compare(job: ComparisonJob, folder: Path) -> ComparisonSpec:
+    models = [each.model for each in job.compared.select_related("model")]
+    for model in models:
+        require_usable(model)
+    check_compared(models)
+    return ComparisonSpec(
+        model_paths=tuple(_model(model, folder, stem=f"model-{place}") for place, model in enumerate(models)),
+        formats=tuple(Format(model.format) for model in models),
+        names=tuple(model.name for model in models),
+        threads=job.threads,
+        dataset_path=_dataset(job.dataset, folder),
+        margin=job.margin,
+        max_seconds=job.max_seconds,
+        cpus=settings.BENCHMARK_CPUS,
+    )
+
+
 def _package(job: PackagingJob, folder: Path) -> PackageSpec:
     require_usable(job.model)
     facts, recipe = facts_of(job.owner, model=job.model)
@@ -155,8 +178,8 @@ def _package(job: PackagingJob, folder: Path) -> PackageSpec:
     )
 
 
-def _model(model: Model, folder: Path) -> str:
-    name = "model" + EXTENSIONS.get(model.format, ".bin")
+def _model(model: Model, folder: Path, *, stem: str = "model") -> str:
+    name = stem + EXTENSIONS.get(model.format, ".bin")
     _copy(model.sha256, folder / name)
     return name
 
@@ -176,7 +199,7 @@ def _copy(sha256: str, target: Path) -> None:
 
 def _limits(job: Job, folder: Path) -> Limits:
     cpus = None
-    if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
+    if settings.BENCHMARK_CPUS is not None and job.kind not in MEASURING:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
     seconds = settings.JOB_WALL_SECONDS

@@ -78,7 +78,7 @@ BENCHMARK = [
     "profile_operators",
     "p50_ms",
 ]
-_NUMBER = {"type": ["number", "null"]}
+NUMBER = {"type": ["number", "null"]}
 
 
 @extend_schema_field(
@@ -97,10 +97,10 @@ _NUMBER = {"type": ["number", "null"]}
                 "type": "object",
                 "additionalProperties": True,
                 "properties": {
-                    "sqnr_db": _NUMBER,
-                    "cosine": _NUMBER,
-                    "max_abs_error": _NUMBER,
-                    "top1_agreement": _NUMBER,
+                    "sqnr_db": NUMBER,
+                    "cosine": NUMBER,
+                    "max_abs_error": NUMBER,
+                    "top1_agreement": NUMBER,
                     "samples": {"type": "integer"},
                     "data": {
                         "type": "string",
@@ -140,11 +140,11 @@ _NUMBER = {"type": ["number", "null"]}
                         "name": {"type": "string"},
                         "seconds": {"type": "number"},
                         "size_bytes": {"type": ["integer", "null"]},
-                        "sqnr_db": _NUMBER,
-                        "top1_agreement": _NUMBER,
-                        "metric_drop": _NUMBER,
+                        "sqnr_db": NUMBER,
+                        "top1_agreement": NUMBER,
+                        "metric_drop": NUMBER,
                         "latency_ratio": {
-                            **_NUMBER,
+                            **NUMBER,
                             "description": "Measured time of one inference by that of the original; null: not measured.",
                         },
                         "refused_because": {"type": ["string", "null"]},
@@ -169,6 +169,13 @@ class OptimizationResultField(serializers.JSONField):
 _LATENCY = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
 
 
+def latency_schema() -> dict[str, Any]:
+    """Describe a distribution of latencies."""
+    ci95 = {"type": "array", "items": {"type": "number"}, "description": "The interval of the median, at 95 %."}
+    numbers = {name: {"type": "number"} for name in _LATENCY}
+    return {"type": "object", "properties": numbers | {"ci95": ci95, "samples": {"type": "integer"}}}
+
+
 @extend_schema_field(
     {
         "type": ["object", "null"],
@@ -176,23 +183,12 @@ _LATENCY = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
         "additionalProperties": True,
         "properties": {
             "kind": {"type": "string", "enum": ["measured", "estimated"]},
-            "latency_ms": {
-                "type": "object",
-                "properties": {name: {"type": "number"} for name in _LATENCY}
-                | {
-                    "ci95": {
-                        "type": "array",
-                        "items": {"type": "number"},
-                        "description": "The interval of the median, at 95 %.",
-                    },
-                    "samples": {"type": "integer"},
-                },
-            },
-            "throughput_per_s": _NUMBER,
+            "latency_ms": latency_schema(),
+            "throughput_per_s": NUMBER,
             "load_ms": {"type": ["object", "null"], "additionalProperties": True},
             "memory_mb": {"type": ["object", "null"], "additionalProperties": True},
-            "cpu_percent": _NUMBER,
-            "energy_mj": _NUMBER,
+            "cpu_percent": NUMBER,
+            "energy_mj": NUMBER,
             "accuracy": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
             "operators": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
             "environment": {"type": "object", "additionalProperties": True},

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from edge_ai.engine.errors import CODES
 from edge_ai.services.sandboxes import Host, unheld
-from edge_ai.web import wording
+from edge_ai.web import compared, measured, wording
 
 register = template.Library()
 
@@ -215,6 +215,24 @@ def speed_ratio(before_ms: object, after_ms: object) -> str:
     return wording.speed_ratio(_number(before_ms), _number(after_ms))
 
 
+@register.simple_tag
+def verdict_words(pair: Mapping[str, Any]) -> str:
+    """What a comparison found of a pair, in two or three words."""
+    return measured.gain_words(pair)
+
+
+@register.filter
+def change(delta: object) -> str:
+    """A relative difference with its sign."""
+    return compared.change(_number(delta))
+
+
+@register.filter
+def accuracy_points(delta: object) -> str:
+    """A difference of accuracies with its sign."""
+    return compared.points(_number(delta))
+
+
 @register.filter
 def item(mapping: Mapping[Any, Any] | None, key: Any) -> Any:
     """One value of a mapping, ``None`` where it is absent: keys of results are not always names."""
@@ -270,6 +288,7 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("model", "edge_ai:model-list", "model", "Models"),
     ("job", "edge_ai:job-list", "job", "Jobs"),
     ("benchmark", "edge_ai:benchmark-list", "benchmark", "Benchmarks"),
+    ("comparison", "edge_ai:comparison-list", "compare", "Compare"),
     ("dataset", "edge_ai:dataset-list", "dataset", "Data sets"),
     ("device", "edge_ai:device-list", "device", "Devices"),
     ("artifact", "edge_ai:artifact-list", "artifact", "Artifacts"),

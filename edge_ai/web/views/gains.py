@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import F, Min, QuerySet
 
 from accounts.models import User
+from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.models import BenchmarkRun, JobStatus, Model
 from edge_ai.web.measured import gain_words
 from edge_ai.web.wording import UNKNOWN
@@ -36,6 +37,11 @@ class Gain:
     before_ms: float | None = None
     after_ms: float | None = None
     comparison: dict[str, Any] | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        """The variant can be measured on this machine."""
+        return self.variant.format in RUNS_HERE
 
     @property
     def size_ratio(self) -> float:

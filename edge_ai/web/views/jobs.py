@@ -22,6 +22,7 @@ from edge_ai.models import (
     Artifact,
     ArtifactType,
     BenchmarkRun,
+    ComparisonJob,
     EventKind,
     Job,
     JobEvent,
@@ -47,6 +48,7 @@ _KINDS: dict[str, Any] = {
     JobKind.ANALYSIS: (AnalysisJob, ("model",)),
     JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
+    JobKind.COMPARISON: (ComparisonJob, ("device_profile", "dataset")),
     JobKind.PACKAGING: (PackagingJob, ("model",)),
     JobKind.DELETION: (Job, ()),
 }
@@ -130,10 +132,12 @@ def without_repeats(events: list[JobEvent], before: JobEvent | None) -> list[Job
 @in_workspace
 @require_safe
 def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
-    """A job while it runs, and what came of it. Benchmarks have a page of their own."""
+    """A job while it runs, and what came of it. Benchmarks and comparisons have pages of their own."""
     job = whole_job(request.user, job_id)
     if isinstance(job, BenchmarkRun):
         return redirect("edge_ai:benchmark-detail", job.pk)
+    if isinstance(job, ComparisonJob):
+        return redirect("edge_ai:comparison-detail", job.pk)
     context = progress_of(job) | {"mine": job.owner_id == request.user.pk, "answered": job.answered_by_id is not None}
     if isinstance(job, OptimizationJob) and job.status == JobStatus.COMPLETED:
         context |= _outcome(request.user, job)
