@@ -4,7 +4,8 @@
   const { colour, draw, look, precise, read, save } = globalThis.studioCharts;
   const megabytes = (bytes) => `${precise(bytes / 1e6)} MB`;
   const percent = (value) => `${(value * 100).toFixed(2)} %`;
-  const short = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+  // Variants differ at the end of their names.
+  const short = (name, most) => (name.length > most ? `${name.slice(0, most - 9)}…${name.slice(-8)}` : name);
 
   function scatter({ metric, points }) {
     const { axis, shared, text } = look();
@@ -16,14 +17,14 @@
     // Room for the largest circles and their names at the edges.
     const span = (values) => {
       const [low, high] = [Math.min(...values), Math.max(...values)];
-      const room = (high - low || Math.abs(high) * 0.1 || 1) * 0.25;
+      const room = (high - low || Math.abs(high) * 0.04 || 1) * 0.25;
       return [low - room, high + room];
     };
     const [left, right] = span(known.map((point) => point.p50_ms));
     const [bottom, top] = span(known.map(y));
     return {
       ...shared,
-      grid: { ...shared.grid, top: 36 },
+      grid: { ...shared.grid, top: 36, bottom: 28 },
       tooltip: {
         ...shared.tooltip,
         trigger: "item",
@@ -34,7 +35,7 @@
         },
       },
       xAxis: { ...axis, type: "value", min: Math.max(0, left), max: right, name: "p50, ms", nameLocation: "middle", nameGap: 26, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
-      yAxis: { ...axis, type: "value", min: metric ? bottom : Math.max(0, bottom), max: top, name: metric ? `${metric}, %` : "size, MB", nameTextStyle: { ...axis.nameTextStyle, align: "left" }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value, 4), showMinLabel: false, showMaxLabel: false } },
+      yAxis: { ...axis, type: "value", min: metric ? bottom : Math.max(0, bottom), max: top, name: metric ? `${metric}, %` : "size, MB", nameTextStyle: { ...axis.nameTextStyle, align: "left" }, axisLabel: { ...axis.axisLabel, formatter: (value) => (metric && value > 100 ? "" : precise(value, 4)), showMinLabel: false, showMaxLabel: false } },
       series: [
         { type: "line", silent: true, symbol: "none", lineStyle: { color: colour("base-content", 0.45), type: "dashed", width: 1 }, data: front.map((point) => [point.p50_ms, y(point)]) },
         {
@@ -46,7 +47,7 @@
             itemStyle: { color: colour(point.front ? "primary" : "base-content", point.front ? 0.75 : 0.35) },
             label: { show: true, position: "top", ...text, formatter: short(point.name, 22) },
           })),
-          labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
+          labelLayout: { moveOverlap: "shiftY" },
         },
       ],
     };
@@ -60,14 +61,14 @@
     const hue = { faster: "success", slower: "error", same: "primary", inconclusive: "base-content" };
     return {
       ...shared,
-      grid: { ...shared.grid, top: 16, right: 24 },
+      grid: { ...shared.grid, top: 16, right: 24, bottom: 28 },
       tooltip: {
         ...shared.tooltip,
         trigger: "item",
         formatter: ({ data }) => (data.told ? `${data.told.name}\n${precise(data.told.ratio, 4)}×, ${precise(data.told.ci95[0], 4)} – ${precise(data.told.ci95[1], 4)}` : ""),
       },
       xAxis: { ...axis, type: "value", min: sorted[0] - room, max: sorted.at(-1) + room, name: "× its time", nameLocation: "middle", nameGap: 26, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
-      yAxis: { ...axis, type: "category", inverse: true, data: ratios.map(({ name }) => short(name, window.innerWidth < 640 ? 14 : 26)), splitLine: { show: false } },
+      yAxis: { ...axis, type: "category", inverse: true, data: ratios.map(({ name }) => short(name, window.innerWidth < 640 ? 17 : 26)), splitLine: { show: false } },
       series: [
         {
           type: "custom",

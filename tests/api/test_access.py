@@ -73,6 +73,7 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "device-profile": str(factories.make_device(owner).pk),
             "job": str(factories.make_optimization(owner, model).pk),
             "benchmark": str(factories.make_benchmark(owner, model).pk),
+            "comparison": str(factories.make_comparison(owner, model).pk),
             "package": str(factories.make_packaging(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
             "webhook": str(factories.make_endpoint(owner).pk),

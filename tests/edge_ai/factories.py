@@ -17,6 +17,8 @@ from edge_ai.models import (
     ArtifactType,
     BenchmarkRun,
     Blob,
+    ComparedModel,
+    ComparisonJob,
     Dataset,
     DeviceProfile,
     JobKind,
@@ -168,6 +170,24 @@ def make_benchmark(owner: User, model: Model | None = None, **fields: Any) -> Be
     return BenchmarkRun.objects.create(
         owner=owner, kind=JobKind.BENCHMARK, queue=Queue.BENCHMARK, **(defaults | possible(fields))
     )
+
+
+def make_comparison(owner: User, *models: Model, **fields: Any) -> ComparisonJob:
+    """A queued comparison of two models or more, without a message."""
+    compared = list(models) or [make_model(owner)]
+    if len(compared) == 1:
+        compared.append(make_model(owner, name="digits · int8"))
+    defaults: dict[str, Any] = {
+        "name": "compare",
+        "device_profile": fields.pop("device_profile", None) or host_device(),
+    }
+    job = ComparisonJob.objects.create(
+        owner=owner, kind=JobKind.COMPARISON, queue=Queue.BENCHMARK, **(defaults | possible(fields))
+    )
+    ComparedModel.objects.bulk_create(
+        ComparedModel(comparison=job, model=model, place=place) for place, model in enumerate(compared)
+    )
+    return job
 
 
 def make_packaging(owner: User, model: Model | None = None, **fields: Any) -> PackagingJob:

@@ -28,6 +28,8 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_artifact": factories.make_artifact,
     "edge_ai_analysisjob": lambda user: factories.make_analysis(user, factories.make_model(user)),
     "edge_ai_packagingjob": factories.make_packaging,
+    "edge_ai_comparisonjob": factories.make_comparison,
+    "edge_ai_comparedmodel": lambda user: factories.make_comparison(user).compared.all()[0],
     "edge_ai_job": lambda user: Job.objects.get(pk=factories.make_optimization(user).pk),
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
@@ -41,6 +43,7 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
 }
 #: Tables whose rows belong to whoever owns the row that they refer to.
 BY_REFERENCE = {
+    "edge_ai_comparedmodel",
     "edge_ai_jobevent",
     "edge_ai_webhookdelivery",
     "edge_ai_webhookmessage",
@@ -49,6 +52,7 @@ BY_REFERENCE = {
 #: Sums over everybody's work: read by every member, written by the studio alone; see the test below.
 SUMS = {"edge_ai_jobday"}
 KEY = {
+    "edge_ai_comparisonjob": "job_ptr_id",
     "edge_ai_packagingjob": "job_ptr_id",
     "edge_ai_optimizationjob": "job_ptr_id",
     "edge_ai_benchmarkrun": "job_ptr_id",

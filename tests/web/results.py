@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from edge_ai.models import Model
+
 ENDED: dict[str, Any] = {
     "status": "completed",
     "progress": 100,
@@ -135,3 +137,64 @@ MEASURED: dict[str, Any] = {
     "stop": {"reason": "ci", "within": 0.0079, "seconds": 2.5},
     "comparison": None,
 }
+
+
+def compared(*models: Model, ratios: tuple[float, ...] = (0.8,), labelled: bool = True) -> dict[str, Any]:
+    """The result of a comparison; the ratios of the others to the first, each with an interval of 2 % to either side."""
+    latency_ms = MEASURED["latency_ms"]
+    runs: list[dict[str, Any]] = []
+    for place, (model, ratio) in enumerate(zip(models, (1.0, *ratios), strict=True)):
+        accuracy = 0.988 - 0.01 * place
+        times = {name: value * ratio for name, value in latency_ms.items() if name not in {"ci95", "samples"}}
+        runs.append(
+            {
+                "model": str(model.pk),
+                "name": model.name,
+                "place": place,
+                "format": model.format,
+                "runtime": "onnxruntime",
+                "latency_ms": times | {"ci95": [bound * ratio for bound in latency_ms["ci95"]], "samples": 900},
+                "size_bytes": model.size_bytes,
+                "accuracy": {"top1": accuracy} if labelled else None,
+                "accuracy_ci95": {"top1": [accuracy - 0.01, accuracy + 0.01]} if labelled else None,
+                "accuracy_samples": 500 if labelled else None,
+                "accuracy_reason": None if labelled else "no data set was given",
+                "delta": {
+                    "p50": ratio - 1,
+                    "size": model.size_bytes / models[0].size_bytes - 1,
+                    "accuracy": -0.01 * place if labelled else None,
+                    "metric": "top1" if labelled else None,
+                }
+                if place
+                else None,
+            }
+        )
+    every = [
+        _pair(runs[a], runs[b], (1.0, *ratios)[b] / (1.0, *ratios)[a])
+        for a in range(len(runs))
+        for b in range(a + 1, len(runs))
+    ]
+    return {
+        "kind": "measured",
+        "runs": runs,
+        "pairs": every[: len(runs) - 1],
+        "every_pair": every,
+        "starts": 6,
+        "rounds": 48,
+        "margin": 0.02,
+        "stop": {"reason": "clear", "seconds": 7.5},
+        "environment": MEASURED["environment"] | {"threads": 1, "order": "A B … B A"},
+        "noise": {"verdict": "quiet", "cv": 0.02, "detail": "nothing disturbed the run beyond its limits"},
+    }
+
+
+def _pair(a: dict[str, Any], b: dict[str, Any], ratio: float) -> dict[str, Any]:
+    verdict = "same" if ratio == 1 else "faster" if ratio < 0.96 else "slower" if ratio > 1.04 else "inconclusive"
+    return {
+        "a": a["model"],
+        "b": b["model"],
+        "ratio_p50": ratio,
+        "ci95": [ratio * 0.98, ratio * 1.02],
+        "verdict": verdict,
+        "ratios_of_starts": [ratio * step for step in (0.99, 1.0, 1.01, 0.995, 1.005, 1.0)],
+    }

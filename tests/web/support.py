@@ -14,6 +14,7 @@ from accounts.models import User, Workspace
 from edge_ai.models import (
     Artifact,
     BenchmarkRun,
+    ComparisonJob,
     Dataset,
     DeviceProfile,
     Job,
@@ -35,10 +36,13 @@ POST_ONLY = {
     *("dataset-delete", "artifact-delete", "webhook-delete"),
     *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
 }
-#: Addresses that answer with text for programs, as a stream.
-PLAIN_TEXT = {"job-log"}
+#: Addresses that answer with text for programs, and what kind of text it is.
+PLAIN_TEXT = {"job-log": "text/plain", "comparison-table": "text/csv"}
 #: Addresses whose GET answers with a redirect.
-LEADS_ELSEWHERE = {"model-upload", "dataset-upload", "model-download", "artifact-download", "benchmark-samples"}
+LEADS_ELSEWHERE = {
+    *("model-upload", "dataset-upload", "model-download", "artifact-download"),
+    *("benchmark-samples", "comparison-samples"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ class Rows:
     device: DeviceProfile
     optimization: OptimizationJob
     benchmark: BenchmarkRun
+    comparison: ComparisonJob
     artifact: Artifact
     delivery: WebhookDelivery
 
@@ -60,6 +65,7 @@ class Rows:
             "model_id": self.model.pk,
             "job_id": self.optimization.pk,
             "run_id": self.benchmark.pk,
+            "comparison_id": self.comparison.pk,
             "dataset_id": self.dataset.pk,
             "device_id": self.device.pk,
             "artifact_id": self.artifact.pk,
@@ -95,6 +101,20 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
                 | shared
             ),
         )
+        comparison = factories.make_comparison(
+            user,
+            model,
+            variant,
+            **(
+                results.ENDED
+                | {
+                    "result": results.compared(model, variant),
+                    "samples_blob": factories.make_blob(),
+                    "dataset": dataset,
+                }
+                | shared
+            ),
+        )
         delivery = factories.make_delivery(factories.make_endpoint(user), attempt=1, error="It answered 500.")
         factories.make_attempt(delivery)
         JobEvent.objects.create(job_id=optimization.pk, kind="log", level="warning", message="Something to know.")
@@ -105,6 +125,7 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
             device=factories.make_device(user, **shared),
             optimization=optimization,
             benchmark=benchmark,
+            comparison=comparison,
             artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
             delivery=delivery,
         )

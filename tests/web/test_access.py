@@ -83,7 +83,7 @@ def test_the_owner_sees_every_page(route: URLPattern, rows: Rows, owner: User, b
         return
     assert response.status_code == 200
     if route.name in PLAIN_TEXT:
-        assert response["Content-Type"] == "text/plain; charset=utf-8"
+        assert response["Content-Type"] == f"{PLAIN_TEXT[str(route.name)]}; charset=utf-8"
         return
     text = response.content.decode()
     assert text.count("<h1") == 1

@@ -16,7 +16,16 @@ from tests.edge_ai import factories
 from tests.web.support import make_rows
 
 Browser = Callable[[User], Client]
-LISTS = ("overview", "model-list", "job-list", "benchmark-list", "dataset-list", "device-list", "artifact-list")
+LISTS = (
+    "overview",
+    "model-list",
+    "job-list",
+    "benchmark-list",
+    "comparison-list",
+    "dataset-list",
+    "device-list",
+    "artifact-list",
+)
 
 
 def queries(browser: Client, address: str) -> int:

@@ -38,6 +38,9 @@ MIN_STARTS: Final = 6
 _AIMED_AT_LEAST: Final = 8
 _LEAST_SECONDS_OF_A_START: Final = 0.3
 _MAX_SECONDS_OF_A_START: Final = 6.0
+_SECONDS_OF_A_MODEL: Final = 0.25
+"""In each of the first starts, where that is not less than loading takes."""
+
 _SURE: Final = 0.99
 """Confidence for ending early: who asks after each start asks often."""
 
@@ -130,6 +133,9 @@ def measure_by_turns(
         if progress is not None:
             percent = 2 + 86 * (began_s - begin_s) / max_seconds
             progress.stage("compare", min(88, round(percent)), f"Measuring by turns: start {len(starts) + 1}")
+        if len(starts) < MIN_STARTS:
+            # What is clear anyway is clear soon.
+            share_s = min(share_s, max(_SECONDS_OF_A_MODEL * len(models), loading_s))
         measured_s = float(np.clip(share_s, _LEAST_SECONDS_OF_A_START, _MAX_SECONDS_OF_A_START))
         starts.append(
             _start(candidates, backwards=len(starts) % 2 == 1, workdir=workdir, threads=threads or len(allowed),
