@@ -23,6 +23,7 @@ from edge_ai.models import (
     BenchmarkRun,
     Dataset,
     DeviceProfile,
+    DiagnosisJob,
     EventKind,
     Job,
     JobEvent,
@@ -188,6 +189,7 @@ admin.site.register(AnalysisJob, JobAdmin)
 admin.site.register(OptimizationJob, JobAdmin)
 admin.site.register(BenchmarkRun, JobAdmin)
 admin.site.register(PackagingJob, JobAdmin)
+admin.site.register(DiagnosisJob, JobAdmin)
 
 
 @admin.register(Artifact)

@@ -8,9 +8,11 @@ from edge_ai.models.blob import Blob
 from edge_ai.models.dataset import Dataset, DatasetKind
 from edge_ai.models.day import JobDay
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
+from edge_ai.models.diagnosis import DiagnosisJob
 from edge_ai.models.job import (
     FINAL,
     HOUSEKEEPING,
+    MEASURING,
     EventKind,
     Job,
     JobEvent,
@@ -37,6 +39,7 @@ __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
     "HOUSEKEEPING",
+    "MEASURING",
     "TEST_EVENT",
     "AnalysisJob",
     "Artifact",
@@ -49,6 +52,7 @@ __all__ = [
     "DeviceCategory",
     "DeviceDescription",
     "DeviceProfile",
+    "DiagnosisJob",
     "DisabledReason",
     "EventKind",
     "Job",

@@ -27,11 +27,14 @@ class JobKind(models.TextChoices):
     OPTIMIZATION = "optimization", "Optimization"
     BENCHMARK = "benchmark", "Benchmark"
     PACKAGING = "packaging", "Packaging"
+    DIAGNOSIS = "diagnosis", "Diagnosis"
     DELETION = "deletion", "Clearing of storage"
 
 
 #: What the studio does for itself; people are not shown it among what they asked for.
 HOUSEKEEPING = (JobKind.DELETION,)
+#: What measures, one at a time on each host, while conversions make room.
+MEASURING = (JobKind.BENCHMARK, JobKind.DIAGNOSIS)
 
 
 class JobStatus(models.TextChoices):

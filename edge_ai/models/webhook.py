@@ -31,6 +31,9 @@ class WebhookEvent(models.TextChoices):
     BENCHMARK_COMPLETED = "benchmark.completed", "A benchmark completed"
     BENCHMARK_FAILED = "benchmark.failed", "A benchmark failed"
     BENCHMARK_CANCELLED = "benchmark.cancelled", "A benchmark was cancelled"
+    DIAGNOSIS_COMPLETED = "diagnosis.completed", "A diagnosis completed"
+    DIAGNOSIS_FAILED = "diagnosis.failed", "A diagnosis failed"
+    DIAGNOSIS_CANCELLED = "diagnosis.cancelled", "A diagnosis was cancelled"
     ARTIFACT_CREATED = "artifact.created", "An artifact was created"
 
 

@@ -14,6 +14,7 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.models import (
     AnalysisJob,
     BenchmarkRun,
+    DiagnosisJob,
     EventKind,
     Job,
     JobEvent,
@@ -35,6 +36,7 @@ WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
     JobKind.OPTIMIZATION: OptimizationJob,
     JobKind.BENCHMARK: BenchmarkRun,
     JobKind.PACKAGING: PackagingJob,
+    JobKind.DIAGNOSIS: DiagnosisJob,
 }
 
 

@@ -132,6 +132,7 @@ def _jobs_on(model: Model) -> Q:
         | Q(optimizationjob__model=model)
         | Q(benchmarkrun__model=model)
         | Q(packagingjob__model=model)
+        | Q(diagnosisjob__model=model)
     )
 
 

@@ -27,6 +27,7 @@ from edge_ai.models import (
     Artifact,
     BenchmarkRun,
     DeliveryStatus,
+    DiagnosisJob,
     DisabledReason,
     Job,
     JobKind,
@@ -44,7 +45,11 @@ from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
 log = logging.getLogger(__name__)
 NAMESPACE = uuid.UUID("6f1d1c1e-8f0a-5c53-9d53-3f2a54f7a9b0")
 #: What the events of a kind of job are called.
-JOB_EVENTS = {JobKind.OPTIMIZATION: "optimization_job", JobKind.BENCHMARK: "benchmark"}
+JOB_EVENTS = {
+    JobKind.OPTIMIZATION: "optimization_job",
+    JobKind.BENCHMARK: "benchmark",
+    JobKind.DIAGNOSIS: "diagnosis",
+}
 MAX_ENDPOINTS = 20
 MAX_REDELIVERED = 10_000
 OVERLAP = timedelta(hours=24)
@@ -176,6 +181,15 @@ def _described_job(job: Job) -> dict[str, Any]:
             "precision": whole.precision,
             "result": {"model": (job.result or {}).get("model")} if job.result else None,
             "links": _links("api:job-detail", "edge_ai:job-detail", job.pk),
+        }
+    if job.kind == JobKind.DIAGNOSIS:
+        asked = DiagnosisJob.objects.get(pk=job.pk)
+        return facts | {
+            "model": str(asked.model_id),
+            "baseline": _id(asked.baseline_id),
+            "device_profile": str(asked.device_profile_id),
+            "result": {"question": (job.result or {}).get("question")} if job.result else None,
+            "links": _links("api:diagnosis-detail", "edge_ai:diagnosis-detail", job.pk),
         }
     run = BenchmarkRun.objects.get(pk=job.pk)
     return facts | {

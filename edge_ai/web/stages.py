@@ -42,6 +42,14 @@ def planned(job: Job) -> list[tuple[str, str]]:
         if job.dataset is not None and job.dataset.has_labels:
             stages.append(("accuracy", "Accuracy"))
         return stages
+    if job.kind == JobKind.DIAGNOSIS:
+        return [
+            ("prepare", "Read both models"),
+            ("parity", "Compare the answers"),
+            ("compare", "Measure by turns"),
+            ("layers", "Look into the layers"),
+            ("findings", "Look for causes"),
+        ]
     if job.kind == JobKind.PACKAGING:
         return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:

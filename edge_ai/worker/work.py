@@ -9,10 +9,12 @@ from pathlib import Path
 from django.conf import settings
 
 from edge_ai import storage
+from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import (
     AnalyzeSpec,
     BenchmarkSpec,
+    DiagnosisSpec,
     Format,
     OptimizationLevel,
     OptimizeSpec,
@@ -21,9 +23,11 @@ from edge_ai.engine.spec import (
     Spec,
 )
 from edge_ai.models import (
+    MEASURING,
     AnalysisJob,
     BenchmarkRun,
     Dataset,
+    DiagnosisJob,
     Job,
     JobKind,
     Model,
@@ -78,6 +82,8 @@ def prepare(job: Job, folder: Path) -> Work:
         )
     elif job.kind == JobKind.PACKAGING:
         spec = _package(PackagingJob.objects.select_related("model", "owner").get(pk=job.pk), folder)
+    elif job.kind == JobKind.DIAGNOSIS:
+        spec = _diagnosis(DiagnosisJob.objects.select_related("model", "baseline", "dataset").get(pk=job.pk), folder)
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
     return Work(spec=spec, limits=_limits(job, folder))
@@ -143,6 +149,28 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
     )
 
 
+def _diagnosis(job: DiagnosisJob, folder: Path) -> DiagnosisSpec:
+    if job.baseline is None:
+        raise UserInputError(
+            "The model that the variant was to be held against has been deleted.",
+            code="conflict",
+            fix="Ask again with another baseline.",
+            field="baseline",
+        )
+    require_usable(job.model)
+    require_usable(job.baseline)
+    return DiagnosisSpec(
+        model_path=_model(job.model, folder),
+        format=Format(job.model.format),
+        baseline_path=_model(job.baseline, folder, stem="baseline"),
+        baseline_format=Format(job.baseline.format),
+        threads=job.threads,
+        max_seconds=job.max_seconds,
+        dataset_path=_dataset(job.dataset, folder),
+        cpus=settings.BENCHMARK_CPUS,
+    )
+
+
 def _package(job: PackagingJob, folder: Path) -> PackageSpec:
     require_usable(job.model)
     facts, recipe = facts_of(job.owner, model=job.model)
@@ -155,8 +183,8 @@ def _package(job: PackagingJob, folder: Path) -> PackageSpec:
     )
 
 
-def _model(model: Model, folder: Path) -> str:
-    name = "model" + EXTENSIONS.get(model.format, ".bin")
+def _model(model: Model, folder: Path, *, stem: str = "model") -> str:
+    name = stem + EXTENSIONS.get(model.format, ".bin")
     _copy(model.sha256, folder / name)
     return name
 
@@ -176,7 +204,7 @@ def _copy(sha256: str, target: Path) -> None:
 
 def _limits(job: Job, folder: Path) -> Limits:
     cpus = None
-    if settings.BENCHMARK_CPUS is not None and job.kind != JobKind.BENCHMARK:
+    if settings.BENCHMARK_CPUS is not None and job.kind not in MEASURING:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
     seconds = settings.JOB_WALL_SECONDS

@@ -74,6 +74,7 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "job": str(factories.make_optimization(owner, model).pk),
             "benchmark": str(factories.make_benchmark(owner, model).pk),
             "package": str(factories.make_packaging(owner, model).pk),
+            "diagnosis": str(factories.make_diagnosis(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
             "webhook": str(factories.make_endpoint(owner).pk),
         }

@@ -28,6 +28,7 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_artifact": factories.make_artifact,
     "edge_ai_analysisjob": lambda user: factories.make_analysis(user, factories.make_model(user)),
     "edge_ai_packagingjob": factories.make_packaging,
+    "edge_ai_diagnosisjob": factories.make_diagnosis,
     "edge_ai_job": lambda user: Job.objects.get(pk=factories.make_optimization(user).pk),
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
@@ -50,6 +51,7 @@ BY_REFERENCE = {
 SUMS = {"edge_ai_jobday"}
 KEY = {
     "edge_ai_packagingjob": "job_ptr_id",
+    "edge_ai_diagnosisjob": "job_ptr_id",
     "edge_ai_optimizationjob": "job_ptr_id",
     "edge_ai_benchmarkrun": "job_ptr_id",
     "edge_ai_analysisjob": "job_ptr_id",

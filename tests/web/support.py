@@ -16,6 +16,7 @@ from edge_ai.models import (
     BenchmarkRun,
     Dataset,
     DeviceProfile,
+    DiagnosisJob,
     Job,
     JobEvent,
     Model,
@@ -32,6 +33,7 @@ PUBLIC = {"landing", "error-codes"}
 #: Addresses that only take a post.
 POST_ONLY = {
     *("job-cancel", "job-retry", "job-afresh", "packaging-create", "variant-benchmark"),
+    *("diagnosis-create", "diagnosis-fix"),
     *("dataset-delete", "artifact-delete", "webhook-delete"),
     *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
 }
@@ -53,8 +55,9 @@ class Rows:
     benchmark: BenchmarkRun
     artifact: Artifact
     delivery: WebhookDelivery
+    diagnosis: DiagnosisJob
 
-    def key_of(self, parameter: str) -> UUID:
+    def key_of(self, parameter: str) -> UUID | int:
         """The id that an address takes."""
         return {
             "model_id": self.model.pk,
@@ -65,6 +68,8 @@ class Rows:
             "artifact_id": self.artifact.pk,
             "webhook_id": self.delivery.endpoint_id,
             "delivery_id": self.delivery.pk,
+            "diagnosis_id": self.diagnosis.pk,
+            "place": 0,
         }[parameter]
 
 
@@ -107,6 +112,12 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
             benchmark=benchmark,
             artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
             delivery=delivery,
+            diagnosis=factories.make_diagnosis(
+                user,
+                variant,
+                baseline=model,
+                **(results.ENDED | {"result": results.diagnosed(model, dataset), "dataset": dataset} | shared),
+            ),
         )
 
 
