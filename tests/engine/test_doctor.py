@@ -203,7 +203,7 @@ def test_weights_that_are_unpacked_at_every_run_are_found(tmp_path: Path) -> Non
     io = [value("x", [1, 64, 2, 2])], [value("y", [1, 64, 2, 2])]
     plain = helper.make_node("Conv", ["x", "w"], ["y"], "conv", pads=[1, 1, 1, 1])
     source = save(model_of([plain], *io, [weight("w", 64, 64, 3, 3)]), tmp_path / "source.onnx")
-    scale = numpy_helper.from_array(np.float32(0.03), "s")
+    scale = numpy_helper.from_array(np.array(0.03, np.float32), "s")
     integers = np.random.default_rng(0).integers(-127, 128, (64, 64, 3, 3)).astype(np.int8)
     unpack = helper.make_node("DequantizeLinear", ["q", "s"], ["w"], "unpack")
     stored = [numpy_helper.from_array(integers, "q"), scale]

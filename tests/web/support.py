@@ -59,7 +59,7 @@ class Rows:
 
     def key_of(self, parameter: str) -> UUID | int:
         """The id that an address takes."""
-        return {
+        known: dict[str, UUID | int] = {
             "model_id": self.model.pk,
             "job_id": self.optimization.pk,
             "run_id": self.benchmark.pk,
@@ -70,7 +70,8 @@ class Rows:
             "delivery_id": self.delivery.pk,
             "diagnosis_id": self.diagnosis.pk,
             "place": 0,
-        }[parameter]
+        }
+        return known[parameter]
 
 
 def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:

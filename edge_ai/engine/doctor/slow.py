@@ -351,7 +351,7 @@ def _quantized(case: SlowCase) -> bool:
 
 
 def _ms(rows: Sequence[Mapping[str, Any]], profiled: Profiled) -> float:
-    return round(sum(row["total_ms"] for row in rows) / profiled.runs, 6)
+    return round(sum(float(row["total_ms"]) for row in rows) / profiled.runs, 6)
 
 
 def _float_again(case: SlowCase) -> Remedy:

@@ -52,9 +52,9 @@ def diagnosis_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
 
 
 def _data_for(user: User, model: Model) -> Dataset | None:
-    maker = OptimizationJob.objects.visible_to(user).filter(pk=model.producer_id).first()
     seen = Dataset.objects.visible_to(user)
-    used = seen.filter(pk=maker.dataset_id).first() if maker is not None else None
+    makers = OptimizationJob.objects.visible_to(user).filter(produced=model.pk)
+    used = seen.filter(pk__in=makers.values("dataset_id")).first()
     if used is not None:
         return used
     found = fitting(model, seen.order_by("-has_labels", "-created_at")[:DATASETS_LOOKED_AT])
