@@ -112,7 +112,22 @@ MEASURED: dict[str, Any] = {
     "accuracy_reason": None,
     "accuracy_ci95": {"top1": [0.974, 0.994]},
     "accuracy_samples": 500,
-    "operators": [{"name": "conv_1", "type": "Conv", "count": 50, "total_ms": 4.379, "share": 0.469}],
+    "operators": [
+        {"name": "conv_1", "type": "Conv", "count": 50, "total_ms": 4.379, "share": 0.469},
+        {
+            "name": "conv_1_out_DequantizeLinear",
+            "type": "DequantizeLinear",
+            "count": 50,
+            "total_ms": 0.5,
+            "median_ms": 0.01,
+            "share": 0.054,
+            "dtype": "float32",
+            "reads": "uint8",
+            "provider": "CPUExecutionProvider",
+            "layer": "conv_1",
+            "transition": "dequantize",
+        },
+    ],
     "operators_runs": 50,
     "warmup": {"runs": 2225, "seconds": 0.2, "stable": True},
     "environment": {

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edge_ai.engine.spec import Format
+
 #: What runtimes and quantizers put around a name.
 _AROUND: Final = re.compile(
     r"(_kernel_time|_token_\d+|_nchwc|_nhwc|_quant|_transformed|_QuantizeLinear_Output|_QuantizeLinear_Input"
@@ -19,6 +21,12 @@ _AROUND: Final = re.compile(
 )
 _BEFORE: Final = re.compile(r"^(fused |Fused_|gemm_|NhwcFusedConv_|InsertedPrecisionFreeCast_)")
 _STEPS: Final = 8
+_TRANSITIONS: Final[Mapping[str, str]] = {
+    "QuantizeLinear": "quantize",
+    "DynamicQuantizeLinear": "quantize",
+    "FakeQuantize": "quantize",
+    "DequantizeLinear": "dequantize",
+}
 #: What computes the same under other names.
 _KIN: Final[Mapping[str, str]] = {
     "FusedConv": "Conv",
@@ -96,3 +104,34 @@ def names_of_nodes(nodes: Sequence[Any]) -> Names:
         makers=makers,
         sources={node.name: makers[node.input[0]] for node in named if node.input and node.input[0] in makers},
     )
+
+
+def with_layers(rows: Sequence[Mapping[str, Any]], path: Path, format: Format) -> list[dict[str, Any]]:
+    """Return a profile's rows with the layer of the model's own file that each stands for, and changes of precision marked.
+
+    Parameters
+    ----------
+    path
+        What the runtime opened.
+
+    Returns
+    -------
+    list of dict
+        With ``layer``, ``None`` where no name tells, and ``transition``: ``quantize``, ``dequantize`` or ``None``.
+    """
+    names = names_of_onnx(path) if format is Format.ONNX else None
+    return [
+        {
+            **row,
+            "layer": _layer(names, row, format),
+            "transition": _TRANSITIONS.get(row["type"]),
+        }
+        for row in rows
+    ]
+
+
+def _layer(names: Names | None, row: Mapping[str, Any], format: Format) -> str | None:
+    if names is not None:
+        return names.layer_of(row["name"], row["type"])
+    # OpenVINO keeps the names of the file; what it adds itself has those of its own kinds.
+    return row["name"] if format is Format.OPENVINO and row["name"] != row["type"] else None
