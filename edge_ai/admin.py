@@ -24,6 +24,7 @@ from edge_ai.models import (
     ComparisonJob,
     Dataset,
     DeviceProfile,
+    DiagnosisJob,
     EventKind,
     Job,
     JobEvent,
@@ -190,6 +191,7 @@ admin.site.register(OptimizationJob, JobAdmin)
 admin.site.register(BenchmarkRun, JobAdmin)
 admin.site.register(ComparisonJob, JobAdmin)
 admin.site.register(PackagingJob, JobAdmin)
+admin.site.register(DiagnosisJob, JobAdmin)
 
 
 @admin.register(Artifact)

@@ -149,6 +149,16 @@ class PackagingFilters(_Filters):
     model = filters.UUIDFilter(field_name="model_id")
 
 
+class DiagnosisFilters(_Filters):
+    """Of diagnoses."""
+
+    status = _any_of(JobStatus)
+    model = filters.UUIDFilter(field_name="model_id")
+    baseline = filters.UUIDFilter(field_name="baseline_id")
+    device_profile = filters.UUIDFilter(field_name="device_profile_id")
+    dataset = filters.UUIDFilter(field_name="dataset_id")
+
+
 class ArtifactFilters(_Filters):
     """Of artifacts."""
 

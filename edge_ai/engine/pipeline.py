@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.progress import OutputFile, Progress
-from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, ComparisonSpec, PackageSpec, Spec
+from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, ComparisonSpec, DiagnosisSpec, PackageSpec, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,10 @@ def run(spec: Spec, workdir: Path, progress: Progress) -> PipelineResult:
 
         packed, bundle = make_bundle(spec, workdir, progress)
         return PipelineResult(result=packed, files=tuple(bundle))
+    if isinstance(spec, DiagnosisSpec):
+        from edge_ai.engine.doctor.diagnose import diagnose
+
+        return PipelineResult(result=diagnose(spec, workdir, progress))
     from edge_ai.engine.optimize import optimize
 
     result, files = optimize(spec, workdir, progress)

@@ -192,13 +192,34 @@ class PackageSpec:
     recipe: Mapping[str, Any] | None = None
 
 
-Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | ComparisonSpec | PackageSpec
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisSpec:
+    """Find out why a variant is slower than its baseline, or wrong. ``max_seconds`` is for measuring the two by turns."""
+
+    kind: ClassVar[str] = "diagnose"
+    model_path: str
+    format: Format
+    baseline_path: str
+    baseline_format: Format
+    threads: int | None = None
+    max_seconds: float = 20.0
+    dataset_path: str | None = None
+    cpus: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _within("threads", self.threads, 1, MAX_THREADS)
+        _within("max_seconds", self.max_seconds, MIN_BENCHMARK_SECONDS, MAX_BENCHMARK_SECONDS)
+
+
+Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | ComparisonSpec | DiagnosisSpec | PackageSpec
 SPECS: dict[str, type[Spec]] = {
-    spec.kind: spec for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, ComparisonSpec, PackageSpec)
+    spec.kind: spec
+    for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, ComparisonSpec, DiagnosisSpec, PackageSpec)
 }
 E = TypeVar("E", bound=StrEnum)
 _ENUMS: dict[str, type[StrEnum]] = {
     "format": Format,
+    "baseline_format": Format,
     "source_format": Format,
     "target_format": Format,
     "precision": Precision,

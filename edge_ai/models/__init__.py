@@ -9,6 +9,7 @@ from edge_ai.models.comparison import ComparedModel, ComparisonJob
 from edge_ai.models.dataset import Dataset, DatasetKind
 from edge_ai.models.day import JobDay
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
+from edge_ai.models.diagnosis import DiagnosisJob
 from edge_ai.models.job import (
     FINAL,
     HOUSEKEEPING,
@@ -54,6 +55,7 @@ __all__ = [
     "DeviceCategory",
     "DeviceDescription",
     "DeviceProfile",
+    "DiagnosisJob",
     "DisabledReason",
     "EventKind",
     "Job",

@@ -28,13 +28,14 @@ class JobKind(models.TextChoices):
     BENCHMARK = "benchmark", "Benchmark"
     COMPARISON = "comparison", "Comparison"
     PACKAGING = "packaging", "Packaging"
+    DIAGNOSIS = "diagnosis", "Diagnosis"
     DELETION = "deletion", "Clearing of storage"
 
 
 #: What the studio does for itself; people are not shown it among what they asked for.
 HOUSEKEEPING = (JobKind.DELETION,)
-#: What measures: one at a time on a host, with nothing else beside it.
-MEASURING = (JobKind.BENCHMARK, JobKind.COMPARISON)
+#: What measures: one at a time on a host, while conversions make room.
+MEASURING = (JobKind.BENCHMARK, JobKind.COMPARISON, JobKind.DIAGNOSIS)
 
 
 class JobStatus(models.TextChoices):

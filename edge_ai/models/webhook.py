@@ -34,6 +34,9 @@ class WebhookEvent(models.TextChoices):
     COMPARISON_COMPLETED = "comparison.completed", "A comparison completed"
     COMPARISON_FAILED = "comparison.failed", "A comparison failed"
     COMPARISON_CANCELLED = "comparison.cancelled", "A comparison was cancelled"
+    DIAGNOSIS_COMPLETED = "diagnosis.completed", "A diagnosis completed"
+    DIAGNOSIS_FAILED = "diagnosis.failed", "A diagnosis failed"
+    DIAGNOSIS_CANCELLED = "diagnosis.cancelled", "A diagnosis was cancelled"
     ARTIFACT_CREATED = "artifact.created", "An artifact was created"
 
 

@@ -15,6 +15,7 @@ from edge_ai.models import (
     AnalysisJob,
     BenchmarkRun,
     ComparisonJob,
+    DiagnosisJob,
     EventKind,
     Job,
     JobEvent,
@@ -36,6 +37,7 @@ WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
     JobKind.OPTIMIZATION: OptimizationJob,
     JobKind.BENCHMARK: BenchmarkRun,
     JobKind.PACKAGING: PackagingJob,
+    JobKind.DIAGNOSIS: DiagnosisJob,
 }
 #: What a job may be waited for in.
 WAITED_FOR = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING)

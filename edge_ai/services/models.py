@@ -133,6 +133,7 @@ def _jobs_on(model: Model) -> Q:
         | Q(benchmarkrun__model=model)
         | Q(packagingjob__model=model)
         | Q(pk__in=ComparedModel.objects.filter(model=model).values("comparison_id"))
+        | Q(diagnosisjob__model=model)
     )
 
 

@@ -28,6 +28,7 @@ from edge_ai.models import (
     BenchmarkRun,
     ComparisonJob,
     DeliveryStatus,
+    DiagnosisJob,
     DisabledReason,
     Job,
     JobKind,
@@ -49,6 +50,7 @@ JOB_EVENTS = {
     JobKind.OPTIMIZATION: "optimization_job",
     JobKind.BENCHMARK: "benchmark",
     JobKind.COMPARISON: "comparison",
+    JobKind.DIAGNOSIS: "diagnosis",
 }
 #: What a message tells of each pair of a comparison.
 PAIR = ("a", "b", "ratio_p50", "ci95", "verdict")
@@ -192,6 +194,15 @@ def _described_job(job: Job) -> dict[str, Any]:
             "device_profile": str(comparison.device_profile_id),
             "result": {"pairs": [{name: pair[name] for name in PAIR} for pair in pairs]} if job.result else None,
             "links": _links("api:comparison-detail", "edge_ai:comparison-detail", job.pk),
+        }
+    if job.kind == JobKind.DIAGNOSIS:
+        asked = DiagnosisJob.objects.get(pk=job.pk)
+        return facts | {
+            "model": str(asked.model_id),
+            "baseline": _id(asked.baseline_id),
+            "device_profile": str(asked.device_profile_id),
+            "result": {"question": (job.result or {}).get("question")} if job.result else None,
+            "links": _links("api:diagnosis-detail", "edge_ai:diagnosis-detail", job.pk),
         }
     run = BenchmarkRun.objects.get(pk=job.pk)
     return facts | {

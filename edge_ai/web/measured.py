@@ -79,3 +79,15 @@ def chart_tables(chart: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "stride": stride,
     }
+
+
+def treemap_of(operators: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return operators by type as a tree of names and milliseconds, for the chart; conversions of precision are marked."""
+    by_type: dict[str, list[dict[str, Any]]] = {}
+    marked = {row["type"] for row in operators if row.get("transition")}
+    for row in operators:
+        by_type.setdefault(row["type"] or row["name"], []).append({"name": row["name"], "value": row["total_ms"]})
+    return [
+        {"name": name, "value": sum(row["value"] for row in rows), "children": rows, "conversion": name in marked}
+        for name, rows in by_type.items()
+    ]

@@ -10,6 +10,7 @@ from edge_ai.web.wording import significant, speed_ratio
 
 #: What must not be overlooked comes first: the variant may not be what was hoped for.
 PROMINENT: Final = ("variant_slower", "ort_slower_here", "variant_not_smaller", "parity_not_checked", "low_parity")
+DOUBTS: Final = frozenset({"variant_slower", "ort_slower_here", "low_parity", "low_agreement"})
 STEPS: Final[Mapping[str, str]] = {
     "deduplicate": "Equal weights joined",
     "prune": "Small weights set to zero",
@@ -39,6 +40,11 @@ def outcome_of(result: Mapping[str, Any]) -> dict[str, Any]:
             if "bytes_after" in step
         ],
     }
+
+
+def is_doubtful(result: Mapping[str, Any]) -> bool:
+    """Tell whether a variant was seen to be slower than the original, or far from it, so that one may ask why."""
+    return any(warning.get("code") in DOUBTS for warning in result.get("warnings") or ())
 
 
 def in_order(warnings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

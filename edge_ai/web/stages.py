@@ -45,6 +45,14 @@ def planned(job: Job) -> list[tuple[str, str]]:
     if isinstance(job, ComparisonJob):
         labelled = job.dataset is not None and job.dataset.has_labels
         return [("compare", "Measure by turns"), *([("accuracy", "Accuracy")] if labelled else [])]
+    if job.kind == JobKind.DIAGNOSIS:
+        return [
+            ("prepare", "Read both models"),
+            ("parity", "Compare the answers"),
+            ("compare", "Measure by turns"),
+            ("layers", "Look into the layers"),
+            ("findings", "Look for causes"),
+        ]
     if job.kind == JobKind.PACKAGING:
         return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:

@@ -22,6 +22,7 @@ from edge_ai.models import (
     ArtifactType,
     BenchmarkRun,
     ComparisonJob,
+    DiagnosisJob,
     EventKind,
     Job,
     JobKind,
@@ -33,6 +34,7 @@ from edge_ai.models import (
     WebhookEvent,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.services.diagnoses import with_requests
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.webhooks import emit
 from edge_ai.worker.work import EXTENSIONS
@@ -117,6 +119,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _compared(job_id, result, files)
         elif job.kind == JobKind.PACKAGING:
             result = _packaged(job_id, result, files)
+        elif job.kind == JobKind.DIAGNOSIS:
+            result = _diagnosed(job_id, result)
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -226,6 +230,11 @@ def _compared(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFil
     for pair in [*result["pairs"], *result["every_pair"]]:
         pair |= {side: str(models[int(pair[side])].pk) for side in ("a", "b")}
     return result
+
+
+def _diagnosed(job_id: UUID, result: dict[str, Any]) -> dict[str, Any]:
+    job = DiagnosisJob.objects.select_related("owner", "baseline", "device_profile", "dataset").get(pk=job_id)
+    return result | {"findings": with_requests(job, result["findings"])}
 
 
 def _packaged(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from django.conf import settings
 
 from edge_ai import storage
+from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import (
     AnalyzeSpec,
     BenchmarkSpec,
     ComparisonSpec,
+    DiagnosisSpec,
     Format,
     OptimizationLevel,
     OptimizeSpec,
@@ -27,6 +29,7 @@ from edge_ai.models import (
     BenchmarkRun,
     ComparisonJob,
     Dataset,
+    DiagnosisJob,
     Job,
     JobKind,
     Model,
@@ -84,6 +87,8 @@ def prepare(job: Job, folder: Path) -> Work:
         spec = _package(PackagingJob.objects.select_related("model", "owner").get(pk=job.pk), folder)
     elif job.kind == JobKind.COMPARISON:
         spec = _compare(ComparisonJob.objects.select_related("dataset").get(pk=job.pk), folder)
+    elif job.kind == JobKind.DIAGNOSIS:
+        spec = _diagnosis(DiagnosisJob.objects.select_related("model", "baseline", "dataset").get(pk=job.pk), folder)
     else:
         spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
     return Work(spec=spec, limits=_limits(job, folder))
@@ -162,6 +167,28 @@ def _compare(job: ComparisonJob, folder: Path) -> ComparisonSpec:
         dataset_path=_dataset(job.dataset, folder),
         margin=job.margin,
         max_seconds=job.max_seconds,
+        cpus=settings.BENCHMARK_CPUS,
+    )
+
+
+def _diagnosis(job: DiagnosisJob, folder: Path) -> DiagnosisSpec:
+    if job.baseline is None:
+        raise UserInputError(
+            "The model that the variant was to be held against has been deleted.",
+            code="conflict",
+            fix="Ask again with another baseline.",
+            field="baseline",
+        )
+    require_usable(job.model)
+    require_usable(job.baseline)
+    return DiagnosisSpec(
+        model_path=_model(job.model, folder),
+        format=Format(job.model.format),
+        baseline_path=_model(job.baseline, folder, stem="baseline"),
+        baseline_format=Format(job.baseline.format),
+        threads=job.threads,
+        max_seconds=job.max_seconds,
+        dataset_path=_dataset(job.dataset, folder),
         cpus=settings.BENCHMARK_CPUS,
     )
 

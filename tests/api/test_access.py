@@ -75,6 +75,7 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "benchmark": str(factories.make_benchmark(owner, model).pk),
             "comparison": str(factories.make_comparison(owner, model).pk),
             "package": str(factories.make_packaging(owner, model).pk),
+            "diagnosis": str(factories.make_diagnosis(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
             "webhook": str(factories.make_endpoint(owner).pk),
         }

@@ -27,6 +27,7 @@ LISTS: dict[str, Callable[[User, Model], Any]] = {
     "benchmarks/": factories.make_benchmark,
     "comparisons/": factories.make_comparison,
     "packages/": factories.make_packaging,
+    "diagnoses/": factories.make_diagnosis,
     "artifacts/": factories.make_artifact,
     "webhooks/": lambda owner, model: factories.make_endpoint(owner),
 }
@@ -195,6 +196,7 @@ def test_a_query_that_means_nothing_is_refused(owner: User, script_of: Script, q
         ("comparisons/", "model=x", "model"),
         ("comparisons/", "margin=1", "margin"),
         ("packages/", "model=x", "model"),
+        ("diagnoses/", "baseline=x", "baseline"),
         ("packages/", "device_profile=x", "device_profile"),
         ("artifacts/", "artifact_type=zip", "artifact_type"),
         ("artifacts/", "format=onnx", "format"),
@@ -272,3 +274,8 @@ def test_filters_of_jobs(alpha: Workspace, owner: User, script_of: Script) -> No
         factories.make_packaging(owner, status="cancelled")
     assert ids(f"packages/?model={model.pk}&ordering=-status,name") == {str(bundle.pk)}
     assert ids("packages/?status=queued") == {str(bundle.pk)}
+    with inside(alpha, owner):
+        why = factories.make_diagnosis(owner, baseline=model, dataset=dataset)
+        factories.make_diagnosis(owner, device_profile=board)
+    for query in (f"baseline={model.pk}", f"dataset={dataset.pk}", f"model={why.model_id}"):
+        assert ids(f"diagnoses/?{query}&status=queued") == {str(why.pk)}

@@ -21,6 +21,7 @@ from edge_ai.models import (
     ComparisonJob,
     Dataset,
     DeviceProfile,
+    DiagnosisJob,
     JobKind,
     Model,
     OptimizationJob,
@@ -195,6 +196,20 @@ def make_packaging(owner: User, model: Model | None = None, **fields: Any) -> Pa
     defaults: dict[str, Any] = {"name": "bundle", "model": model or make_model(owner)}
     return PackagingJob.objects.create(
         owner=owner, kind=JobKind.PACKAGING, queue=Queue.STUDIO, **(defaults | possible(fields))
+    )
+
+
+def make_diagnosis(owner: User, model: Model | None = None, **fields: Any) -> DiagnosisJob:
+    """A queued diagnosis, without a message."""
+    baseline = fields.pop("baseline", None) or make_model(owner)
+    defaults: dict[str, Any] = {
+        "name": "why",
+        "model": model or make_model(owner, parent=baseline),
+        "baseline": baseline,
+        "device_profile": fields.pop("device_profile", None) or host_device(),
+    }
+    return DiagnosisJob.objects.create(
+        owner=owner, kind=JobKind.DIAGNOSIS, queue=Queue.BENCHMARK, **(defaults | possible(fields))
     )
 
 

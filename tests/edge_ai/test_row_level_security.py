@@ -30,6 +30,7 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_packagingjob": factories.make_packaging,
     "edge_ai_comparisonjob": factories.make_comparison,
     "edge_ai_comparedmodel": lambda user: factories.make_comparison(user).compared.all()[0],
+    "edge_ai_diagnosisjob": factories.make_diagnosis,
     "edge_ai_job": lambda user: Job.objects.get(pk=factories.make_optimization(user).pk),
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
@@ -54,6 +55,7 @@ SUMS = {"edge_ai_jobday"}
 KEY = {
     "edge_ai_comparisonjob": "job_ptr_id",
     "edge_ai_packagingjob": "job_ptr_id",
+    "edge_ai_diagnosisjob": "job_ptr_id",
     "edge_ai_optimizationjob": "job_ptr_id",
     "edge_ai_benchmarkrun": "job_ptr_id",
     "edge_ai_analysisjob": "job_ptr_id",

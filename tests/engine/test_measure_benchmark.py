@@ -15,6 +15,7 @@ from edge_ai import sample
 from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.evaluate.accuracy import wilson_interval
 from edge_ai.engine.measure.benchmark import run_benchmark
+from edge_ai.engine.measure.layers import names_of_onnx
 from edge_ai.engine.progress import OutputFile
 from edge_ai.engine.spec import BenchmarkSpec, Format
 
@@ -100,6 +101,12 @@ def test_operators_share_out_the_whole_time(measured: Run) -> None:
     operators = measured.result["operators"]
     assert sum(row["share"] for row in operators) == pytest.approx(1.0)
     assert {"Conv", "MaxPool"} <= {row["type"] for row in operators}
+    assert {(row["dtype"], row["provider"], row["transition"]) for row in operators if row["type"] == "Conv"} == {
+        ("float32", "CPUExecutionProvider", None)
+    }
+    layers = names_of_onnx(sample.ONNX_MODEL).types
+    assert {layers[row["layer"]] for row in operators if row["type"] == "Conv" and row["layer"]} == {"Conv"}
+    assert all(0 < row["median_ms"] * row["count"] < 3 * row["total_ms"] + 0.1 for row in operators if row["median_ms"])
     assert all(row["count"] == measured.result["operators_runs"] for row in operators)
     assert [row["total_ms"] for row in operators] == sorted((row["total_ms"] for row in operators), reverse=True)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from edge_ai.models import Model
+from edge_ai.models import Dataset, Model
+from tests.edge_ai.factories import host_device
 
 ENDED: dict[str, Any] = {
     "status": "completed",
@@ -111,7 +112,22 @@ MEASURED: dict[str, Any] = {
     "accuracy_reason": None,
     "accuracy_ci95": {"top1": [0.974, 0.994]},
     "accuracy_samples": 500,
-    "operators": [{"name": "conv_1", "type": "Conv", "count": 50, "total_ms": 4.379, "share": 0.469}],
+    "operators": [
+        {"name": "conv_1", "type": "Conv", "count": 50, "total_ms": 4.379, "share": 0.469},
+        {
+            "name": "conv_1_out_DequantizeLinear",
+            "type": "DequantizeLinear",
+            "count": 50,
+            "total_ms": 0.5,
+            "median_ms": 0.01,
+            "share": 0.054,
+            "dtype": "float32",
+            "reads": "uint8",
+            "provider": "CPUExecutionProvider",
+            "layer": "conv_1",
+            "transition": "dequantize",
+        },
+    ],
     "operators_runs": 50,
     "warmup": {"runs": 2225, "seconds": 0.2, "stable": True},
     "environment": {
@@ -197,4 +213,85 @@ def _pair(a: dict[str, Any], b: dict[str, Any], ratio: float) -> dict[str, Any]:
         "ci95": [ratio * 0.98, ratio * 1.02],
         "verdict": verdict,
         "ratios_of_starts": [ratio * step for step in (0.99, 1.0, 1.01, 0.995, 1.005, 1.0)],
+    }
+
+
+def diagnosed(baseline: Model, dataset: Dataset | None = None) -> dict[str, Any]:
+    """The result of a diagnosis of a variant of a model: two findings, of which the first has a remedy."""
+    return {
+        "question": "slower",
+        "summary": "The variant is slower than the baseline; its answers are right.",
+        "findings": [
+            {
+                "code": "qdq_islands",
+                "severity": "high",
+                "title": "3 conversions between integers and float take 40% of the time.",
+                "evidence": {
+                    "conversions": 3,
+                    "share": 0.4,
+                    "ms": 0.02,
+                    "islands": [["act_1", "act_2"]],
+                    "operators": {"QuantizeLinear": {"count": 3, "before_ms": None, "after_ms": 0.02}},
+                },
+                "fix": "Choose fp16, which costs no time.",
+                "fix_job": {
+                    "model": str(baseline.pk),
+                    "device_profile": str(host_device().pk),
+                    "dataset": None if dataset is None else str(dataset.pk),
+                    "target_format": "onnx",
+                    "precision": "fp16",
+                    "optimization_level": "balanced",
+                    "options": {"exclude_layers": ["conv_1"]},
+                    "name": "digits: mend qdq_islands",
+                },
+            },
+            {
+                "code": "few_layers",
+                "severity": "low",
+                "title": "1 of 3 layers cost most of the accuracy: conv_1.",
+                "evidence": {"layers": [{"name": "conv_1", "sqnr_db": 7.5}], "count": 1},
+                "fix": "Keep it in float.",
+                "fix_job": None,
+            },
+        ],
+        "layers": [
+            {
+                "name": "conv_1",
+                "type": "Conv",
+                "baseline_ms": 0.02,
+                "variant_ms": 0.05,
+                "sqnr_db": 7.5,
+                "cosine": 0.9,
+                "alone_sqnr_db": 9.0,
+                "precision": "uint8",
+                "runs_as": "QLinearConv",
+                "transition": "dequantize",
+            },
+            {
+                "name": "act_1",
+                "type": "HardSigmoid",
+                "baseline_ms": None,
+                "variant_ms": None,
+                "sqnr_db": None,
+                "cosine": None,
+                "alone_sqnr_db": None,
+                "precision": None,
+                "runs_as": None,
+                "transition": None,
+            },
+        ],
+        "layers_reason": None,
+        "latency": {
+            "ratio_p50": 2.5,
+            "ci95": [2.25, 2.75],
+            "verdict": "slower",
+            "baseline_ms": 0.0314,
+            "variant_ms": 0.0785,
+        },
+        "parity": OPTIMIZED["parity"] | {"fault": None, "precision": "int8"},
+        "elsewhere_ms": {"baseline": 0.001, "variant": 0.0123},
+        "transitions": 2,
+        "islands": 1,
+        "environment": MEASURED["environment"],
+        "noise": {"verdict": "quiet", "cv": 0.02, "detail": ""},
     }

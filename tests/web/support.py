@@ -17,6 +17,7 @@ from edge_ai.models import (
     ComparisonJob,
     Dataset,
     DeviceProfile,
+    DiagnosisJob,
     Job,
     JobEvent,
     Model,
@@ -33,6 +34,7 @@ PUBLIC = {"landing", "error-codes"}
 #: Addresses that only take a post.
 POST_ONLY = {
     *("job-cancel", "job-retry", "job-afresh", "packaging-create", "variant-benchmark"),
+    *("diagnosis-create", "diagnosis-fix"),
     *("dataset-delete", "artifact-delete", "webhook-delete"),
     *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
 }
@@ -58,10 +60,11 @@ class Rows:
     comparison: ComparisonJob
     artifact: Artifact
     delivery: WebhookDelivery
+    diagnosis: DiagnosisJob
 
-    def key_of(self, parameter: str) -> UUID:
+    def key_of(self, parameter: str) -> UUID | int:
         """The id that an address takes."""
-        return {
+        known: dict[str, UUID | int] = {
             "model_id": self.model.pk,
             "job_id": self.optimization.pk,
             "run_id": self.benchmark.pk,
@@ -71,7 +74,10 @@ class Rows:
             "artifact_id": self.artifact.pk,
             "webhook_id": self.delivery.endpoint_id,
             "delivery_id": self.delivery.pk,
-        }[parameter]
+            "diagnosis_id": self.diagnosis.pk,
+            "place": 0,
+        }
+        return known[parameter]
 
 
 def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
@@ -128,6 +134,12 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
             comparison=comparison,
             artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
             delivery=delivery,
+            diagnosis=factories.make_diagnosis(
+                user,
+                variant,
+                baseline=model,
+                **(results.ENDED | {"result": results.diagnosed(model, dataset), "dataset": dataset} | shared),
+            ),
         )
 
 

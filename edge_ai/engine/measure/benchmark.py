@@ -22,6 +22,7 @@ from edge_ai.engine.measure.child import run_task
 from edge_ai.engine.measure.compare import BETWEEN_NOISY_RUNS_SD, BETWEEN_RUNS_SD, compare
 from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, Prepared, prepare_inputs
+from edge_ai.engine.measure.layers import with_layers
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
 from edge_ai.engine.measure.operators import NO_PROFILE
 from edge_ai.engine.measure.session import explained
@@ -244,7 +245,8 @@ def _profile_operators(plan: _Plan, progress: Progress) -> dict[str, object]:
         return {"operators": None, "operators_runs": None, "operators_reason": reason}
     on_tick = _at(progress, "operators", _PROFILE_FROM, "Measuring the operators one by one")
     profile = _run(plan, plan.task("profile", profile_prefix=PROFILE_PREFIX), on_tick, seconds=1.0)
-    return {"operators": profile["operators"], "operators_runs": profile["runs"], "operators_reason": None}
+    operators = with_layers(profile["operators"], plan.workdir / plan.model, plan.spec.format)
+    return {"operators": operators, "operators_runs": profile["runs"], "operators_reason": None}
 
 
 def _describe_memory(plan: _Plan, latency: Mapping[str, Any]) -> dict[str, object]:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from edge_ai.engine.measure.loaded import NS_PER_S, Feed, Say, Task, load_feeds, round_and_round, step
-from edge_ai.engine.measure.profile import OperatorTime, read_profile, share_out
+from edge_ai.engine.measure.profile import OperatorTime, Told, read_profile, share_out
 from edge_ai.engine.spec import Format
 
 MAX_RUNS: Final = 50
 _NS: Final = 1 * NS_PER_S
+_OPENVINO_TYPES: Final[Mapping[str, str]] = {
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i8": "int8",
+    "u8": "uint8",
+    "i32": "int32",
+    "i64": "int64",
+}
 
 NO_PROFILE: Final[Mapping[Format, str]] = {
     Format.TFLITE: "LiteRT's Python interface tells no times by operator.",
@@ -70,7 +79,8 @@ def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[Operator
             "INFERENCE_NUM_THREADS": task["threads"],
         }
         request = openvino.Core().compile_model(task["model_path"], "CPU", settings).create_infer_request()
-    totals_us: dict[tuple[str, str, str], float] = {}
+    runs_us: dict[tuple[str, str, str], list[float]] = {}
+    told: dict[tuple[str, str, str], Told] = {}
     places = iter(range(_most_runs(task) + 1))
 
     def run() -> None:
@@ -83,10 +93,18 @@ def _of_openvino(task: Task, feeds: list[Feed], say: Say) -> tuple[list[Operator
             # What takes less than a microsecond counts as not run, now and then. Names may be repeated.
             if node.status == openvino.ProfilingInfo.Status.EXECUTED:
                 key = (node.node_name, node.node_type, str(index))
-                totals_us[key] = totals_us.get(key, 0.0) + node.real_time.total_seconds() * 1e6
+                runs_us.setdefault(key, []).append(node.real_time.total_seconds() * 1e6)
+                told[key] = _told_by_openvino(str(node.exec_type))
 
     count = _run_for_a_while(run, say, _most_runs(task))
-    return share_out(totals_us, dict.fromkeys(totals_us, count)), count
+    return share_out({key: times + [0.0] * (count - len(times)) for key, times in runs_us.items()}, told), count
+
+
+def _told_by_openvino(kernel: str) -> Told:
+    """Return what a kernel's name tells, such as ``brgconv_avx512_I8`` or ``jit_avx2_f32``: how it computes, and in what."""
+    implementation, _, dtype = kernel.rpartition("_")
+    known = _OPENVINO_TYPES.get(dtype.lower())
+    return Told(dtype=known, reads=known, provider=(implementation if known else kernel) or None)
 
 
 def _run_for_a_while(run: Callable[[], Any], say: Say, most: int) -> int:

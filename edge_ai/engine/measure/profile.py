@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, TypedDict
 
 MAX_OPERATORS: Final = 400
@@ -19,14 +20,35 @@ class OperatorTime(TypedDict):
     """One operator of the optimized graph.
 
     ``count`` is how often it ran and ``total_ms`` how long in all, over every profiled run; time spent in an operator's
-    subgraph belongs to the operators in there. ``share`` is its part of the sum over all operators.
+    subgraph belongs to the operators in there. ``median_ms`` is the median of its runs, which a disturbance of one of them
+    leaves as it is. ``share`` is its part of the sum over all operators. ``dtype`` is the type of
+    its first output, ``reads`` that of its first input and ``provider`` what of the runtime computed it; ``None`` where the
+    runtime does not tell.
     """
 
     name: str
     type: str
     count: int
     total_ms: float
+    median_ms: float | None
     share: float
+    dtype: str | None
+    reads: str | None
+    provider: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a runtime tells of an operator besides its time."""
+
+    dtype: str | None = None
+    reads: str | None = None
+    provider: str | None = None
+
+
+_NOTHING: Final = Told()
+#: What onnxruntime's profile calls the types that have another name here.
+_DTYPES: Final[Mapping[str, str]] = {"float": "float32", "double": "float64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +59,7 @@ class _Event:
     thread: int
     start_us: int
     duration_us: int
+    told: Told
 
 
 def read_profile(path: Path, *, skip_runs: int = 0) -> list[OperatorTime]:
@@ -70,17 +93,34 @@ def sum_operators(events: Iterable[Mapping[str, Any]], *, skip_runs: int = 0) ->
             thread=int(event.get("tid", 0)),
             start_us=int(event["ts"]),
             duration_us=int(event["dur"]),
+            told=_told(event.get("args", {})),
         )
         for event in events
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith(_KERNEL_SUFFIX)
     ]
-    totals_us: dict[Node, float] = {}
-    counts: dict[Node, int] = {}
+    runs_us: dict[Node, list[float]] = {}
+    told: dict[Node, Told] = {}
     for event, own_us in _own_times(event for event in kernels if event.start_us >= begin_us):
         key = (event.name, event.type, event.node_index)
-        totals_us[key] = totals_us.get(key, 0) + own_us
-        counts[key] = counts.get(key, 0) + 1
-    return share_out(totals_us, counts)
+        runs_us.setdefault(key, []).append(own_us)
+        told[key] = event.told
+    return share_out(runs_us, told)
+
+
+def _told(arguments: Mapping[str, Any]) -> Told:
+    return Told(
+        dtype=_first_type(arguments.get("output_type_shape")),
+        reads=_first_type(arguments.get("input_type_shape")),
+        provider=str(arguments["provider"]) if arguments.get("provider") else None,
+    )
+
+
+def _first_type(tensors: Any) -> str | None:
+    """Return the type of the first tensor of a profile's list, such as ``[{"float": [1, 8]}, …]``."""
+    if not isinstance(tensors, list) or not tensors or not isinstance(tensors[0], dict) or not tensors[0]:
+        return None
+    name = str(next(iter(tensors[0])))
+    return _DTYPES.get(name, name)
 
 
 def _own_times(events: Iterable[_Event]) -> list[tuple[_Event, int]]:
@@ -104,16 +144,21 @@ def _encloses(outer: _Event, inner: _Event) -> bool:
     return outer.thread == inner.thread and outer.start_us <= inner.start_us < end_us and inner_end_us <= end_us
 
 
-def share_out(totals_us: Mapping[Node, float], counts: Mapping[Node, int]) -> list[OperatorTime]:
-    """Return the rows for the total time of each operator, in microseconds, and how often it ran; see `read_profile`."""
+def share_out(runs_us: Mapping[Node, Sequence[float]], told: Mapping[Node, Told]) -> list[OperatorTime]:
+    """Return the rows for the times of each operator's runs, in microseconds, and what is told of it; see `read_profile`."""
+    totals_us = {node: sum(times) for node, times in runs_us.items()}
     whole_us = sum(totals_us.values()) or 1
     rows = [
         OperatorTime(
             name=node[0] or node[1],
             type=node[1],
-            count=counts[node],
+            count=len(runs_us[node]),
             total_ms=totals_us[node] / 1e3,
+            median_ms=median(runs_us[node]) / 1e3,
             share=totals_us[node] / whole_us,
+            dtype=told.get(node, _NOTHING).dtype,
+            reads=told.get(node, _NOTHING).reads,
+            provider=told.get(node, _NOTHING).provider,
         )
         for node in sorted(totals_us, key=lambda node: -totals_us[node])
     ]
@@ -127,6 +172,10 @@ def share_out(totals_us: Mapping[Node, float], counts: Mapping[Node, int]) -> li
             type="",
             count=sum(row["count"] for row in rest),
             total_ms=sum(row["total_ms"] for row in rest),
+            median_ms=None,
             share=sum(row["share"] for row in rest),
+            dtype=None,
+            reads=None,
+            provider=None,
         ),
     ]

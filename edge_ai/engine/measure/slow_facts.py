@@ -79,7 +79,7 @@ def gather_facts(source: Path, source_format: Format, variant: Path, variant_for
     """
     before = _times(source, source_format) if source_format == variant_format else None
     after = _times(variant, variant_format)
-    activations, operators = _look_into(variant, variant_format)
+    activations, operators = look_into_file(variant, variant_format)
     return Facts(
         source=source_format,
         target=variant_format,
@@ -123,7 +123,7 @@ def _times(path: Path, format: Format) -> Times | None:
     return Times(ms=ms, counts=counts)
 
 
-def _look_into(path: Path, format: Format) -> tuple[frozenset[str], Mapping[str, int]]:
+def look_into_file(path: Path, format: Format) -> tuple[frozenset[str], Mapping[str, int]]:
     """Return the integer types of a variant's activations, and its operators where no profile tells of them."""
     if format is Format.ONNX:
         return _activations_of_onnx(path), {}

@@ -90,8 +90,13 @@ def explain_slower(source: Path, source_format: Format, variant: Path, variant_f
 
 def reasons(facts: Facts) -> list[Reason]:
     """Return the reasons that follow from the facts, the weightiest first."""
+    return [reason for _, reason in weighed_reasons(facts)[:MOST_REASONS]]
+
+
+def weighed_reasons(facts: Facts) -> list[tuple[float, Reason]]:
+    """Return every reason with its weight, about the share of the time that it explains; the weightiest first."""
     found = [reason for reason in (look(facts) for look in _LOOKS) if reason is not None]
-    return [reason for _, reason in sorted(found, key=lambda one: -one[0])[:MOST_REASONS]]
+    return sorted(found, key=lambda one: -one[0])
 
 
 _Weighed = tuple[float, Reason]

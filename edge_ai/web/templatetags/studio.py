@@ -295,7 +295,7 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("api", "accounts:api-key-list", "settings", "Settings"),
 )
 # Pages whose address does not begin with their section's name.
-_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model", "webhook": "api"}
+_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model", "webhook": "api", "diagnosis": "job"}
 
 
 @register.inclusion_tag("parts/navigation.html", takes_context=True)

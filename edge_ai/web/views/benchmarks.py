@@ -17,7 +17,7 @@ from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, Optimi
 from edge_ai.services.artifacts import samples_url
 from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, submit_benchmark
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
-from edge_ai.web.measured import chart_tables, runtime_of, verdict
+from edge_ai.web.measured import chart_tables, runtime_of, treemap_of, verdict
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
 from edge_ai.web.views.gains import with_numbers
 from edge_ai.web.views.jobs import progress_of, whole_job
@@ -148,6 +148,8 @@ def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "against": against,
             "tables": chart_tables(result.get("chart") or {}),
             "threads": (result.get("environment") or {}).get("threads"),
+            "treemap": treemap_of(result.get("operators") or []),
+            "conversions": sum(1 for row in result.get("operators") or [] if row.get("transition")),
             "runtime": runtime_of(result.get("environment") or {}),
         }
     return page(request, "edge_ai/benchmark_detail.html", context)

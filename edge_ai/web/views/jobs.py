@@ -23,6 +23,7 @@ from edge_ai.models import (
     ArtifactType,
     BenchmarkRun,
     ComparisonJob,
+    DiagnosisJob,
     EventKind,
     Job,
     JobEvent,
@@ -35,7 +36,7 @@ from edge_ai.models import (
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.optimizations import run_afresh
 from edge_ai.services.waiting import wait_of
-from edge_ai.web.outcome import outcome_of
+from edge_ai.web.outcome import is_doubtful, outcome_of
 from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
 from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
 from edge_ai.web.views.gains import gains_of
@@ -50,6 +51,7 @@ _KINDS: dict[str, Any] = {
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
     JobKind.COMPARISON: (ComparisonJob, ("device_profile", "dataset")),
     JobKind.PACKAGING: (PackagingJob, ("model",)),
+    JobKind.DIAGNOSIS: (DiagnosisJob, ("model", "baseline", "device_profile", "dataset")),
     JobKind.DELETION: (Job, ()),
 }
 
@@ -132,8 +134,10 @@ def without_repeats(events: list[JobEvent], before: JobEvent | None) -> list[Job
 @in_workspace
 @require_safe
 def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
-    """A job while it runs, and what came of it. Benchmarks and comparisons have pages of their own."""
+    """A job while it runs, and what came of it. Benchmarks, comparisons and diagnoses have pages of their own."""
     job = whole_job(request.user, job_id)
+    if isinstance(job, DiagnosisJob):
+        return redirect("edge_ai:diagnosis-detail", job.pk)
     if isinstance(job, BenchmarkRun):
         return redirect("edge_ai:benchmark-detail", job.pk)
     if isinstance(job, ComparisonJob):
@@ -166,6 +170,7 @@ def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
         "recipes": [each for each in artifacts if each.artifact_type == ArtifactType.RECIPE],
         "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
         "runs_here": job.target_format in RUNS_HERE,
+        "doubtful": is_doubtful(job.result or {}),
     } | outcome_of(job.result or {})
 
 

@@ -23,6 +23,7 @@ from edge_ai.models import (
     AnalysisJob,
     Artifact,
     BenchmarkRun,
+    DiagnosisJob,
     JobStatus,
     Model,
     ModelFormat,
@@ -169,6 +170,9 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
         )
     elif tab == "benchmarks":
         context["runs"] = with_numbers(runs).select_related("device_profile")[:ROWS_SHOWN]
+        context["diagnoses"] = (
+            DiagnosisJob.objects.visible_to(request.user).filter(model=model).order_by("-created_at")[:ROWS_SHOWN]
+        )
     elif tab == "files":
         context["artifacts"] = (
             Artifact.objects.visible_to(request.user).filter(model=model).order_by("-created_at")[:ROWS_SHOWN]
