@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.progress import OutputFile, Progress
-from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, PackageSpec, Spec
+from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, EstimateSpec, PackageSpec, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,10 @@ def run(spec: Spec, workdir: Path, progress: Progress) -> PipelineResult:
 
         measured, samples = run_benchmark(spec, workdir, progress)
         return PipelineResult(result=measured, files=tuple(samples))
+    if isinstance(spec, EstimateSpec):
+        from edge_ai.engine.estimate.run import run_estimate
+
+        return PipelineResult(result=run_estimate(spec, workdir, progress))
     if isinstance(spec, PackageSpec):
         from edge_ai.engine.package.bundle import make_bundle
 

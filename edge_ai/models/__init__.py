@@ -3,7 +3,7 @@
 from edge_ai.models.analysis import AnalysisJob
 from edge_ai.models.artifact import Artifact, ArtifactType
 from edge_ai.models.base import Visibility
-from edge_ai.models.benchmark import BenchmarkRun
+from edge_ai.models.benchmark import BenchmarkRun, ResultKind
 from edge_ai.models.blob import Blob
 from edge_ai.models.dataset import Dataset, DatasetKind
 from edge_ai.models.day import JobDay
@@ -65,6 +65,7 @@ __all__ = [
     "Precision",
     "Priority",
     "Queue",
+    "ResultKind",
     "Visibility",
     "WebhookAttempt",
     "WebhookDelivery",
