@@ -152,7 +152,7 @@ def regression(run: BenchmarkRun, result: dict[str, Any]) -> dict[str, Any] | No
 
 def _measured(user: User, models: Sequence[UUID], further: Q) -> list[dict[str, Any]]:
     """Read the runs, the latest first; of each result, which is long, only what counts here."""
-    return list(
+    rows = (
         BenchmarkRun.objects.visible_to(user)
         .filter(further, model_id__in=models, result_kind=ResultKind.MEASURED, status=JobStatus.COMPLETED)
         .filter(p50_ms__gt=0)
@@ -172,8 +172,9 @@ def _measured(user: User, models: Sequence[UUID], further: Q) -> list[dict[str, 
             threads_used=F("result__environment__threads"),
             interval=F("result__latency_ms__ci95"),
             noise=F("result__noise__verdict"),
-        )[: MOST_RUNS + 1]
+        )
     )
+    return [dict(row) for row in rows[: MOST_RUNS + 1]]
 
 
 def _settings(row: dict[str, Any]) -> Settings:

@@ -35,6 +35,7 @@ from edge_ai.models import (
     OptimizationLevel,
     Precision,
     Priority,
+    ResultKind,
     Visibility,
 )
 from edge_ai.services.waiting import wait_of
@@ -76,7 +77,9 @@ BENCHMARK = [
     "min_seconds",
     "max_seconds",
     "profile_operators",
+    "kind",
     "p50_ms",
+    "estimated_ms",
 ]
 _NUMBER = {"type": ["number", "null"]}
 
@@ -178,15 +181,40 @@ _LATENCY = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
             "kind": {"type": "string", "enum": ["measured", "estimated"]},
             "latency_ms": {
                 "type": "object",
-                "properties": {name: {"type": "number"} for name in _LATENCY}
+                "properties": dict.fromkeys(_LATENCY, _NUMBER)
                 | {
                     "ci95": {
-                        "type": "array",
+                        "type": ["array", "null"],
                         "items": {"type": "number"},
                         "description": "The interval of the median, at 95 %.",
                     },
-                    "samples": {"type": "integer"},
+                    "samples": {"type": ["integer", "null"]},
+                    "low": {"type": "number", "description": "Of an estimate: the lower end of its error band."},
+                    "high": {"type": "number", "description": "Of an estimate: the upper end of its error band."},
+                    "level": {"type": "number", "description": "Of an estimate: which share the band is to hold."},
                 },
+                "description": "Of an estimate `p50`, `low`, `high` and `level` alone; all else is null.",
+            },
+            "not_measured": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Of an estimate: why a field is null.",
+            },
+            "memory_fit": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": "Of an estimate: whether the model fits in the device's memory.",
+                "properties": {"verdict": {"type": "string", "enum": ["fits", "tight", "does_not_fit", "unknown"]}},
+            },
+            "assumptions": {
+                "type": "array",
+                "items": {"type": "object", "additionalProperties": {"type": "string"}},
+                "description": "Of an estimate: what it rests on, each number with its source.",
+            },
+            "regression": {
+                "type": ["object", "null"],
+                "additionalProperties": True,
+                "description": "By how much it is slower than the runs before it, where that cannot be chance.",
             },
             "throughput_per_s": _NUMBER,
             "load_ms": {"type": ["object", "null"], "additionalProperties": True},
@@ -274,8 +302,20 @@ class OptimizationJobSerializer(Waiting, OptimizationJobSummarySerializer):
 
 
 class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
-    """A benchmark as lists show it: all but its result; `p50_ms` is its median latency."""
+    """A benchmark as lists show it: all but its result; `p50_ms` is its median latency, where that was measured."""
 
+    kind = EnumField(
+        ResultKind,
+        source="result_kind",
+        read_only=True,
+        help_text="Whether its numbers are measured, or estimated for a device that the studio does not run on.",
+    )
+    p50_ms = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="Measured; null until then, and for estimates."
+    )
+    estimated_ms = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="The estimated median; null for what is measured."
+    )
     priority = PriorityField(read_only=True)
     owner = serializers.UUIDField(source="owner_id", read_only=True)
     visibility = EnumField(Visibility, read_only=True)

@@ -14,6 +14,7 @@ from edge_ai.engine.spec import Format
 
 MAX_OPERATORS: Final = 400
 _MIB: Final = 1 << 20
+_NO_SOURCE: Final = "the device's profile, which names no source"
 _UNITS: Final = {"peak_gflops_fp32": "GFLOPS", "memory_bandwidth_gb_s": "GB/s", INT8_PEAK: "TOPS"}
 _TITLES: Final = {
     "peak_gflops_fp32": "Peak in fp32, all cores",
@@ -157,7 +158,7 @@ def _assumptions(works: Sequence[OperatorWork], machine: Machine, fit: Fit, thre
         Assumption(
             name=_TITLES[name],
             value=f"{getattr(machine, name):g} {_UNITS[name]}",
-            source=machine.sources.get(name, "the device's profile, which names no source"),
+            source=machine.sources.get(name, _NO_SOURCE),
         )
         for name in (*NEEDED, *([INT8_PEAK] if integer else []))
     ]
@@ -171,7 +172,7 @@ def _assumptions(works: Sequence[OperatorWork], machine: Machine, fit: Fit, thre
         Assumption(
             name="Clock, which what a call costs goes by",
             value="not known: as on the measured machine" if clock is None else f"{clock:g} MHz",
-            source=machine.sources.get("cpu_frequency_mhz", "") if clock else f"{fit.clock_mhz:g} MHz there",
+            source=machine.sources.get("cpu_frequency_mhz", _NO_SOURCE) if clock else f"{fit.clock_mhz:g} MHz there",
         ),
         Assumption(
             name="Threads",

@@ -23,6 +23,10 @@ LEVEL: Final = 0.9
 LEAST_NETWORKS: Final = 2
 """A class that fewer networks have is not fitted: another stands for it."""
 
+#: Between these lie runs that tell what a second thread brings: below it is lost in the noise of handing over, and above it
+#: other work comes between.
+SHORTEST_US, LONGEST_US = 200.0, 20_000.0
+
 #: Where coefficients are looked for, as decimal logarithms: efficiency, bandwidth factor, dispatch in microseconds.
 _EFFICIENCY, _BANDWIDTH, _DISPATCH = (-3.0, 0.3), (-1.5, 2.0), (-1.5, 2.0)
 _STEPS, _ROUNDS = 11, 5
@@ -33,12 +37,22 @@ _EVEN: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A model that was measured: times in microseconds, on one thread and on two."""
+    """A model that was measured.
+
+    Parameters
+    ----------
+    total_us
+        Of an inference on one thread, in microseconds.
+    two_threads
+        An inference on two threads in proportion to one on one; ``None`` where that was not measured.
+    times_us
+        Of one call of each operator.
+    """
 
     name: str
     network: str
     total_us: float
-    two_threads_us: float | None
+    two_threads: float | None
     works: tuple[OperatorWork, ...]
     times_us: tuple[float, ...]
 
@@ -59,11 +73,13 @@ def fit_all(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> di
         left_out = [model for model in models if model.network == network]
         residuals[network] = [float(np.log(m.total_us / run_us(m.works, roof, rest))) for m in left_out]
         two_threads[network] = [
-            float(np.log(m.two_threads_us / run_us(m.works, on_two(roof), rest))) for m in left_out if m.two_threads_us
+            float(np.log(m.total_us * m.two_threads / run_us(m.works, on_two(roof), rest)))
+            for m in left_out
+            if m.two_threads
         ]
     low, high = band_of(residuals)
     held = [
-        len(errors) and np.mean([_within(error, band_of(_without(residuals, network))) for error in errors])
+        float(np.mean([_within(error, band_of(_without(residuals, network))) for error in errors]))
         for network, errors in residuals.items()
     ]
     everything = [error for errors in residuals.values() for error in errors]
@@ -180,7 +196,7 @@ def _with_overhead(
 def _with_parallel(
     one: Coefficients, models: Sequence[Measured], weights: Mapping[str, float], roof: Roof
 ) -> Coefficients:
-    both = [model for model in models if model.two_threads_us]
+    both = [model for model in models if model.two_threads]
     if not both:
         return one
     heavy = np.array([weights[model.name] for model in both])
@@ -191,7 +207,7 @@ def _with_parallel(
             tried = _in_parallel(one, float(parallel))
             # Only what the second thread changed: how far one thread's estimate is off is no matter of threads.
             gained = [run_us(m.works, on_two(roof), tried) / run_us(m.works, roof, tried) for m in both]
-            real = [(m.two_threads_us or 0.0) / m.total_us for m in both]
+            real = [m.two_threads or 1.0 for m in both]
             values.append(float(_huber(np.log(np.array(real) / np.array(gained))) @ heavy))
         return np.array(values)
 
@@ -273,10 +289,18 @@ def read_row(row: Mapping[str, Any]) -> Measured:
         name=row["name"],
         network=row["network"],
         total_us=row["total_us"],
-        two_threads_us=row["two_threads_us"],
+        two_threads=_two_threads(row),
         works=works,
         times_us=tuple(item["us"] for item in row["operators"]),
     )
+
+
+def _two_threads(row: Mapping[str, Any]) -> float | None:
+    """Return what a second thread brings, where the quickest of many runs can have had two processors to itself."""
+    least, both = row["least_us"], row["two_threads_us"]
+    if both is None or not SHORTEST_US <= least <= LONGEST_US:
+        return None
+    return float(both / least)
 
 
 def roof_of(machine: Mapping[str, Any]) -> Roof:
