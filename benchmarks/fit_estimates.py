@@ -126,9 +126,8 @@ def measure(model: Path, samples: str) -> dict[str, Any]:
     feed = {item.name: feeds[0][item.name] for item in inputs}
     before_mb = read_used_mb() or 0.0
     one = open_session(model, Format.ONNX, threads=1)
-    cpu_us, wall_us = taken_us(lambda: one.run(feed))
+    total_us = quiet_part(taken_us(lambda: one.run(feed), time.process_time_ns))
     loaded_mb = (read_used_mb() or 0.0) + (read_rise_mb() or 0.0) - before_mb
-    total_us = quiet_part(cpu_us)
     prefix = Path(f"/tmp/fit-estimates-{os.getpid()}")  # noqa: S108 - deleted after it was read
     repeat = max(5, min(MAX_PROFILED, round(PROFILED_SECONDS * 1e6 / total_us)))
     shaped = trace(model, ort_format=False, feeds=[feed] * 2, prefix=prefix)
@@ -144,12 +143,11 @@ def measure(model: Path, samples: str) -> dict[str, Any]:
     two_us = None
     if len(cpus) > 1:
         os.sched_setaffinity(0, cpus[:2])
-        two = open_session(model, Format.ONNX, threads=2)
-        two_us = min(taken_us(lambda: two.run(feed))[1])
+        two = sleeping_session(model)
+        two_us = quiet_part(taken_us(lambda: two.run(None, feed), time.thread_time_ns))
     graph = read_model(model)
     return {
         "total_us": total_us,
-        "least_us": min(wall_us),
         "two_threads_us": two_us,
         "memory_bytes": round(loaded_mb * 1e6),
         "weight_bytes": sum(weight.size_bytes for weight in weights(graph)),
@@ -157,9 +155,8 @@ def measure(model: Path, samples: str) -> dict[str, Any]:
         "operators": [
             {
                 "type": shape.work.type,
-                "class": str(shape.work.operator_class),
-                "flops": shape.work.flops,
-                "bytes": shape.work.size_bytes,
+                "inputs": [[tensor.dtype, list(tensor.shape)] for tensor in shape.inputs],
+                "outputs": [[tensor.dtype, list(tensor.shape)] for tensor in shape.outputs],
                 "calls": shape.work.calls,
                 "us": time_us * scale,
             }
@@ -168,20 +165,30 @@ def measure(model: Path, samples: str) -> dict[str, Any]:
     }
 
 
-def taken_us(run: Callable[[], object]) -> tuple[list[float], list[float]]:
-    """Return how long runs took, in microseconds: of this process' processor time, which stops while others have it, and of
-    the clock on the wall.
+def sleeping_session(model: Path) -> Any:
+    """Return a session with two threads that sleep while they wait, so that the processor time of the one that calls is what
+    it works, however long others have the processors meanwhile.
     """
-    cpu_us: list[float] = []
-    wall_us: list[float] = []
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+def taken_us(run: Callable[[], object], clock: Callable[[], int]) -> list[float]:
+    """Return how long runs took by a clock of this process or thread, which stops while others have the processor."""
+    taken: list[float] = []
     run()
     end = time.perf_counter() + TOTAL_SECONDS
-    while len(cpu_us) < 5 or time.perf_counter() < end:
-        wall, cpu = time.perf_counter_ns(), time.process_time_ns()
+    while len(taken) < 5 or time.perf_counter() < end:
+        began = clock()
         run()
-        cpu_us.append((time.process_time_ns() - cpu) / 1e3)
-        wall_us.append((time.perf_counter_ns() - wall) / 1e3)
-    return cpu_us, wall_us
+        taken.append((clock() - began) / 1e3)
+    return taken
 
 
 def quiet_part(taken: Sequence[float]) -> float:

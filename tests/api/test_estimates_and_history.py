@@ -35,7 +35,7 @@ def test_an_estimate_is_asked_for_and_found_by_its_kind(alpha: Workspace, owner:
         run = measured(owner, model, 10.0, 1)
     wanted = {"model": str(model.pk), "device_profile": str(board.pk)}
     planned = send_json(script, "post", "benchmarks/", wanted | {"dry_run": True}).json()
-    assert [stage["name"] for stage in planned["plan"]["stages"]] == ["trace", "estimate"]
+    assert [stage["name"] for stage in planned["stages"]] == ["trace", "estimate"]
     made = send_json(script, "post", "benchmarks/", wanted)
     assert made.status_code == 201
     body = made.json()
@@ -71,7 +71,7 @@ def test_the_history_of_a_model_costs_the_same_however_long_it_is(
         for days, each in ((5, 13.0), (4, 13.1), (3, 13.0), (2, 20.0)):
             measured(owner, newer, each, days)
     many, body = cost()
-    assert many == few <= 6
+    assert many == few <= 7
     (series,) = body["series"]
     assert (series["threads"], series["precision"], series["batch_size"]) == (2, "fp32", 1)
     marks = [point["mark"] for point in series["points"]]

@@ -28,6 +28,7 @@ from edge_ai.models import (
     WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import models
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.history import history_of, lineage_of
@@ -36,7 +37,6 @@ from edge_ai.worker import outcomes
 from edge_ai.worker.babysitter import benchmark_slot, run_job
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
-from tests.edge_ai.test_babysitter import ONNX_MODEL
 
 
 @pytest.fixture

@@ -311,9 +311,8 @@ def test_the_fit_finds_the_coefficients_that_the_times_were_made_with() -> None:
     assert added.bandwidth_factor == pytest.approx(2.0, rel=0.15) and added.compute_efficiency is None
     assert found.of(OperatorClass.VIEW).bandwidth_factor is None
     assert found.parallel == pytest.approx(0.8, abs=0.1)
-    assert found.of(OperatorClass.INT8_MATRIX) == found.of(OperatorClass.CONVOLUTION) or found.of(
-        OperatorClass.INT8_MATRIX
-    ) == found.of(OperatorClass.ELEMENTWISE), "what was not measured has a stand-in"
+    assert found.of(OperatorClass.INT8_DEPTHWISE) == conv, "what was not measured has a stand-in"
+    assert found.of(OperatorClass.OTHER) == found.of(OperatorClass.REDUCTION) == added
 
 
 def test_a_class_without_operators_that_move_is_fitted_by_what_it_computes() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -17,10 +19,11 @@ from edge_ai.engine.estimate.estimate import estimate
 from edge_ai.engine.estimate.machine import Machine
 from edge_ai.engine.estimate.work import OperatorClass, OperatorWork
 from edge_ai.models import BenchmarkRun, DeviceProfile, Model
-from tests.conftest import Browser, inside
+from tests.conftest import inside
 from tests.edge_ai import factories
 from tests.web.results import ENDED
 
+Browser = Callable[[User], Client]
 BOARD = Machine(name="Raspberry Pi 5", peak_gflops_fp32=150.0, memory_bandwidth_gb_s=17.0, cpu_cores=4, memory_mb=8192)
 
 

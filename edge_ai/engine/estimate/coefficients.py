@@ -18,6 +18,7 @@ STAND_INS: Final[Mapping[OperatorClass, OperatorClass]] = {
     OperatorClass.RECURRENT: OperatorClass.MATRIX,
     OperatorClass.INT8_CONVOLUTION: OperatorClass.CONVOLUTION,
     OperatorClass.INT8_DEPTHWISE: OperatorClass.DEPTHWISE,
+    OperatorClass.INT8_NARROW: OperatorClass.INT8_CONVOLUTION,
     OperatorClass.INT8_MATRIX: OperatorClass.MATRIX,
     OperatorClass.QUANTIZE: OperatorClass.ELEMENTWISE,
     OperatorClass.MATH: OperatorClass.ELEMENTWISE,

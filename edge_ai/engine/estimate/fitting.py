@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_ai.engine.estimate.coefficients import ClassCoefficients, Coefficients
 from edge_ai.engine.estimate.roofline import Roof, run_us
-from edge_ai.engine.estimate.work import FREE, INTEGER, MULTIPLYING, OperatorClass, OperatorWork
+from edge_ai.engine.estimate.work import FREE, INTEGER, MULTIPLYING, OperatorClass, OperatorWork, TensorShape, work_of
 
 Array = npt.NDArray[np.float64]
 
@@ -23,9 +23,8 @@ LEVEL: Final = 0.9
 LEAST_NETWORKS: Final = 2
 """A class that fewer networks have is not fitted: another stands for it."""
 
-#: Between these lie runs that tell what a second thread brings: below it is lost in the noise of handing over, and above it
-#: other work comes between.
-SHORTEST_US, LONGEST_US = 200.0, 20_000.0
+#: What a second thread brings to shorter runs is lost in handing over.
+SHORTEST_US: Final = 200.0
 
 #: Where coefficients are looked for, as decimal logarithms: efficiency, bandwidth factor, dispatch in microseconds.
 _EFFICIENCY, _BANDWIDTH, _DISPATCH = (-3.0, 0.3), (-1.5, 2.0), (-1.5, 2.0)
@@ -115,7 +114,9 @@ def fit(models: Sequence[Measured], roof: Roof) -> Coefficients:
         spent = sum(work.calls * time_us for work, time_us in zip(model.works, model.times_us, strict=True))
         for work, time_us in zip(model.works, model.times_us, strict=True):
             share = work.calls * time_us / spent + _EVEN / len(model.works)
-            by_class[work.operator_class].append((work.flops, work.size_bytes, time_us, share * weights[model.name]))
+            by_class[work.operator_class].append(
+                (work.flops / work.fill, work.size_bytes, time_us, share * weights[model.name])
+            )
             seen_in[work.operator_class].add(model.network)
     classes = {
         kind: fit_class(kind, np.array(points, dtype=np.float64), roof)
@@ -135,7 +136,8 @@ def fit_class(kind: OperatorClass, points: Array, roof: Roof) -> ClassCoefficien
     Parameters
     ----------
     points
-        Operations, bytes, measured microseconds and weight of each operator, shape (operators, 4).
+        Operations (over the share of lanes that they fill), bytes, measured microseconds and weight of each operator, shape
+        (operators, 4).
     """
     flops, size_bytes, times_us, weights = points.T
     peak = (roof.int8_ops_per_us if kind in INTEGER else None) or roof.flops_per_us
@@ -275,14 +277,7 @@ def model_weights(models: Sequence[Measured]) -> dict[str, float]:
 def read_row(row: Mapping[str, Any]) -> Measured:
     """Return a model from a line of what was measured."""
     works = tuple(
-        OperatorWork(
-            name=item["type"],
-            type=item["type"],
-            operator_class=OperatorClass(item["class"]),
-            flops=item["flops"],
-            size_bytes=item["bytes"],
-            calls=item["calls"],
-        )
+        work_of(item["type"], item["type"], _shapes(item["inputs"]), _shapes(item["outputs"]), calls=item["calls"])
         for item in row["operators"]
     )
     return Measured(
@@ -295,12 +290,15 @@ def read_row(row: Mapping[str, Any]) -> Measured:
     )
 
 
+def _shapes(told: Sequence[Sequence[Any]]) -> list[TensorShape]:
+    return [TensorShape(dtype=dtype, shape=tuple(shape)) for dtype, shape in told]
+
+
 def _two_threads(row: Mapping[str, Any]) -> float | None:
-    """Return what a second thread brings, where the quickest of many runs can have had two processors to itself."""
-    least, both = row["least_us"], row["two_threads_us"]
-    if both is None or not SHORTEST_US <= least <= LONGEST_US:
+    """Return what a second thread brings to a run that is long enough to tell."""
+    if row["two_threads_us"] is None or row["total_us"] < SHORTEST_US:
         return None
-    return float(both / least)
+    return float(row["two_threads_us"] / row["total_us"])
 
 
 def roof_of(machine: Mapping[str, Any]) -> Roof:

@@ -79,7 +79,7 @@ def time_of(work: OperatorWork, roof: Roof, coefficients: Coefficients) -> Opera
     compute = bandwidth = 0.0
     if fitted.compute_efficiency is not None:
         shared = (1 - coefficients.parallel) + coefficients.parallel / roof.threads
-        compute = work.flops / (peak * fitted.compute_efficiency) * shared
+        compute = work.flops / (peak * fitted.compute_efficiency * work.fill) * shared
     if fitted.bandwidth_factor is not None:
         bandwidth = work.size_bytes / (roof.bytes_per_us * fitted.bandwidth_factor)
     return OperatorTime(compute_us=compute, bandwidth_us=bandwidth, dispatch_us=fitted.dispatch_us * roof.slowness)

@@ -17,9 +17,10 @@ CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 @dataclass(frozen=True, kw_only=True)
 class Traced:
-    """An operator of the runtime's own graph: its work, what it makes, and how long each call took, in microseconds."""
+    """An operator of the runtime's own graph: its work, its tensors, and how long each call took, in microseconds."""
 
     work: OperatorWork
+    inputs: tuple[TensorShape, ...]
     outputs: tuple[TensorShape, ...]
     durations_us: tuple[int, ...]
 
@@ -96,6 +97,7 @@ def read_trace(events: Iterable[Mapping[str, Any]], *, skip_runs: int = 0) -> li
     return [
         Traced(
             work=work_of(key[0] or key[1], key[1], *shapes[key], calls=len(durations) / counted),
+            inputs=tuple(shapes[key][0]),
             outputs=tuple(shapes[key][1]),
             durations_us=tuple(durations),
         )

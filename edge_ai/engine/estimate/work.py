@@ -39,6 +39,7 @@ class OperatorClass(StrEnum):
     RECURRENT = "recurrent"
     INT8_CONVOLUTION = "int8_convolution"
     INT8_DEPTHWISE = "int8_depthwise"
+    INT8_NARROW = "int8_narrow"
     INT8_MATRIX = "int8_matrix"
     QUANTIZE = "quantize"
     MATH = "math"
@@ -58,11 +59,14 @@ MULTIPLYING: Final = frozenset(
         OperatorClass.RECURRENT,
         OperatorClass.INT8_CONVOLUTION,
         OperatorClass.INT8_DEPTHWISE,
+        OperatorClass.INT8_NARROW,
         OperatorClass.INT8_MATRIX,
     }
 )
 #: Held against the peak for int8.
 INTEGER: Final = frozenset({OperatorClass.INT8_CONVOLUTION, OperatorClass.INT8_DEPTHWISE, OperatorClass.INT8_MATRIX})
+#: Output channels that convolutions compute at a time.
+LANES: Final = 16
 #: Neither computes nor copies: the dispatch is all.
 FREE: Final = frozenset({OperatorClass.VIEW})
 
@@ -98,6 +102,8 @@ class OperatorWork:
         Bytes of all inputs, weights included, and of all outputs: each is moved once.
     calls
         How often it runs in one inference; in a loop more than once.
+    fill
+        Which part of the vector lanes has something to do: a convolution to few channels leaves the others empty.
     """
 
     name: str
@@ -106,6 +112,7 @@ class OperatorWork:
     flops: float
     size_bytes: float
     calls: float = 1.0
+    fill: float = 1.0
 
 
 def work_of(
@@ -130,6 +137,7 @@ def work_of(
         flops=float(elements if macs is None else 2 * macs),
         size_bytes=0.0 if kind in FREE else float(sum(tensor.size_bytes for tensor in (*inputs, *outputs))),
         calls=calls,
+        fill=_fill(type, kind, inputs),
     )
 
 
@@ -137,16 +145,26 @@ def _class_of(type: str, inputs: Sequence[TensorShape]) -> OperatorClass:
     if type in _WEIGHT_PLACE:
         weight = _shape(inputs, _WEIGHT_PLACE[type])
         integer = type in {"QLinearConv", "ConvInteger"}
-        # One input channel for each output: hardly any value is used twice.
-        if weight is not None and len(weight) > 2 and weight[1] == 1 and weight[0] > 1 and _channels(inputs) > 1:
+        # One input channel for each output: hardly any value is used twice. ONNX Runtime has integers with channels last.
+        data = _shape(inputs, 0) or ()
+        if (
+            weight is not None
+            and len(weight) > 2
+            and weight[1] == 1 < weight[0]
+            and weight[0] in {*data[1:2], *data[-1:]}
+        ):
             return OperatorClass.INT8_DEPTHWISE if integer else OperatorClass.DEPTHWISE
+        if integer and weight is not None and weight[0] < LANES:
+            return OperatorClass.INT8_NARROW
         return OperatorClass.INT8_CONVOLUTION if integer else OperatorClass.CONVOLUTION
     return _CLASSES.get(type, OperatorClass.OTHER)
 
 
-def _channels(inputs: Sequence[TensorShape]) -> int:
-    shape = _shape(inputs, 0)
-    return shape[1] if shape is not None and len(shape) > 1 else 1
+def _fill(type: str, kind: OperatorClass, inputs: Sequence[TensorShape]) -> float:
+    if kind not in {OperatorClass.CONVOLUTION, OperatorClass.INT8_NARROW} or type == "ConvTranspose":
+        return 1.0
+    weight = _shape(inputs, _WEIGHT_PLACE[type])
+    return min(1.0, weight[0] / LANES) if weight else 1.0
 
 
 def _macs(type: str, inputs: Sequence[TensorShape], outputs: Sequence[TensorShape]) -> int | None:
