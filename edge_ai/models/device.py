@@ -11,7 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from edge_ai.engine.estimate.machine import Machine
+from edge_ai.engine.estimate.machine import ESTIMABLE, NEEDED, Machine
 from edge_ai.engine.plan import DeviceFacts
 from edge_ai.models.base import Visibility, known
 
@@ -132,6 +132,17 @@ class DeviceProfile(DeviceDescription):
             memory_mb=self.memory_mb,
             machine=None if self.is_host else self.machine,
         )
+
+    @property
+    def is_estimable(self) -> bool:
+        """Whether latencies on it are estimated, since nothing can be measured there."""
+        runs = not self.formats or any(format.value in self.formats for format in ESTIMABLE)
+        return not self.is_host and runs and not self.machine.missing()
+
+    @property
+    def lacking(self) -> list[str]:
+        """What an estimate lacks, in words."""
+        return [] if self.is_host else [NEEDED[name] for name in self.machine.missing()]
 
     @property
     def machine(self) -> Machine:

@@ -43,7 +43,7 @@ def test_an_estimate_is_asked_for_and_found_by_its_kind(alpha: Workspace, owner:
     for kind, ids in (("estimated", {body["id"]}), ("measured", {str(run.pk)})):
         found = script.get(f"{BASE}benchmarks/?kind={kind}").json()["results"]
         assert {each["id"] for each in found} == ids
-    assert fields(problem(script.get(f"{BASE}benchmarks/?kind=guessed"), 400, "invalid_request")) == {"kind"}
+    assert fields(problem(script.get(f"{BASE}benchmarks/?kind=guessed"), 422, "invalid_request")) == {"kind"}
     compared = send_json(script, "post", "benchmarks/", wanted | {"baseline": str(run.pk)})
     assert fields(problem(compared, 422, "kinds_differ")) == {"baseline"}
     assert problem(script.get(f"{BASE}benchmarks/{body['id']}/samples/"), 404, "not_found")

@@ -54,6 +54,10 @@ def shaped(*shapes: tuple[int, ...], dtype: str = "float") -> list[TensorShape]:
     return [TensorShape(dtype=dtype, shape=shape) for shape in shapes]
 
 
+def replace_weight(inputs: list[TensorShape], shape: tuple[int, ...]) -> list[TensorShape]:
+    return [*inputs[:3], replace(inputs[3], shape=shape), *inputs[4:]]
+
+
 def network() -> onnx.ModelProto:
     """A convolution, a depthwise one, and a matrix product behind them."""
     random = np.random.default_rng(0)
@@ -96,7 +100,14 @@ def test_work_follows_from_shapes() -> None:
     assert lstm.operator_class is OperatorClass.RECURRENT and lstm.flops == 2 * 9 * (16 * 5 + 16 * 4)
     integers = shaped((1, 3, 8, 8), (), (), (4, 3, 3, 3), (), (), (), (), dtype="uint8")
     quantized = work_of("q", "QLinearConv", integers, shaped((1, 4, 8, 8), dtype="uint8"))
-    assert quantized.operator_class is OperatorClass.INT8_CONVOLUTION and quantized.flops == 2 * 4 * 64 * 27
+    assert quantized.operator_class is OperatorClass.INT8_NARROW and quantized.flops == 2 * 4 * 64 * 27
+    assert quantized.fill == 4 / 16, "four of sixteen lanes have something to do"
+    wide = replace_weight(integers, (32, 3, 3, 3))
+    assert work_of("q", "QLinearConv", wide, shaped((1, 32, 8, 8))).operator_class is OperatorClass.INT8_CONVOLUTION
+    last = shaped((1, 8, 8, 16), (), (), (16, 1, 3, 3), dtype="uint8")
+    assert work_of("q", "QLinearConv", last, shaped((1, 8, 8, 16))).operator_class is OperatorClass.INT8_DEPTHWISE
+    of_one = shaped((1, 8, 8, 1), (), (), (32, 1, 3, 3), dtype="uint8")
+    assert work_of("q", "QLinearConv", of_one, shaped((1, 8, 8, 32))).operator_class is OperatorClass.INT8_CONVOLUTION
     view = work_of("r", "Reshape", shaped((4, 4)), shaped((16,)))
     assert view.size_bytes == 0, "nothing is moved"
     added = work_of("a", "Add", shaped((4, 4), (1,)), shaped((4, 4)))
