@@ -18,6 +18,7 @@ def chart_of(series: Series) -> dict[str, Any]:
                 "ci95": run.judged.point.ci95,
                 "level": run.judged.level,
                 "mark": run.judged.mark.value if run.judged.mark else None,
+                "slower": run.judged.change is not None and run.judged.change.ratio_p50 > 1,
             }
             for run in series.runs
         ]

@@ -65,7 +65,7 @@
             value: each.p50,
             symbol: each.mark === "outlier" ? "emptyCircle" : "circle",
             symbolSize: each.mark ? 9 : 6,
-            itemStyle: { color: each.mark === "change" || each.mark === "unconfirmed" ? colour("error") : colour("primary") },
+            itemStyle: { color: each.mark === "change" || each.mark === "unconfirmed" ? colour(each.slower ? "error" : "success") : colour("primary") },
           })),
           markLine: {
             silent: true,
