@@ -122,6 +122,9 @@ def history_of(user: User, *, model: Model) -> History:
 
 def regression(run: BenchmarkRun, result: dict[str, Any]) -> dict[str, Any] | None:
     """Return by how much a run that has just been measured is slower than its series, as its owner sees that."""
+    p50_ms = float(result["latency_ms"]["p50"])
+    if p50_ms <= 0:
+        return None
     asked = Q(
         device_profile_id=run.device_profile_id,
         batch_size=run.batch_size,
@@ -134,7 +137,7 @@ def regression(run: BenchmarkRun, result: dict[str, Any]) -> dict[str, Any] | No
     latest = Point(
         key=str(run.pk),
         version=str(run.model_id),
-        p50_ms=float(result["latency_ms"]["p50"]),
+        p50_ms=p50_ms,
         ci95=_interval(result["latency_ms"].get("ci95")),
         noisy=(result.get("noise") or {}).get("verdict") == "noisy",
     )
