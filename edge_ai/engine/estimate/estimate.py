@@ -176,8 +176,8 @@ def _assumptions(works: Sequence[OperatorWork], machine: Machine, fit: Fit, thre
         ),
         Assumption(
             name="Threads",
-            value=f"{threads} of {machine.cpu_cores or 1}; {fit.coefficients.parallel:.0%} of the work is shared among them",
-            source=f"Amdahl's law, {measured} with one thread and with two",
+            value=f"{threads} of {machine.cpu_cores or 1}; {fit.coefficients.parallel:.0%} of the computing is shared among them",
+            source=f"Amdahl's law, {measured} with one thread and with two; more were not measured",
         ),
         Assumption(
             name="Operators",
