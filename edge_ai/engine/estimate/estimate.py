@@ -176,7 +176,7 @@ def _assumptions(works: Sequence[OperatorWork], machine: Machine, fit: Fit, thre
         ),
         Assumption(
             name="Threads",
-            value=f"{threads} of {machine.cpu_cores or 1}; {fit.coefficients.parallel:.0%} of the computing is shared among them",
+            value=f"{threads} of {machine.cpu_cores or 1}; {fit.coefficients.parallel:.0%} of computing is shared by them",
             source=f"Amdahl's law, {measured} with one thread and with two; more were not measured",
         ),
         Assumption(
