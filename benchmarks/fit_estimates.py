@@ -31,6 +31,7 @@ MAX_PROFILED, PROFILED_SECONDS, TOTAL_SECONDS = 60, 3.0, 3.0
 QUIET: Final = 0.1
 #: The profile cuts each time down to whole microseconds.
 CUT_US: Final = 0.5
+FORM: Final = re.compile(r"(-(h5|keras|savedmodel|tflite|onnx|fp32|fp16|int8|ifless))+$")
 LATENCIES: Final = Path("measured.jsonl")
 #: Vector lanes of 32 bits by the widest instructions, and what VNNI does with bytes in the place of one of them.
 LANES: Final = {"avx512f": 16, "avx2": 8, "sse4_1": 4}
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given.fit_only:
         measure_all(given.models, given.work, given.precisions, again=given.again)
     measured = [json.loads(line) for line in (given.work / LATENCIES).read_text().splitlines()]
-    write(list({row["name"]: row for row in measured}.values()), host(), given.output)
+    rows = {row["name"]: row | {"network": FORM.sub("", row["network"])} for row in measured}
+    write(list(rows.values()), host(), given.output)
     return 0
 
 
@@ -77,10 +79,15 @@ def measure_all(models: Iterable[str], work: Path, precisions: Sequence[str], *,
             if run.returncode:
                 print(f"{name}: not measured: {run.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
                 continue
-            row = {"name": name, "network": Path(path).stem, **json.loads(run.stdout.strip().splitlines()[-1])}
+            row = {"name": name, "network": network_of(Path(path)), **json.loads(run.stdout.strip().splitlines()[-1])}
             with kept.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
             print(f"{name}: {row['total_us'] / 1e3:.3f} ms, {len(row['operators'])} operators", flush=True)
+
+
+def network_of(path: Path) -> str:
+    """Return which network a file holds: what its name says of format and precision tells no networks apart."""
+    return FORM.sub("", path.stem)
 
 
 def variants(path: Path, samples: str, work: Path, precisions: Sequence[str]) -> Iterator[tuple[str, Path]]:
