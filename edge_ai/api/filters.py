@@ -24,6 +24,7 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationLevel,
     Precision,
+    ResultKind,
     Visibility,
     WebhookEvent,
 )
@@ -123,6 +124,9 @@ class BenchmarkFilters(_Filters):
     """Of benchmarks."""
 
     status = _any_of(JobStatus)
+    kind = filters.ChoiceFilter(
+        field_name="result_kind", choices=ResultKind.choices, help_text="Measured, or estimated for a device not here."
+    )
     model = filters.UUIDFilter(field_name="model_id")
     device_profile = filters.UUIDFilter(field_name="device_profile_id")
     dataset = filters.UUIDFilter(field_name="dataset_id")

@@ -173,8 +173,14 @@ CODES: dict[str, ErrorCode] = {
     ),
     "device_not_here": _code(
         "The device is not here",
-        "A benchmark measures, and this studio has no access to a machine of that kind.",
-        "Benchmark on “This machine”.",
+        "A benchmark measures, and this studio has no access to a machine of that kind; nor can it estimate it, for the reason "
+        "that is named, such as a number that the device's profile lacks.",
+        "Benchmark on “This machine”, or add what is missing to a device profile of your own.",
+    ),
+    "kinds_differ": _code(
+        "Measured and estimated are not compared",
+        "One of the two benchmarks was measured, the other one is estimated from published numbers.",
+        "Compare measured benchmarks with measured ones; estimates stand for themselves.",
     ),
     "invalid_request": _code(
         "The request is not valid", "A field is missing or has a value that is not accepted.", "Mend the fields named."

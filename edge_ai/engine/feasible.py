@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_ai.engine.errors import ResourceError, UnsupportedError, UserInputError
+from edge_ai.engine.estimate.machine import Machine
 from edge_ai.engine.routes import LANES, RUNTIME_OF, TOOLS, Route
 from edge_ai.engine.spec import Format, OptimizeOptions, Precision
 
@@ -65,7 +66,7 @@ _NOT_MADE: Final[Mapping[tuple[Format, Precision], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFacts:
-    """What a plan needs to know about a device."""
+    """What a plan needs to know about a device; ``machine`` has what an estimate rests on, where the device is not here."""
 
     name: str
     is_host: bool
@@ -74,6 +75,7 @@ class DeviceFacts:
     formats: tuple[str, ...]
     precisions: tuple[str, ...]
     memory_mb: int | None
+    machine: Machine | None = None
 
 
 def nearest(target: Format, precision: Precision) -> dict[str, Any]:

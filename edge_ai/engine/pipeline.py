@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.progress import OutputFile, Progress
-from edge_ai.engine.spec import AnalyzeSpec, BenchmarkSpec, ComparisonSpec, DiagnosisSpec, PackageSpec, Spec
+from edge_ai.engine.spec import (
+    AnalyzeSpec,
+    BenchmarkSpec,
+    ComparisonSpec,
+    DiagnosisSpec,
+    EstimateSpec,
+    PackageSpec,
+    Spec,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,10 @@ def run(spec: Spec, workdir: Path, progress: Progress) -> PipelineResult:
 
         compared, every_sample = run_comparison(spec, workdir, progress)
         return PipelineResult(result=compared, files=tuple(every_sample))
+    if isinstance(spec, EstimateSpec):
+        from edge_ai.engine.estimate.run import run_estimate
+
+        return PipelineResult(result=run_estimate(spec, workdir, progress))
     if isinstance(spec, PackageSpec):
         from edge_ai.engine.package.bundle import make_bundle
 

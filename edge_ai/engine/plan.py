@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from edge_ai.engine.compress.rules import check_options
 from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.estimate.machine import check_estimable
 from edge_ai.engine.feasible import (
     DYNAMIC_OPERATORS,
     GAINS,
@@ -158,7 +159,7 @@ def plan_benchmark(
     batch_size: int,
     missing_tools: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Plan a benchmark.
+    """Plan a benchmark: a measurement on this machine, an estimate for a device that is not here.
 
     Raises
     ------
@@ -167,11 +168,13 @@ def plan_benchmark(
     UserInputError
         ``dataset_mismatch``, ``invalid_request`` for a batch that the model cannot take.
     """
-    check_measurable(format, device, missing_tools)
+    check_benchmark(format, device, missing_tools)
     if dataset is not None:
         check_dataset(analysis, dataset)
     if batch_size > 1:
         _check_batch(analysis, batch_size)
+    if not device.is_host:
+        return _estimated_plan(format, device)
     stages = [("prepare", "Prepare input"), ("load", "Load"), ("warmup", "Warm up"), ("measure", "Measure")]
     if dataset is not None and dataset.has_labels:
         stages.append(("accuracy", "Accuracy"))
@@ -206,6 +209,40 @@ def plan_comparison(
     if dataset is not None and dataset.has_labels:
         stages.append(PlannedStage(name="accuracy", title="Accuracy"))
     return Plan(route=tuple(dict.fromkeys(format.value for format in formats)), stages=tuple(stages))
+
+
+def check_benchmark(format: Format, device: DeviceFacts, missing_tools: frozenset[str] = frozenset()) -> None:
+    """Refuse what can be neither measured nor estimated, whatever is in the model.
+
+    Raises
+    ------
+    UnsupportedError
+        ``device_not_here``, ``unsupported_conversion``.
+    """
+    if device.is_host or device.machine is None:
+        check_measurable(format, device, missing_tools)
+        return
+    if format in RUNS_HERE:
+        check_runtime(format, missing_tools)
+    check_estimable(format, device.machine)
+
+
+def _estimated_plan(format: Format, device: DeviceFacts) -> Plan:
+    return Plan(
+        route=(format.value,),
+        stages=(
+            PlannedStage(name="trace", title="Find the operators"),
+            PlannedStage(name="estimate", title="Estimate"),
+        ),
+        warnings=(
+            Caution(
+                code="estimated",
+                detail=f"The studio does not run on a {device.name}: its latency is estimated from published numbers, with an "
+                "error band, and nothing is measured.",
+                fix="Benchmark on “This machine” for measured numbers.",
+            ),
+        ),
+    )
 
 
 def check_measurable(format: Format, device: DeviceFacts, missing_tools: frozenset[str] = frozenset()) -> None:

@@ -178,6 +178,32 @@ class ComparisonSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EstimateSpec:
+    """Estimate a model on a device that is not here.
+
+    Parameters
+    ----------
+    machine
+        The device's published numbers; see :class:`edge_ai.engine.estimate.machine.Machine`.
+    held_bytes
+        What the model's weights and most of its activations take at a time; ``None`` where that is not known.
+    """
+
+    kind: ClassVar[str] = "estimate"
+    model_path: str
+    format: Format
+    machine: Mapping[str, Any]
+    threads: int | None = None
+    batch_size: int = 1
+    dataset_path: str | None = None
+    held_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _within("threads", self.threads, 1, MAX_THREADS)
+        _within("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageSpec:
     """Make a bundle of a model: everything that it takes to run it somewhere else.
 
@@ -211,10 +237,10 @@ class DiagnosisSpec:
         _within("max_seconds", self.max_seconds, MIN_BENCHMARK_SECONDS, MAX_BENCHMARK_SECONDS)
 
 
-Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | ComparisonSpec | DiagnosisSpec | PackageSpec
+Spec = AnalyzeSpec | OptimizeSpec | BenchmarkSpec | EstimateSpec | ComparisonSpec | DiagnosisSpec | PackageSpec
 SPECS: dict[str, type[Spec]] = {
     spec.kind: spec
-    for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, ComparisonSpec, DiagnosisSpec, PackageSpec)
+    for spec in (AnalyzeSpec, OptimizeSpec, BenchmarkSpec, EstimateSpec, ComparisonSpec, DiagnosisSpec, PackageSpec)
 }
 E = TypeVar("E", bound=StrEnum)
 _ENUMS: dict[str, type[StrEnum]] = {

@@ -3,7 +3,7 @@
 from edge_ai.models.analysis import AnalysisJob
 from edge_ai.models.artifact import Artifact, ArtifactType
 from edge_ai.models.base import Visibility
-from edge_ai.models.benchmark import BenchmarkRun
+from edge_ai.models.benchmark import BenchmarkRun, ResultKind
 from edge_ai.models.blob import Blob
 from edge_ai.models.comparison import ComparedModel, ComparisonJob
 from edge_ai.models.dataset import Dataset, DatasetKind
@@ -13,7 +13,6 @@ from edge_ai.models.diagnosis import DiagnosisJob
 from edge_ai.models.job import (
     FINAL,
     HOUSEKEEPING,
-    MEASURING,
     EventKind,
     Job,
     JobEvent,
@@ -40,7 +39,6 @@ __all__ = [
     "DESCRIPTION_FIELDS",
     "FINAL",
     "HOUSEKEEPING",
-    "MEASURING",
     "TEST_EVENT",
     "AnalysisJob",
     "Artifact",
@@ -72,6 +70,7 @@ __all__ = [
     "Precision",
     "Priority",
     "Queue",
+    "ResultKind",
     "Visibility",
     "WebhookAttempt",
     "WebhookDelivery",

@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from edge_ai.engine.estimate.machine import ESTIMABLE, NEEDED, Machine
 from edge_ai.engine.plan import DeviceFacts
 from edge_ai.models.base import Visibility, known
 
@@ -129,4 +130,33 @@ class DeviceProfile(DeviceDescription):
             formats=tuple(self.formats),
             precisions=tuple(self.precisions),
             memory_mb=self.memory_mb,
+            machine=None if self.is_host else self.machine,
+        )
+
+    @property
+    def is_estimable(self) -> bool:
+        """Whether latencies on it are estimated, since nothing can be measured there."""
+        runs = not self.formats or any(format.value in self.formats for format in ESTIMABLE)
+        return not self.is_host and runs and not self.machine.missing()
+
+    @property
+    def lacking(self) -> list[str]:
+        """What an estimate lacks, in words."""
+        return [] if self.is_host else [NEEDED[name] for name in self.machine.missing()]
+
+    @property
+    def machine(self) -> Machine:
+        """What an estimate rests on."""
+        return Machine(
+            name=self.name,
+            peak_gflops_fp32=self.peak_gflops_fp32,
+            peak_tops_int8=self.peak_tops_int8,
+            memory_bandwidth_gb_s=self.memory_bandwidth_gb_s,
+            cpu_cores=self.cpu_cores,
+            cpu_frequency_mhz=self.cpu_frequency_mhz,
+            memory_mb=self.memory_mb,
+            architecture=self.cpu_architecture,
+            accelerators=tuple(str(item.get("name", "")) for item in self.accelerators),
+            formats=tuple(self.formats),
+            sources=self.sources,
         )

@@ -34,10 +34,6 @@ class JobKind(models.TextChoices):
 
 #: What the studio does for itself; people are not shown it among what they asked for.
 HOUSEKEEPING = (JobKind.DELETION,)
-#: What measures: one at a time on a host, while conversions make room.
-MEASURING = (JobKind.BENCHMARK, JobKind.COMPARISON, JobKind.DIAGNOSIS)
-
-
 class JobStatus(models.TextChoices):
     """Where a job stands."""
 

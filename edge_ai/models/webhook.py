@@ -31,6 +31,7 @@ class WebhookEvent(models.TextChoices):
     BENCHMARK_COMPLETED = "benchmark.completed", "A benchmark completed"
     BENCHMARK_FAILED = "benchmark.failed", "A benchmark failed"
     BENCHMARK_CANCELLED = "benchmark.cancelled", "A benchmark was cancelled"
+    BENCHMARK_REGRESSED = "benchmark.regressed", "A benchmark was slower than those before it"
     COMPARISON_COMPLETED = "comparison.completed", "A comparison completed"
     COMPARISON_FAILED = "comparison.failed", "A comparison failed"
     COMPARISON_CANCELLED = "comparison.cancelled", "A comparison was cancelled"

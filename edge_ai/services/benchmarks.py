@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import User
 from config.middleware import current_request_id
 from edge_ai.engine.errors import UserInputError
-from edge_ai.engine.plan import Plan, check_measurable
+from edge_ai.engine.plan import Plan, check_benchmark
 from edge_ai.engine.plan import plan_benchmark as plan_for
 from edge_ai.engine.spec import BenchmarkSpec, Format
 from edge_ai.models import (
@@ -25,6 +25,7 @@ from edge_ai.models import (
     OptimizationJob,
     Priority,
     Queue,
+    ResultKind,
     Visibility,
 )
 from edge_ai.services import queue
@@ -84,8 +85,8 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
     Raises
     ------
     EngineError
-        ``device_not_here``, ``unsupported_conversion``, ``dataset_mismatch``, ``invalid_request`` for a bad budget, or the
-        code that the model's own analysis failed with.
+        ``device_not_here``, ``kinds_differ``, ``unsupported_conversion``, ``dataset_mismatch``, ``invalid_request`` for a bad
+        budget, or the code that the model's own analysis failed with.
     """
     model = request.model
     require_usable(model)
@@ -93,6 +94,7 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
         raise UserInputError(
             "The baseline has no result yet.", code="conflict", fix="Choose a completed benchmark.", field="baseline"
         )
+    _check_baseline(request)
     # The bounds of the request live in the engine's own form of it.
     BenchmarkSpec(
         model_path="model",
@@ -110,7 +112,7 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
     if model.analysis is None or variant_of is not None:
         # What will be measured is not known yet; that it could be measured here is.
         format = Format(model.format if variant_of is None else variant_of.target_format)
-        check_measurable(format, request.device_profile.facts, missing_tools())
+        check_benchmark(format, request.device_profile.facts, missing_tools())
         return None
     return plan_for(
         analysis=model.analysis,
@@ -122,6 +124,30 @@ def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
     )
 
 
+def kind_of(device: DeviceProfile) -> ResultKind:
+    """Return whether a benchmark on a device measures: the studio runs on one alone."""
+    return ResultKind.MEASURED if device.is_host else ResultKind.ESTIMATED
+
+
+def _check_baseline(request: BenchmarkRequest) -> None:
+    """Refuse to hold what is measured against what is estimated, and estimates against anything.
+
+    Raises
+    ------
+    UserInputError
+        ``kinds_differ``.
+    """
+    if request.baseline is None:
+        return
+    if ResultKind.ESTIMATED in {request.baseline.result_kind, kind_of(request.device_profile)}:
+        raise UserInputError(
+            "Estimated numbers are not compared, neither with measured ones nor with one another.",
+            code="kinds_differ",
+            fix="Leave the baseline out, or measure both on “This machine”.",
+            field="baseline",
+        )
+
+
 def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
     """Queue a benchmark; one of a model that is still being analysed waits for that.
 
@@ -131,6 +157,7 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
         As :func:`plan_benchmark`.
     """
     plan_benchmark(user, request=request)
+    kind = kind_of(request.device_profile)
     with transaction.atomic():
         if request.optimization_job is not None:
             awaited: Job | None = variant_awaited(request.optimization_job)
@@ -140,7 +167,9 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
             owner=user,
             visibility=request.visibility,
             kind=JobKind.BENCHMARK,
-            queue=Queue.BENCHMARK,
+            # What only estimates waits for no quiet machine.
+            queue=Queue.BENCHMARK if kind == ResultKind.MEASURED else Queue.STUDIO,
+            result_kind=kind,
             name=request.name.strip()[:200] or _name(request)[:200],
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,

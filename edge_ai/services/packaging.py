@@ -20,6 +20,7 @@ from edge_ai.models import (
     PackagingJob,
     Priority,
     Queue,
+    ResultKind,
     Visibility,
 )
 from edge_ai.services import queue
@@ -97,7 +98,7 @@ def facts_of(user: User, *, model: Model) -> tuple[dict[str, Any], dict[str, Any
         }
     run = (
         BenchmarkRun.objects.visible_to(user)
-        .filter(model=model, status=JobStatus.COMPLETED)
+        .filter(model=model, status=JobStatus.COMPLETED, result_kind=ResultKind.MEASURED)
         .select_related("device_profile")
         .order_by("-finished_at")
         .first()

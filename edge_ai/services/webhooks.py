@@ -208,7 +208,14 @@ def _described_job(job: Job) -> dict[str, Any]:
     return facts | {
         "model": str(run.model_id),
         "device_profile": str(run.device_profile_id),
-        "result": {"p50_ms": run.p50_ms} if job.result else None,
+        "result": {
+            "kind": run.result_kind,
+            "p50_ms": run.p50_ms,
+            "estimated_ms": run.estimated_ms,
+            "regression": job.result.get("regression"),
+        }
+        if job.result
+        else None,
         "links": _links("api:benchmark-detail", "edge_ai:benchmark-detail", job.pk),
     }
 

@@ -34,6 +34,7 @@ from edge_ai.models import (
     OptimizationLevel,
     Precision,
     Priority,
+    ResultKind,
     Visibility,
 )
 from edge_ai.web.option_fields import ENTROPY, GROUPS, UNDECIDED, offer_within, option_fields, read_options
@@ -385,8 +386,9 @@ class BenchmarkForm(forms.Form):
 
     @staticmethod
     def comparable(user: User, model: Model) -> QuerySet[BenchmarkRun]:
-        """Completed benchmarks of the model and of its family, the newest first."""
+        """Completed measurements of the model and of its family, the newest first."""
         family = Q(model=model) | Q(model__parent=model)
         if model.parent_id is not None:
             family |= Q(model=model.parent_id) | Q(model__parent=model.parent_id)
-        return BenchmarkRun.objects.visible_to(user).filter(family, status=JobStatus.COMPLETED).order_by("-created_at")
+        measured = BenchmarkRun.objects.visible_to(user).filter(result_kind=ResultKind.MEASURED)
+        return measured.filter(family, status=JobStatus.COMPLETED).order_by("-created_at")

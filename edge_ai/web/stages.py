@@ -9,7 +9,7 @@ from datetime import datetime
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
-from edge_ai.models import BenchmarkRun, ComparisonJob, Job, JobKind, JobStatus, OptimizationJob
+from edge_ai.models import BenchmarkRun, ComparisonJob, Job, JobKind, JobStatus, OptimizationJob, ResultKind
 from edge_ai.services.datasets import header_of
 
 # Under this, the time that is left would be a guess.
@@ -35,6 +35,8 @@ def planned(job: Job) -> list[tuple[str, str]]:
     """Return the names and titles of the stages that the engine will report for a job."""
     if isinstance(job, OptimizationJob):
         return _optimization(job)
+    if isinstance(job, BenchmarkRun) and job.result_kind == ResultKind.ESTIMATED:
+        return [("trace", "Find the operators"), ("estimate", "Estimate")]
     if isinstance(job, BenchmarkRun):
         stages = [("prepare", "Prepare input"), ("latency", "Latency"), ("throughput", "Throughput")]
         if job.profile_operators:

@@ -22,7 +22,7 @@ from django.db.models import Q
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
 from edge_ai.fleet.models import BenchmarkSlot, Pace, Ticket
-from edge_ai.models import MEASURING, EventKind, Job, JobKind, JobStatus
+from edge_ai.models import EventKind, Job, JobKind, JobStatus, Queue
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
@@ -51,12 +51,12 @@ def lease() -> timedelta:
 
 def run_job(schema_name: str, job_id: uuid.UUID) -> None:
     """Run a queued job to its end; a job that somebody else has is left alone."""
-    facts = Job.objects.filter(pk=job_id, status=JobStatus.QUEUED).values_list("kind", "request_id").first()
+    facts = Job.objects.filter(pk=job_id, status=JobStatus.QUEUED).values_list("queue", "request_id").first()
     if facts is None:
         return
-    kind, request_id = facts
+    queue, request_id = facts
     set_request_id(request_id)
-    with benchmark_slot(schema_name, job_id) if kind in MEASURING else contextlib.nullcontext(True) as free:
+    with benchmark_slot(schema_name, job_id) if queue == Queue.BENCHMARK else contextlib.nullcontext(True) as free:
         if not free:
             # The reaper sends it again when its time has come.
             Job.objects.filter(pk=job_id, status=JobStatus.QUEUED).update(
@@ -154,7 +154,7 @@ class Babysitter:
         with self._heart:
             prepared = work.prepare(self.job, self.folder)
             self.stages.lay_out()
-        room = Room(self.story, measures=self.job.kind in MEASURING)
+        room = Room(self.story, measures=self.job.queue == Queue.BENCHMARK)
         for child in warm.children(prepared, self.folder, first_attempt=self.job.attempt == 1):
             try:
                 Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(sandbox_level=child.level)
@@ -280,7 +280,7 @@ class Babysitter:
         now = time.monotonic()
         cancelled = Job.objects.beat(self.job.pk, self.token, lease=lease(), stage=self.stage, progress=self.progress)
         if cancelled is False:
-            if self.job.kind in MEASURING:
+            if self.job.queue == Queue.BENCHMARK:
                 BenchmarkSlot.objects.filter(
                     host=socket.gethostname(), holder=f"{self.schema_name}:{self.job.pk}", token__isnull=False
                 ).update(lease_expires_at=ClockTimestamp() + 2 * lease())

@@ -31,10 +31,12 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationJob,
     PackagingJob,
+    ResultKind,
     WebhookEvent,
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.diagnoses import with_requests
+from edge_ai.services.history import regression
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.webhooks import emit
 from edge_ai.worker.work import EXTENSIONS
@@ -127,6 +129,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             job_id, EventKind.STATUS, stage=JobStatus.COMPLETED, attempt=job.attempt, progress=100, message="Completed."
         )
         settle(job_id)
+        if result.get("regression") is not None and job.kind == JobKind.BENCHMARK:
+            _tell_regression(job_id, job.attempt, result["regression"])
     return True
 
 
@@ -207,11 +211,15 @@ def expiry() -> Any:
 
 
 def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
-    run = BenchmarkRun.objects.select_related("baseline").get(pk=job_id)
+    run = BenchmarkRun.objects.select_related("baseline", "model", "owner").get(pk=job_id)
+    if run.result_kind == ResultKind.ESTIMATED:
+        BenchmarkRun.objects.filter(pk=job_id).update(estimated_ms=result["latency_ms"]["p50"])
+        return result
     samples = files["samples"]
     blob = storage.put(samples.path, samples.mark)
     # A benchmark's own column, so the child table alone is written.
     BenchmarkRun.objects.filter(pk=job_id).update(p50_ms=result["latency_ms"]["p50"], samples_blob=blob)
+    result = result | {"regression": regression(run, result)}
     if result.get("comparison") is not None and run.baseline is not None:
         result["comparison"] = dict(result["comparison"]) | {"against": str(run.baseline.pk)}
     return result
@@ -235,6 +243,20 @@ def _compared(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFil
 def _diagnosed(job_id: UUID, result: dict[str, Any]) -> dict[str, Any]:
     job = DiagnosisJob.objects.select_related("owner", "baseline", "device_profile", "dataset").get(pk=job_id)
     return result | {"findings": with_requests(job, result["findings"])}
+
+
+def _tell_regression(job_id: UUID, attempt: int, found: Mapping[str, Any]) -> None:
+    """Say in the job's story, and to whoever asked to be told, that a model got slower."""
+    low, high = found["ci95"]
+    record(
+        job_id,
+        EventKind.LOG,
+        level="warning",
+        attempt=attempt,
+        message=f"Slower than before: {found['ratio_p50']:.2f} × the level of its series, {found['level_ms']:.3g} ms over "
+        f"{found['runs']} runs (95 % interval {low:.2f} to {high:.2f} ×).",
+    )
+    emit(WebhookEvent.BENCHMARK_REGRESSED, Job.objects.get(pk=job_id))
 
 
 def _packaged(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:

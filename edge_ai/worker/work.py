@@ -10,12 +10,14 @@ from django.conf import settings
 
 from edge_ai import storage
 from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.estimate.machine import check_estimable
 from edge_ai.engine.plan import plan_optimization
 from edge_ai.engine.spec import (
     AnalyzeSpec,
     BenchmarkSpec,
     ComparisonSpec,
     DiagnosisSpec,
+    EstimateSpec,
     Format,
     OptimizationLevel,
     OptimizeSpec,
@@ -24,7 +26,6 @@ from edge_ai.engine.spec import (
     Spec,
 )
 from edge_ai.models import (
-    MEASURING,
     AnalysisJob,
     BenchmarkRun,
     ComparisonJob,
@@ -36,6 +37,8 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationJob,
     PackagingJob,
+    Queue,
+    ResultKind,
 )
 from edge_ai.sandbox import Limits
 from edge_ai.sandbox.limits import address_bytes_for
@@ -90,7 +93,9 @@ def prepare(job: Job, folder: Path) -> Work:
     elif job.kind == JobKind.DIAGNOSIS:
         spec = _diagnosis(DiagnosisJob.objects.select_related("model", "baseline", "dataset").get(pk=job.pk), folder)
     else:
-        spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
+        spec = _benchmark(
+            BenchmarkRun.objects.select_related("model", "device_profile", "dataset", "baseline").get(pk=job.pk), folder
+        )
     return Work(spec=spec, limits=_limits(job, folder))
 
 
@@ -133,8 +138,10 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
     )
 
 
-def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
+def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec | EstimateSpec:
     require_usable(job.model)
+    if job.result_kind == ResultKind.ESTIMATED:
+        return _estimate(job, folder)
     baseline = None
     if job.baseline is not None and job.baseline.samples_blob_id is not None:
         baseline = "baseline-samples.npz"
@@ -193,6 +200,29 @@ def _diagnosis(job: DiagnosisJob, folder: Path) -> DiagnosisSpec:
     )
 
 
+def _estimate(job: BenchmarkRun, folder: Path) -> EstimateSpec:
+    """Hand over what the profile says now, and check anew what was not known while the model was analysed.
+
+    Raises
+    ------
+    UnsupportedError
+        ``device_not_here``.
+    """
+    machine = job.device_profile.machine
+    check_estimable(Format(job.model.format), machine)
+    analysis = job.model.analysis or {}
+    weights, activations = analysis.get("weight_bytes"), analysis.get("peak_activation_bytes")
+    return EstimateSpec(
+        model_path=_model(job.model, folder),
+        format=Format(job.model.format),
+        machine=machine.to_json(),
+        threads=job.threads,
+        batch_size=job.batch_size,
+        dataset_path=_dataset(job.dataset, folder),
+        held_bytes=None if weights is None or activations is None else weights + activations * job.batch_size,
+    )
+
+
 def _package(job: PackagingJob, folder: Path) -> PackageSpec:
     require_usable(job.model)
     facts, recipe = facts_of(job.owner, model=job.model)
@@ -226,7 +256,7 @@ def _copy(sha256: str, target: Path) -> None:
 
 def _limits(job: Job, folder: Path) -> Limits:
     cpus = None
-    if settings.BENCHMARK_CPUS is not None and job.kind not in MEASURING:
+    if settings.BENCHMARK_CPUS is not None and job.queue != Queue.BENCHMARK:
         # Conversions stay off the processors that benchmarks are measured on, as long as that leaves them any.
         cpus = tuple(sorted(os.sched_getaffinity(0) - set(settings.BENCHMARK_CPUS))) or None
     seconds = settings.JOB_WALL_SECONDS

@@ -125,7 +125,7 @@ def test_what_can_never_work_is_refused_with_the_nearest_that_does(owner: User) 
         assert refused.value.fix
         assert refused.value.details, "the nearest, or what is expected"
     assert not OptimizationJob.objects.exists()
-    board = DeviceProfile.objects.get(slug="raspberry-pi-5")
+    board = DeviceProfile.objects.get(slug="raspberry-pi-4-model-b")
     with pytest.raises(EngineError) as elsewhere:
         submit_benchmark(owner, request=BenchmarkRequest(model=model, device_profile=board))
     assert elsewhere.value.code == "device_not_here"

@@ -35,6 +35,7 @@ from edge_ai.models import (
     OptimizationLevel,
     Precision,
     Priority,
+    ResultKind,
     Visibility,
 )
 from edge_ai.services.waiting import wait_of
@@ -76,7 +77,9 @@ BENCHMARK = [
     "min_seconds",
     "max_seconds",
     "profile_operators",
+    "kind",
     "p50_ms",
+    "estimated_ms",
 ]
 NUMBER = {"type": ["number", "null"]}
 
@@ -166,14 +169,30 @@ class OptimizationResultField(serializers.JSONField):
     """The result of an optimization."""
 
 
+_BAND = {
+    "low": "the lower end of its error band",
+    "high": "the upper end of its error band",
+    "level": "which share the band is to hold",
+}
 _LATENCY = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
 
 
-def latency_schema() -> dict[str, Any]:
-    """Describe a distribution of latencies."""
-    ci95 = {"type": "array", "items": {"type": "number"}, "description": "The interval of the median, at 95 %."}
-    numbers = {name: {"type": "number"} for name in _LATENCY}
-    return {"type": "object", "properties": numbers | {"ci95": ci95, "samples": {"type": "integer"}}}
+def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
+    """Describe a distribution of latencies; ``estimated`` where an estimate may stand in its place."""
+    null = ["null"] if estimated else []
+    fields: dict[str, Any] = {name: {"type": ["number", *null] if estimated else "number"} for name in _LATENCY}
+    fields["ci95"] = {
+        "type": ["array", *null] if estimated else "array",
+        "items": {"type": "number"},
+        "description": "The interval of the median, at 95 %.",
+    }
+    fields["samples"] = {"type": ["integer", *null] if estimated else "integer"}
+    if not estimated:
+        return {"type": "object", "properties": fields}
+    for name, what in _BAND.items():
+        fields[name] = {"type": "number", "description": f"Of an estimate: {what}."}
+    description = "Of an estimate `p50`, `low`, `high` and `level` alone; all else is null."
+    return {"type": "object", "properties": fields, "description": description}
 
 
 @extend_schema_field(
@@ -183,7 +202,28 @@ def latency_schema() -> dict[str, Any]:
         "additionalProperties": True,
         "properties": {
             "kind": {"type": "string", "enum": ["measured", "estimated"]},
-            "latency_ms": latency_schema(),
+            "latency_ms": latency_schema(estimated=True),
+            "not_measured": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Of an estimate: why a field is null.",
+            },
+            "memory_fit": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": "Of an estimate: whether the model fits in the device's memory.",
+                "properties": {"verdict": {"type": "string", "enum": ["fits", "tight", "does_not_fit", "unknown"]}},
+            },
+            "assumptions": {
+                "type": "array",
+                "items": {"type": "object", "additionalProperties": {"type": "string"}},
+                "description": "Of an estimate: what it rests on, each number with its source.",
+            },
+            "regression": {
+                "type": ["object", "null"],
+                "additionalProperties": True,
+                "description": "By how much it is slower than the runs before it, where that cannot be chance.",
+            },
             "throughput_per_s": NUMBER,
             "load_ms": {"type": ["object", "null"], "additionalProperties": True},
             "memory_mb": {"type": ["object", "null"], "additionalProperties": True},
@@ -270,8 +310,20 @@ class OptimizationJobSerializer(Waiting, OptimizationJobSummarySerializer):
 
 
 class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
-    """A benchmark as lists show it: all but its result; `p50_ms` is its median latency."""
+    """A benchmark as lists show it: all but its result; `p50_ms` is its median latency, where that was measured."""
 
+    kind = EnumField(
+        ResultKind,
+        source="result_kind",
+        read_only=True,
+        help_text="Whether its numbers are measured, or estimated for a device that the studio does not run on.",
+    )
+    p50_ms = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="Measured; null until then, and for estimates."
+    )
+    estimated_ms = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="The estimated median; null for what is measured."
+    )
     priority = PriorityField(read_only=True)
     owner = serializers.UUIDField(source="owner_id", read_only=True)
     visibility = EnumField(Visibility, read_only=True)

@@ -56,8 +56,9 @@ class BenchmarkList(StudioListView[BenchmarkRun]):
         "create_benchmark",
         tag=TAG,
         summary="Measure a model on a device",
-        description="A device that the studio does not run on is refused: nothing is guessed. With `dry_run` the answer is "
-        "the plan.",
+        description="On a device that the studio does not run on nothing can be measured: an ONNX or ORT model is estimated "
+        "there, `kind` `estimated`, where the device's profile has a peak and a bandwidth, and refused where it has not. "
+        "With `dry_run` the answer is the plan.",
         request=BenchmarkRequestSerializer,
         answers={200: PlanSerializer, 201: BenchmarkSerializer},
         problems=WRITING,

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import MemberRequest, in_workspace, may_write
 from config.errors import error_response, status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, OptimizationJob
+from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, OptimizationJob, ResultKind
 from edge_ai.services.artifacts import samples_url
 from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, submit_benchmark
+from edge_ai.web.estimated import estimate_of
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
 from edge_ai.web.measured import chart_tables, runtime_of, treemap_of, verdict
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
@@ -23,7 +24,14 @@ from edge_ai.web.views.gains import with_numbers
 from edge_ai.web.views.jobs import progress_of, whole_job
 from edge_ai.web.views.models import visible_model
 
-COLUMNS = {"name": "name", "model": "model__name", "p50": "p50_ms", "status": "status", "created": "created_at"}
+COLUMNS = {
+    "name": "name",
+    "model": "model__name",
+    "p50": "p50_ms",
+    "estimated": "estimated_ms",
+    "status": "status",
+    "created": "created_at",
+}
 PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max", "mean", "std")
 FORM = "edge_ai/benchmark_form.html"
 
@@ -35,12 +43,15 @@ def benchmark_list(request: MemberRequest) -> HttpResponse:
     filters = {
         "search": request.GET.get("search", "").strip()[:200],
         "status": chosen(request, "status", JobStatus.values),
+        "kind": chosen(request, "kind", ResultKind.values),
     }
     runs = BenchmarkRun.objects.visible_to(request.user).select_related("model", "device_profile")
     if filters["search"]:
         runs = runs.filter(name__icontains=filters["search"]) | runs.filter(model__name__icontains=filters["search"])
     if filters["status"]:
         runs = runs.filter(status=filters["status"])
+    if filters["kind"]:
+        runs = runs.filter(result_kind=filters["kind"])
     rows, ordering = listed(request, with_numbers(runs), columns=COLUMNS, default="-created")
     context = {
         "page": rows,
@@ -48,6 +59,7 @@ def benchmark_list(request: MemberRequest) -> HttpResponse:
         "filters": filters,
         "filtered": any(filters.values()),
         "statuses": JobStatus.choices,
+        "kinds": ResultKind.choices,
     }
     return page(request, "edge_ai/benchmark_list.html", context)
 
@@ -85,7 +97,8 @@ def _request(model: Model, form: BenchmarkForm) -> BenchmarkRequest:
         model=model,
         device_profile=given["device_profile"],
         dataset=given["dataset"],
-        baseline=given["baseline"],
+        # The page offers one by itself; for a device that is not here there is nothing to compare, and the plan says so.
+        baseline=given["baseline"] if given["device_profile"].is_host else None,
         threads=given["threads"],
         warmup=given["warmup"],
         profile_operators=given["profile_operators"],
@@ -136,7 +149,9 @@ def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
     job = whole_job(request.user, run.pk)
     context = progress_of(job) | {"mine": run.owner_id == request.user.pk}
     result: dict[str, Any] | None = job.result
-    if result is not None and isinstance(job, BenchmarkRun):
+    if result is not None and isinstance(job, BenchmarkRun) and job.result_kind == ResultKind.ESTIMATED:
+        context |= {"run": job, "result": result, "estimate": estimate_of(job)}
+    elif result is not None and isinstance(job, BenchmarkRun):
         latency_ms = result["latency_ms"]
         against = job.baseline if job.baseline is not None and job.baseline.result else None
         then: dict[str, Any] = against.result["latency_ms"] if against is not None and against.result else {}

@@ -19,7 +19,7 @@ from edge_ai.web.wording import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The lowest median latency of a model on a device, measured."""
+    """The lowest median latency of a model on a device; who asks says whether measured or estimated."""
 
     device_id: UUID
     device: str
@@ -82,6 +82,21 @@ def best_latencies(user: User, models: Collection[UUID]) -> dict[UUID, list[Best
         best = Best(device_id=row["device_profile_id"], device=row["device_profile__name"], p50_ms=row["best"])
         found[row["model_id"]].append(best)
     return found
+
+
+def lowest_estimates(user: User, model: UUID) -> list[Best]:
+    """Return a model's lowest estimated median on each device that is not here, the fastest first; nothing measured."""
+    rows = (
+        BenchmarkRun.objects.visible_to(user)
+        .filter(model_id=model, status=JobStatus.COMPLETED, estimated_ms__isnull=False)
+        .values("device_profile_id", "device_profile__name")
+        .annotate(lowest=Min("estimated_ms"))
+        .order_by("lowest")
+    )
+    return [
+        Best(device_id=row["device_profile_id"], device=row["device_profile__name"], p50_ms=row["lowest"])
+        for row in rows
+    ]
 
 
 def gains_of(user: User, variants: Collection[Model]) -> list[Gain]:

@@ -31,13 +31,15 @@ from edge_ai.models import (
     OptimizationJob,
     Visibility,
 )
+from edge_ai.services.history import history_of
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
 from edge_ai.web.forms import ModelForm, ModelUploadForm, add_domain_error
+from edge_ai.web.history import chart_of
 from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, uploaded, wants_fragment
-from edge_ai.web.views.gains import best_latencies, gains_of, with_numbers
+from edge_ai.web.views.gains import best_latencies, gains_of, lowest_estimates, with_numbers
 
 COLUMNS = {"name": "name", "format": "format", "size": "size_bytes", "precision": "precision", "created": "created_at"}
-TABS = ("overview", "operators", "variants", "benchmarks", "files")
+TABS = ("overview", "operators", "variants", "benchmarks", "history", "files")
 OPERATORS_SHOWN = 200
 ROWS_SHOWN = 50
 
@@ -154,6 +156,7 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
         "run_count": runs.count(),
         "tabs": [(name, name.capitalize()) for name in TABS],
         "best": best_latencies(request.user, [model.pk]).get(model.pk, []),
+        "estimates": lowest_estimates(request.user, model.pk),
         "convertible": bool(targets_of(Format(model.format))),
         "no_source": NO_SOURCE.get(Format(model.format), ""),
         "runs_here": model.format in RUNS_HERE,
@@ -173,6 +176,9 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
         context["diagnoses"] = (
             DiagnosisJob.objects.visible_to(request.user).filter(model=model).order_by("-created_at")[:ROWS_SHOWN]
         )
+    elif tab == "history":
+        history = history_of(request.user, model=model)
+        context |= {"history": history, "charts": [chart_of(series) for series in history.series]}
     elif tab == "files":
         context["artifacts"] = (
             Artifact.objects.visible_to(request.user).filter(model=model).order_by("-created_at")[:ROWS_SHOWN]
