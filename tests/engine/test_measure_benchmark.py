@@ -114,12 +114,41 @@ def test_the_other_numbers_are_there_and_believable(measured: Run) -> None:
     assert result["first_inference_ms"] > 0
     assert result["memory_mb"]["baseline"] > 0
     assert 0 < result["memory_mb"]["loaded"] <= result["memory_mb"]["peak"]
+    assert result["memory_mb"]["high_water"] >= result["memory_mb"]["peak"]
     assert result["cpu_percent"] > 0
+    spent = result["cpu_time"]
+    assert result["cpu_percent"] == pytest.approx(100 * (spent["user_s"] + spent["system_s"]) / spent["wall_s"])
+    # One thread: an inference takes no more processor time than time, but for the looks at the clock and the machine.
+    assert 0 < spent["ms_per_inference"] < 1.5 * result["latency_ms"]["mean"]
     assert (result["energy_mj"] is None) == (result["energy_reason"] is not None)
     assert result["noise"]["verdict"] in ("quiet", "noisy")
     assert result["stop"]["reason"] in ("ci", "budget")
     assert result["warmup"]["runs"] == 20
     assert result["comparison"] is None
+
+
+def test_a_noisy_measurement_was_made_twice_and_both_are_told(measured: Run) -> None:
+    noise = measured.result["noise"]
+    attempts = noise["attempts"]
+    (chosen,) = (one for one in attempts if one["chosen"])
+    assert chosen["verdict"] == noise["verdict"]
+    assert chosen["p50_ms"] == pytest.approx(measured.result["latency_ms"]["p50"])
+    assert chosen["samples"] == measured.result["latency_ms"]["samples"]
+    assert [one["verdict"] for one in attempts[:-1]] == ["noisy"] * (len(attempts) - 1)
+    assert len(attempts) == 2 or noise["verdict"] == "quiet"
+    assert noise["outliers"]["share"] == pytest.approx(noise["signals"]["outliers"])
+    assert noise["outliers"]["slowest_ms"] == measured.result["latency_ms"]["max"]
+    with np.load(measured.folder / "samples.npz", allow_pickle=False) as stored:
+        other = [one for one in attempts if not one["chosen"]]
+        assert [one["samples"] for one in other] == [
+            len(stored[name]) for name in stored.files if name == "other_latency_ns"
+        ]
+
+
+def test_every_shape_of_streams_and_threads_that_was_tried_is_told(measured: Run) -> None:
+    throughput = measured.result["throughput"]
+    assert [(one["streams"], one["threads"]) for one in throughput["tried"]] == [(1, 1)]
+    assert throughput["per_s"] == max(one["per_s"] for one in throughput["tried"])
 
 
 def test_the_environment_says_how_it_was_measured(measured: Run) -> None:
@@ -130,6 +159,8 @@ def test_the_environment_says_how_it_was_measured(measured: Run) -> None:
     assert environment["input"] == "dataset"
     assert environment["onnxruntime"] == onnxruntime.__version__
     assert environment["provider"] == "CPUExecutionProvider"
+    assert environment["libraries"]["onnxruntime"] == onnxruntime.__version__
+    assert environment["libraries"]["numpy"] == np.__version__
 
 
 def test_progress_only_rises_and_nothing_is_left_behind(measured: Run) -> None:

@@ -97,7 +97,7 @@ def _widening(blocks: int) -> float:
 
 
 def _block_count(count: int, correlation: float) -> int:
-    length = math.ceil(max(count ** (1 / 3), _TIMES_OF_CORRELATION * (correlation - 1.0)))
+    length = math.ceil(max(math.cbrt(count), _TIMES_OF_CORRELATION * (correlation - 1.0)))
     return min(count, max(_MIN_BLOCKS, min(_MAX_BLOCKS, count // length)))
 
 
