@@ -124,9 +124,10 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
 
 def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
     require_usable(job.model)
-    baseline = None
+    baseline, baseline_noisy = None, False
     if job.baseline is not None and job.baseline.samples_blob_id is not None:
         baseline = "baseline-samples.npz"
+        baseline_noisy = ((job.baseline.result or {}).get("noise") or {}).get("verdict") == "noisy"
         _copy(job.baseline.samples_blob_id, folder / baseline)
     return BenchmarkSpec(
         model_path=_model(job.model, folder),
@@ -140,6 +141,7 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
         profile_operators=job.profile_operators,
         cpus=settings.BENCHMARK_CPUS,
         baseline_samples_path=baseline,
+        baseline_noisy=baseline_noisy,
     )
 
 
