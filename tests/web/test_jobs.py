@@ -137,7 +137,7 @@ def test_the_benchmark_page_shows_its_numbers(rows: Rows, owner: User, browser_o
         "noisy meanwhile, and when it was measured once more.",
         "Measured twice",
         "0.09310 – 0.09720",
-        "812 of the samples (2.37 %) are outliers",
+        "of the samples (2.4 %) are outliers",
         "71.2 MB",
         "9,321",
         "0123456789ab<",
