@@ -139,7 +139,7 @@ def test_the_benchmark_page_shows_its_numbers(rows: Rows, owner: User, browser_o
         "0.09310 – 0.09720",
         "of the samples (2.4 %) are outliers",
         "71.2 MB",
-        "9,321",
+        "Threads of each",
         "0123456789ab<",
         "onnxruntime 1.32.0",
         "no RAPL",
