@@ -1,9 +1,10 @@
 """Is what the studio measures what a bare loop measures? ``python -m benchmarks.fidelity MODEL…``.
 
-For each model, processes of the engine's runner and of a bare loop around the same runtime (this file with ``--loop``, which
-imports nothing of the engine but the inputs' file) hold the model with the same threads, the same inputs and the same
+For each model, processes of the engine's runner and of a bare loop around the same runtime
+(:mod:`benchmarks.bare_loop`) hold the model with the same threads, the same inputs and the same
 processors, and run blocks by turns, A B B A. The ratio of the medians of neighbouring blocks, over several starts of the
 processes, is what the studio adds; its interval is that of the engine's own comparisons of models (`interleave.ratio_of`).
+After that whole latency runs of the engine and whole loops, each in a fresh process, A B B A, with their processor time.
 
 Models are ONNX and TensorFlow Lite files. With ``--tools`` the runtimes' own programs run the same model by turns with the
 engine, too: OpenVINO's ``benchmark_app`` on ONNX files, which the engine measures as OpenVINO IR made from them.
@@ -12,124 +13,24 @@ engine, too: OpenVINO's ``benchmark_app`` on ONNX files, which the engine measur
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.bare_loop import Loop
+
 MAX_RATIO = 1.03
 INPUTS = "inputs.npz"
-
-Feeds = list[dict[str, Any]]
-
-
-# The bare loop: a process of its own, which follows here what a script would do.
-
-
-def bare_onnx(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """Return what runs an ONNX file in onnxruntime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda feed: session.run(None, feed)
-
-
-def bare_tflite(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """Return what runs a TensorFlow Lite file in LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=path, num_threads=threads)
-    interpreter.allocate_tensors()
-    inputs = [item["index"] for item in interpreter.get_input_details()]
-    outputs = [item["index"] for item in interpreter.get_output_details()]
-
-    def run(feed: dict[str, Any]) -> object:
-        # The inputs are in the order of the model's own.
-        for index, value in zip(inputs, feed.values(), strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in outputs]
-
-    return run
-
-
-def loop(task: Mapping[str, Any]) -> int:
-    """Hold the model and answer each line, a number of milliseconds, with the latencies of so long a loop, in ns."""
-    os.sched_setaffinity(0, task["cpus"])
-    with np.load(task["inputs"], allow_pickle=False) as stored:
-        feeds: Feeds = [
-            {name: stored[f"{feed}_{place}"] for place, name in enumerate(task["names"])}
-            for feed in range(task["feeds"])
-        ]
-    make = bare_tflite if task["model"].endswith(".tflite") else bare_onnx
-    run = make(task["model"], task["threads"])
-    count = 0
-    print(json.dumps([]), flush=True)
-    for line in sys.stdin:
-        end = time.perf_counter() + float(line) / 1e3
-        taken: list[int] = []
-        while not taken or time.perf_counter() < end:
-            feed = feeds[count % len(feeds)]
-            count += 1
-            begin = time.perf_counter_ns()
-            run(feed)
-            taken.append(time.perf_counter_ns() - begin)
-        # The first runs after the other's block find their caches empty; the engine leaves them out as well.
-        print(json.dumps(taken[3:] or taken), flush=True)
-    return 0
-
-
-class Loop:
-    """A bare loop's process."""
-
-    def __init__(self, task: Mapping[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fidelity", "--loop", json.dumps(task)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def ready(self) -> None:
-        """Wait until it has loaded the model."""
-        self._answer()
-
-    def block(self, milliseconds: float) -> float:
-        """Run for so long; returns the median latency in ns."""
-        print(milliseconds, file=self._process.stdin, flush=True)
-        return statistics.median(self._answer())
-
-    def _answer(self) -> list[int]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise RuntimeError(f"The bare loop ended with {self._process.wait()}.")
-        told: list[int] = json.loads(line)
-        return told
-
-
-# The comparison.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +83,9 @@ def prepared(model: Path, threads: int, cpus: list[int]) -> Iterator[Case]:
     from edge_ai.engine.measure.inputs import prepare_inputs
     from edge_ai.engine.runtime import open_model
     from edge_ai.engine.sniff import sniff_model
+    from edge_ai.engine.spec import Format
 
-    format = sniff_model(model).format
+    format = Format.OPENVINO if model.suffix == ".xml" else sniff_model(model).format
     inputs = open_model(model, format, threads=1, optimize=False).inputs
     with tempfile.TemporaryDirectory(prefix="fidelity-") as name:
         made = prepare_inputs(inputs, None, batch_size=1, path=Path(name) / INPUTS)
@@ -237,30 +139,33 @@ def compare(model: Path, arguments: argparse.Namespace) -> bool:
 
 
 def benchmark_app(xml: Path, arguments: argparse.Namespace) -> float:
-    """Return the median latency in ms that OpenVINO's program tells of one synchronous request."""
+    """Return the median latency in ms that OpenVINO's program tells of one synchronous request.
+
+    Its report is rounded to hundredths of a millisecond; what it prints is not.
+    """
     command = [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(xml), "-d", "CPU", "-api", "sync"]
     command += ["-hint", "none", "-nstreams", "1", "-nthreads", str(arguments.threads), "-infer_precision", "f32"]
-    command += ["-t", str(round(arguments.tool_seconds)), "-json_stats", "-report_type", "no_counters"]
+    command += ["-t", str(round(arguments.whole_seconds)), "-report_type", "no_counters"]
+    pinned = ["taskset", "-c", ",".join(map(str, arguments.cpus))]
     with tempfile.TemporaryDirectory(prefix="benchmark-app-") as folder:
         done = subprocess.run(
-            [*_pinned(arguments.cpus), *command, "-report_folder", folder], capture_output=True, text=True, check=False
+            [*pinned, *command, "-report_folder", folder], capture_output=True, text=True, check=False
         )
-        reports = list(Path(folder).glob("*.json"))
-        if done.returncode or not reports:
-            raise RuntimeError((done.stdout + done.stderr).strip().splitlines()[-1])
-        told = json.loads(reports[0].read_text())
-    return float(told["execution_results"]["latency_median"])
+    found = re.search(r"Median:\s+([\d.]+) (us|ms)", done.stdout)
+    if done.returncode or found is None:
+        raise RuntimeError((done.stdout + done.stderr).strip().splitlines()[-1])
+    return float(found[1]) / (1e3 if found[2] == "us" else 1.0)
 
 
-def whole_benchmark(model: Path, format: str, arguments: argparse.Namespace) -> float:
-    """Return the median latency in ms of the engine's latency run in a fresh process."""
+def whole_benchmark(model: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return what the engine's latency run in a fresh process tells, as `Loop.run`."""
     from edge_ai.engine.measure.child import run_task
 
     with prepared(model, arguments.threads, arguments.cpus) as case:
         task = {
             "task": "latency",
             "model_path": str(model),
-            "format": format,
+            "format": case.format,
             "threads": case.threads,
             "cpus": case.cpus,
             "inputs_path": INPUTS,
@@ -269,55 +174,79 @@ def whole_benchmark(model: Path, format: str, arguments: argparse.Namespace) -> 
             "input": "random",
             "warmup": None,
             "max_warmup_seconds": 2.0,
-            "min_seconds": arguments.tool_seconds,
-            "max_seconds": arguments.tool_seconds,
+            "min_seconds": arguments.whole_seconds,
+            "max_seconds": arguments.whole_seconds,
             "samples_path": "samples.npz",
         }
-        run_task(task, workdir=case.folder, timeout_s=600, on_tick=lambda phase, seconds: None)
+        told = run_task(task, workdir=case.folder, timeout_s=600, on_tick=lambda phase, seconds: None)
         with np.load(case.folder / "samples.npz") as stored:
-            return float(np.median(stored["latency_ns"])) / 1e6
+            p50_ns = float(np.median(stored["latency_ns"]))
+    return {"p50_ns": p50_ns, "cpu_ns": told["cpu_time"]["ms_per_inference"] * 1e6}
+
+
+def whole_loop(model: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return the same of the bare loop in a fresh process."""
+    with prepared(model, arguments.threads, arguments.cpus) as case, case.loop() as bare:
+        bare.ready()
+        bare.run(1000.0)
+        return bare.run(arguments.whole_seconds * 1e3)
+
+
+def by_turns(
+    first: Callable[[], dict[str, float]], second: Callable[[], dict[str, float]], times: int
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Return pairs of runs, A B B A …"""
+    pairs = []
+    for number in range(times):
+        if number % 2 == 0:
+            told = first()
+            pairs.append((told, second()))
+        else:
+            told = second()
+            pairs.append((first(), told))
+    return pairs
+
+
+def row(name: str, pairs: Sequence[tuple[dict[str, float], dict[str, float]]], *kinds: str) -> None:
+    """Print medians, the median of the pairs' ratios and their range, of each kind of time."""
+    cells = []
+    for kind in kinds:
+        a_ms, b_ms = (statistics.median(one[kind] for one in column) / 1e6 for column in zip(*pairs, strict=True))
+        ratios = sorted(100 * (b[kind] / a[kind] - 1) for a, b in pairs)
+        cells.append(
+            f"{a_ms:.4f} | {b_ms:.4f} | {statistics.median(ratios):+.1f} % ({ratios[0]:+.1f} to {ratios[-1]:+.1f})"
+        )
+    print(f"| {name} | {' | '.join(cells)} | {os.getloadavg()[0]:.1f} |", flush=True)
+
+
+def compare_whole(model: Path, arguments: argparse.Namespace) -> None:
+    """Compare whole runs in fresh processes, with their processor time, which other processes hardly change."""
+    pairs = by_turns(lambda: whole_loop(model, arguments), lambda: whole_benchmark(model, arguments), arguments.starts)
+    row(model.name, pairs, "p50_ns", "cpu_ns")
 
 
 def compare_tool(model: Path, arguments: argparse.Namespace) -> None:
-    """Compare whole runs of the engine and of ``benchmark_app`` on the OpenVINO IR of an ONNX file, A B B A."""
+    """Compare whole runs of the engine and of ``benchmark_app`` on the OpenVINO IR of an ONNX file, A B B A.
+
+    Free axes get the sizes that the engine makes inputs up with, so that both run the same shapes.
+    """
+    from edge_ai.engine.measure.inputs import made_up_feeds
+    from edge_ai.engine.runtime import open_model
     from edge_ai.engine.runtime.openvino import openvino
+    from edge_ai.engine.spec import Format
 
     with tempfile.TemporaryDirectory(prefix="ir-") as folder:
         xml = Path(folder) / "model.xml"
+        feed = made_up_feeds(open_model(model, Format.ONNX, threads=1, optimize=False).inputs, 1)[0]
         read = openvino.Core().read_model(model)
-        for port in read.inputs:
-            shape = port.get_partial_shape()
-            if shape.is_dynamic:
-                raise RuntimeError(
-                    f"its input {port.any_name} has the shape {shape}, which benchmark_app has to be told"
-                )
+        read.reshape({name: list(array.shape) for name, array in feed.items()})
         openvino.save_model(read, xml, compress_to_fp16=False)
-        pairs: list[tuple[float, float]] = []
-        for number in range(arguments.starts):
-
-            def tool() -> float:
-                return benchmark_app(xml, arguments)
-
-            def ours() -> float:
-                return whole_benchmark(xml, "openvino", arguments)
-
-            if number % 2 == 0:
-                theirs_ms = tool()
-                pairs.append((theirs_ms, ours()))
-            else:
-                ours_ms = ours()
-                pairs.append((tool(), ours_ms))
-    theirs, engine = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratios = sorted(100 * (b / a - 1) for a, b in pairs)
-    print(
-        f"| {model.name} | {theirs:.4f} | {engine:.4f} | {statistics.median(ratios):+.1f} % "
-        f"| {ratios[0]:+.1f} to {ratios[-1]:+.1f} % | {os.getloadavg()[0]:.1f} |",
-        flush=True,
-    )
-
-
-def _pinned(cpus: Sequence[int]) -> list[str]:
-    return ["taskset", "-c", ",".join(map(str, cpus))]
+        pairs = by_turns(
+            lambda: {"p50_ns": benchmark_app(xml, arguments) * 1e6},
+            lambda: whole_benchmark(xml, arguments),
+            arguments.starts,
+        )
+    row(model.name, pairs, "p50_ns")
 
 
 def main() -> int:
@@ -332,30 +261,32 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="A B B A in each start")
     parser.add_argument("--block-ms", type=float, default=150.0)
     parser.add_argument("--tools", action="store_true", help="also benchmark_app, on the ONNX files among the models")
-    parser.add_argument("--tool-seconds", type=float, default=5.0)
-    parser.add_argument("--loop", help=argparse.SUPPRESS)
+    parser.add_argument("--whole-seconds", type=float, default=3.0)
     arguments = parser.parse_args()
-    if arguments.loop:
-        return loop(json.loads(arguments.loop))
+    good = True
+
+    def each(models: Iterable[Path], print_row: Callable[[Path], object]) -> None:
+        nonlocal good
+        for model in models:
+            try:
+                good &= print_row(model.resolve()) is not False
+            except Exception as error:
+                good = False
+                print(f"| {model.name} | fails: {str(error).splitlines()[-1][:150]} |", flush=True)
+
+    print("By turns, in blocks\n")
     print("| model | bare loop, p50 ms | engine, p50 ms | engine over bare | 95 % interval | within 3 % | load |")
     print("|---|---|---|---|---|---|---|")
-    good = True
-    for model in arguments.models:
-        try:
-            good &= compare(model.resolve(), arguments)
-        except Exception as error:
-            good = False
-            print(f"| {model.name} | fails: {str(error).splitlines()[-1][:150]} | | | | | |", flush=True)
+    each(arguments.models, lambda model: compare(model, arguments))
+    print("\nWhole runs in fresh processes; ratios: median (range) of the pairs\n")
+    print("| model | bare, p50 ms | engine, p50 ms | ratio | bare, CPU ms | engine, CPU ms | ratio | load |")
+    print("|---|---|---|---|---|---|---|---|")
+    each(arguments.models, lambda model: compare_whole(model, arguments))
     if arguments.tools:
-        print(
-            "\n| model as OpenVINO IR | benchmark_app, p50 ms | engine, p50 ms | engine over tool | range of pairs | load |"
-        )
-        print("|---|---|---|---|---|---|")
-        for model in (each for each in arguments.models if each.suffix == ".onnx"):
-            try:
-                compare_tool(model.resolve(), arguments)
-            except Exception as error:
-                print(f"| {model.name} | not compared: {str(error).splitlines()[-1][:150]} | | | | |", flush=True)
+        print("\nOpenVINO's own program\n")
+        print("| model as OpenVINO IR | benchmark_app, p50 ms | engine, p50 ms | ratio | load |")
+        print("|---|---|---|---|---|")
+        each((one for one in arguments.models if one.suffix == ".onnx"), lambda model: compare_tool(model, arguments))
     return 0 if good else 1
 
 
