@@ -6,8 +6,8 @@ processors, and run blocks by turns, A B B A. The ratio of the medians of neighb
 processes, is what the studio adds; its interval is that of the engine's own comparisons of models (`interleave.ratio_of`).
 After that whole latency runs of the engine and whole loops, each in a fresh process, A B B A, with their processor time.
 
-Models are ONNX and TensorFlow Lite files. With ``--tools`` the runtimes' own programs run the same model by turns with the
-engine, too: OpenVINO's ``benchmark_app`` on ONNX files, which the engine measures as OpenVINO IR made from them.
+Models are ONNX and TensorFlow Lite files. With ``tools`` among the ``--tables`` a runtime's own program runs
+by turns with the engine, too: OpenVINO's ``benchmark_app``, on OpenVINO IR made from the ONNX files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -138,23 +139,41 @@ def compare(model: Path, arguments: argparse.Namespace) -> bool:
 # The runtimes' own programs.
 
 
-def benchmark_app(xml: Path, arguments: argparse.Namespace) -> float:
-    """Return the median latency in ms that OpenVINO's program tells of one synchronous request.
+def benchmark_app(xml: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return what OpenVINO's program tells of one synchronous request, as `Loop.run`.
 
-    Its report is rounded to hundredths of a millisecond; what it prints is not.
+    Its report is rounded to hundredths of a millisecond; what it prints is not. What the processor time of one inference is, a
+    run of a single one beside the timed run shows.
     """
-    command = [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(xml), "-d", "CPU", "-api", "sync"]
+    once, _ = _run_app(xml, arguments, "-niter", "1")
+    timed, said = _run_app(xml, arguments, "-t", str(round(arguments.whole_seconds)))
+    latency = re.search(r"Median:\s+([\d.]+) (us|ms)", said)
+    count = re.search(r"Count:\s+(\d+) iterations", said)
+    if latency is None or count is None:
+        raise RuntimeError("benchmark_app did not print its median and its count")
+    return {
+        "p50_ns": float(latency[1]) * (1e3 if latency[2] == "us" else 1e6),
+        "cpu_ns": (timed - once) * 1e9 / max(1, int(count[1]) - 1),
+    }
+
+
+def _run_app(xml: Path, arguments: argparse.Namespace, *how_long: str) -> tuple[float, str]:
+    """Run it; returns its processor seconds and what it printed."""
+    command = ["taskset", "-c", ",".join(map(str, arguments.cpus))]
+    command += [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(xml), "-d", "CPU", "-api", "sync"]
     command += ["-hint", "none", "-nstreams", "1", "-nthreads", str(arguments.threads), "-infer_precision", "f32"]
-    command += ["-t", str(round(arguments.whole_seconds)), "-report_type", "no_counters"]
-    pinned = ["taskset", "-c", ",".join(map(str, arguments.cpus))]
     with tempfile.TemporaryDirectory(prefix="benchmark-app-") as folder:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [*pinned, *command, "-report_folder", folder], capture_output=True, text=True, check=False
+            [*command, *how_long, "-report_type", "no_counters", "-report_folder", folder],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    found = re.search(r"Median:\s+([\d.]+) (us|ms)", done.stdout)
-    if done.returncode or found is None:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
         raise RuntimeError((done.stdout + done.stderr).strip().splitlines()[-1])
-    return float(found[1]) / (1e3 if found[2] == "us" else 1.0)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def whole_benchmark(model: Path, arguments: argparse.Namespace) -> dict[str, float]:
@@ -242,11 +261,11 @@ def compare_tool(model: Path, arguments: argparse.Namespace) -> None:
         read.reshape({name: list(array.shape) for name, array in feed.items()})
         openvino.save_model(read, xml, compress_to_fp16=False)
         pairs = by_turns(
-            lambda: {"p50_ns": benchmark_app(xml, arguments) * 1e6},
+            lambda: benchmark_app(xml, arguments),
             lambda: whole_benchmark(xml, arguments),
             arguments.starts,
         )
-    row(model.name, pairs, "p50_ns")
+    row(model.name, pairs, "p50_ns", "cpu_ns")
 
 
 def main() -> int:
@@ -260,7 +279,7 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=4, help="how often the processes are started")
     parser.add_argument("--rounds", type=int, default=10, help="A B B A in each start")
     parser.add_argument("--block-ms", type=float, default=150.0)
-    parser.add_argument("--tools", action="store_true", help="also benchmark_app, on the ONNX files among the models")
+    parser.add_argument("--tables", nargs="+", choices=["blocks", "whole", "tools"], default=["blocks", "whole"])
     parser.add_argument("--whole-seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     good = True
@@ -274,18 +293,20 @@ def main() -> int:
                 good = False
                 print(f"| {model.name} | fails: {str(error).splitlines()[-1][:150]} |", flush=True)
 
-    print("By turns, in blocks\n")
-    print("| model | bare loop, p50 ms | engine, p50 ms | engine over bare | 95 % interval | within 3 % | load |")
-    print("|---|---|---|---|---|---|---|")
-    each(arguments.models, lambda model: compare(model, arguments))
-    print("\nWhole runs in fresh processes; ratios: median (range) of the pairs\n")
-    print("| model | bare, p50 ms | engine, p50 ms | ratio | bare, CPU ms | engine, CPU ms | ratio | load |")
-    print("|---|---|---|---|---|---|---|---|")
-    each(arguments.models, lambda model: compare_whole(model, arguments))
-    if arguments.tools:
-        print("\nOpenVINO's own program\n")
-        print("| model as OpenVINO IR | benchmark_app, p50 ms | engine, p50 ms | ratio | load |")
-        print("|---|---|---|---|---|")
+    if "blocks" in arguments.tables:
+        print("\nBy turns, in blocks\n")
+        print("| model | bare loop, p50 ms | engine, p50 ms | engine over bare | 95 % interval | within 3 % | load |")
+        print("|---|---|---|---|---|---|---|")
+        each(arguments.models, lambda model: compare(model, arguments))
+    if "whole" in arguments.tables:
+        print("\nWhole runs in fresh processes; ratios: median (range) of the pairs\n")
+        print("| model | bare, p50 ms | engine, p50 ms | ratio | bare, CPU ms | engine, CPU ms | ratio | load |")
+        print("|---|---|---|---|---|---|---|---|")
+        each(arguments.models, lambda model: compare_whole(model, arguments))
+    if "tools" in arguments.tables:
+        print("\nOpenVINO's own program, on the OpenVINO IR of the ONNX files\n")
+        print("| model | tool, p50 ms | engine, p50 ms | ratio | tool, CPU ms | engine, CPU ms | ratio | load |")
+        print("|---|---|---|---|---|---|---|---|")
         each((one for one in arguments.models if one.suffix == ".onnx"), lambda model: compare_tool(model, arguments))
     return 0 if good else 1
 

@@ -171,7 +171,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
             "wall_s": spent.wall_s,
             "user_s": spent.user_s,
             "system_s": spent.system_s,
-            "ms_per_inference": 1e3 * (spent.user_s + spent.system_s) / steady.runs,
+            "ms_per_inference": 1e3 * (spent.user_s + spent.system_s - steady.looks_cpu_seconds) / steady.runs,
         },
         "measured_seconds": spent.wall_s,
         "stop": {"reason": steady.reason, "within": steady.within, "prolonged_seconds": steady.prolonged_seconds},

@@ -50,7 +50,7 @@ class SteadyState:
     ``reason`` says why it ended: "ci", the median's interval was within `CI_TARGET`; or "budget", the time or
     `MAX_SAMPLES` was used up. ``within`` is the half-width of that interval over the median at the end.
     ``prolonged_seconds`` is how long it went on, because it was disturbed, after it would have ended. ``runs`` counts those
-    that were not recorded, too.
+    that were not recorded, too. ``looks_cpu_seconds`` is the processor time of the looks at the interval and the machine.
     """
 
     started_ns: npt.NDArray[np.int64]
@@ -59,6 +59,7 @@ class SteadyState:
     within: float
     prolonged_seconds: float
     runs: int
+    looks_cpu_seconds: float
 
 
 def warm_up(run: Callable[[], object], *, runs: int | None, max_seconds: float) -> WarmUp:
@@ -130,7 +131,7 @@ def record(
     longest = begin + int(max_seconds * (1.0 + PROLONGED_SHARE) * _NS_PER_S)
     next_look = begin + int(min_seconds * _NS_PER_S)
     would_end: int | None = None
-    unrecorded = 0
+    unrecorded = looks_cpu_ns = 0
     while True:
         start = clock()
         run()
@@ -141,6 +142,7 @@ def record(
         over = stop >= end or full
         if not over and stop < next_look:
             continue
+        look_ns = time.process_time_ns()
         precise = len(latencies) >= _MIN_SAMPLES_FOR_CI and _precision(latencies) <= CI_TARGET
         if precise or over:
             at_last = full or stop >= longest or (over and would_end is not None)
@@ -149,19 +151,23 @@ def record(
             if would_end is None:
                 would_end = stop
                 end = min(longest, stop + (stop - begin))
+        looks_cpu_ns += time.process_time_ns() - look_ns
         next_look = begin + int((clock() - begin) * _CHECK_GROWTH)
         for _ in range(_REWARM_RUNS):
             if clock() < end:
                 run()
                 unrecorded += 1
     started_ns = np.frombuffer(starts, dtype=np.int64)
+    within = _precision(latencies)
+    looks_cpu_ns += time.process_time_ns() - look_ns
     return SteadyState(
         started_ns=started_ns - started_ns[0],
         latency_ns=np.frombuffer(latencies, dtype=np.int64).copy(),
         reason="ci" if precise else "budget",
-        within=_precision(latencies),
+        within=within,
         prolonged_seconds=0.0 if would_end is None else (stop - would_end) / _NS_PER_S,
         runs=len(latencies) + unrecorded,
+        looks_cpu_seconds=looks_cpu_ns / _NS_PER_S,
     )
 
 
