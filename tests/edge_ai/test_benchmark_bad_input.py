@@ -15,7 +15,7 @@ from edge_ai.engine.environments import environment_differences
 from edge_ai.sample import ONNX_MODEL
 from tests.conftest import ask
 from tests.edge_ai.test_worker import API, FINAL, get, submit, upload, wait
-from tests.engine.graphs import endless_loop, model_of, value
+from tests.engine.graphs import Axes, endless_loop, model_of, value
 from tests.studio import RealStudio
 
 pytestmark = pytest.mark.worker
@@ -41,7 +41,7 @@ def test_what_cannot_be_measured_ends_with_its_code_and_frees_its_place(
     studio: RealStudio, device: str, tmp_path: Path
 ) -> None:
     large = helper.make_node("Relu", ["x"], ["y"])
-    shape = ["batch", 3, 16384, 16384]
+    shape: Axes = ["batch", 3, 16384, 16384]
     models = {
         "endless": send(studio, tmp_path, "endless", endless_loop()),
         "large": send(studio, tmp_path, "large", model_of([large], [value("x", shape)], [value("y", shape)])),

@@ -20,7 +20,7 @@ from edge_ai.engine.measure import planned
 from edge_ai.engine.measure.benchmark import run_benchmark
 from edge_ai.engine.progress import OutputFile
 from edge_ai.engine.spec import BenchmarkSpec, Format
-from tests.engine.graphs import endless_loop, model_of, value
+from tests.engine.graphs import Axes, endless_loop, model_of, value
 
 
 @dataclass
@@ -239,7 +239,7 @@ def test_a_model_that_never_ends_is_stopped_in_time(tmp_path: Path, monkeypatch:
 
 
 def test_a_batch_whose_inputs_need_more_memory_than_there_is_is_refused(tmp_path: Path) -> None:
-    shape = ["batch", 3, 16384, 16384]
+    shape: Axes = ["batch", 3, 16384, 16384]
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     onnx.save(model_of([node], [value("x", shape)], [value("y", shape)]), tmp_path / "large.onnx")
     with pytest.raises(ResourceError, match=r"with a batch of 1024 take 3298\.5 GB") as caught:
@@ -259,7 +259,7 @@ def test_a_batch_that_the_model_makes_too_large_is_told_as_a_lack_of_memory(tmp_
 
 
 @pytest.mark.parametrize("fields", [{"max_seconds": 0.0}, {"min_seconds": 0.0}, {"max_seconds": -1.0}])
-def test_a_budget_of_nothing_is_refused(tmp_path: Path, fields: dict[str, float]) -> None:
+def test_a_budget_of_nothing_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     with pytest.raises(EngineError) as caught:
         benchmark(tmp_path, **fields)
     assert (caught.value.code, caught.value.field) == ("invalid_request", next(iter(fields)))
