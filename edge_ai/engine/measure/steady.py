@@ -163,7 +163,7 @@ def record(
     return SteadyState(
         started_ns=started_ns - started_ns[0],
         latency_ns=np.frombuffer(latencies, dtype=np.int64).copy(),
-        reason="ci" if precise else "budget",
+        reason="ci" if precise and (would_end is not None or not over) else "budget",
         within=within,
         prolonged_seconds=0.0 if would_end is None else (stop - would_end) / _NS_PER_S,
         runs=len(latencies) + unrecorded,
