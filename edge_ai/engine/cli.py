@@ -348,7 +348,9 @@ def _show_measurement(result: Mapping[str, Any]) -> None:
     latency = result["latency_ms"]
     print(f"p50 {latency['p50']:.4f} ms (95 % interval {latency['ci95'][0]:.4f} to {latency['ci95'][1]:.4f})")
     print(f"p90 {latency['p90']:.4f}  p95 {latency['p95']:.4f}  p99 {latency['p99']:.4f} ms, {latency['samples']} runs")
-    print(f"noise: {result['noise']['verdict']} ({result['noise']['detail']})")
+    attempts = result["noise"]["attempts"]
+    times = f", after {len(attempts)} attempts" if len(attempts) > 1 else ""
+    print(f"noise: {result['noise']['verdict']}{times} ({result['noise']['detail']})")
     _show_warnings(result)
 
 

@@ -116,7 +116,10 @@ class OptimizeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSpec:
-    """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to."""
+    """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to.
+
+    ``baseline_noisy``: the run that it is compared with was called noisy.
+    """
 
     kind: ClassVar[str] = "benchmark"
     model_path: str
@@ -130,6 +133,7 @@ class BenchmarkSpec:
     profile_operators: bool = True
     cpus: tuple[int, ...] | None = None
     baseline_samples_path: str | None = None
+    baseline_noisy: bool = False
 
     def __post_init__(self) -> None:
         _within("threads", self.threads, 1, MAX_THREADS)

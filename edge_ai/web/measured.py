@@ -21,14 +21,29 @@ VERDICTS = {
 def verdict(run: BenchmarkRun) -> str:
     """Return the sentence that a benchmark's page begins with.
 
-    With a baseline it says faster, slower, same or not to be told; without one, how long half of all inferences take.
+    With a baseline it says faster, slower, same or not to be told; without one, how long half of all inferences take. When
+    something disturbed the measurement, it says that, too.
     """
     result: Mapping[str, Any] = run.result or {}
     comparison = result.get("comparison")
     if comparison and run.baseline is not None:
-        return compared(comparison, against=run.baseline.name)
-    half = latency(result["latency_ms"]["p50"])
-    return f"Half of all inferences take {half} or less on {run.device_profile.name}."
+        said = compared(comparison, against=run.baseline.name)
+    else:
+        half = latency(result["latency_ms"]["p50"])
+        said = f"Half of all inferences take {half} or less on {run.device_profile.name}."
+    return " ".join(filter(None, (said, disturbance(result.get("noise") or {}))))
+
+
+def disturbance(noise: Mapping[str, Any]) -> str:
+    """Return a sentence on what the machine's noise did to a measurement; empty for one that was quiet at once."""
+    attempts: Sequence[Mapping[str, Any]] = noise.get("attempts") or []
+    if noise.get("verdict") == "noisy":
+        if len(attempts) < 2:
+            return "The machine was noisy meanwhile."
+        return "The machine was noisy meanwhile, and when it was measured once more."
+    if len(attempts) > 1:
+        return "A first attempt was noisy; this one was not."
+    return ""
 
 
 def compared(comparison: Mapping[str, Any], *, against: str) -> str:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from edge_ai import storage
+from edge_ai.engine.environments import environment_differences
 from edge_ai.engine.errors import InternalError
 from edge_ai.models import (
     AnalysisJob,
@@ -39,6 +40,7 @@ from edge_ai.services.diagnoses import with_requests
 from edge_ai.services.history import regression
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.webhooks import emit
+from edge_ai.worker.surroundings import surroundings
 from edge_ai.worker.work import EXTENSIONS
 
 #: The engine's recipes, by role, and how their files end.
@@ -116,13 +118,13 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
         elif job.kind == JobKind.OPTIMIZATION:
             result = _optimized(job_id, result, files)
         elif job.kind == JobKind.BENCHMARK:
-            result = _measured(job_id, result, files)
+            result = _measured(job, result, files)
         elif job.kind == JobKind.COMPARISON:
-            result = _compared(job_id, result, files)
+            result = _with_surroundings(job, _compared(job_id, result, files))
         elif job.kind == JobKind.PACKAGING:
             result = _packaged(job_id, result, files)
         elif job.kind == JobKind.DIAGNOSIS:
-            result = _diagnosed(job_id, result)
+            result = _with_surroundings(job, _diagnosed(job_id, result))
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -210,19 +212,28 @@ def expiry() -> Any:
     return ClockTimestamp() + timedelta(days=settings.ARTIFACT_DAYS) if settings.ARTIFACT_DAYS else None
 
 
-def _measured(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
-    run = BenchmarkRun.objects.select_related("baseline", "model", "owner").get(pk=job_id)
+def _measured(job: Job, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:
+    run = BenchmarkRun.objects.select_related("baseline", "model", "owner").get(pk=job.pk)
     if run.result_kind == ResultKind.ESTIMATED:
-        BenchmarkRun.objects.filter(pk=job_id).update(estimated_ms=result["latency_ms"]["p50"])
+        BenchmarkRun.objects.filter(pk=job.pk).update(estimated_ms=result["latency_ms"]["p50"])
         return result
     samples = files["samples"]
     blob = storage.put(samples.path, samples.mark)
     # A benchmark's own column, so the child table alone is written.
-    BenchmarkRun.objects.filter(pk=job_id).update(p50_ms=result["latency_ms"]["p50"], samples_blob=blob)
-    result = result | {"regression": regression(run, result)}
+    BenchmarkRun.objects.filter(pk=job.pk).update(p50_ms=result["latency_ms"]["p50"], samples_blob=blob)
+    result = _with_surroundings(job, result) | {"regression": regression(run, result)}
     if result.get("comparison") is not None and run.baseline is not None:
-        result["comparison"] = dict(result["comparison"]) | {"against": str(run.baseline.pk)}
+        then = (run.baseline.result or {}).get("environment") or {}
+        result["comparison"] = dict(result["comparison"]) | {
+            "against": str(run.baseline.pk),
+            "warnings": environment_differences(then, result["environment"]),
+        }
     return result
+
+
+def _with_surroundings(job: Job, result: dict[str, Any]) -> dict[str, Any]:
+    """Add what the engine cannot know of where a measurement ran."""
+    return result | {"environment": dict(result["environment"]) | surroundings(job.sandbox_level)}
 
 
 def _compared(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:

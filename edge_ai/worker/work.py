@@ -142,9 +142,10 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec | EstimateSpec:
     require_usable(job.model)
     if job.result_kind == ResultKind.ESTIMATED:
         return _estimate(job, folder)
-    baseline = None
+    baseline, baseline_noisy = None, False
     if job.baseline is not None and job.baseline.samples_blob_id is not None:
         baseline = "baseline-samples.npz"
+        baseline_noisy = ((job.baseline.result or {}).get("noise") or {}).get("verdict") == "noisy"
         _copy(job.baseline.samples_blob_id, folder / baseline)
     return BenchmarkSpec(
         model_path=_model(job.model, folder),
@@ -158,6 +159,7 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec | EstimateSpec:
         profile_operators=job.profile_operators,
         cpus=settings.BENCHMARK_CPUS,
         baseline_samples_path=baseline,
+        baseline_noisy=baseline_noisy,
     )
 
 

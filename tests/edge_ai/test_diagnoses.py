@@ -18,7 +18,6 @@ from edge_ai.models import (
     AnalysisJob,
     DiagnosisJob,
     Job,
-    JobKind,
     JobStatus,
     Model,
     Queue,

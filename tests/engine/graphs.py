@@ -125,3 +125,19 @@ def save_raw(model: onnx.ModelProto, path: Path) -> Path:
     """Write the bytes as they are: onnx.save would look after external data."""
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def endless_loop() -> onnx.ModelProto:
+    """Return a Loop over [1, 4] whose condition is always true, and which counts no turns."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["still_on"]),
+            helper.make_node("Cos", ["state"], ["next_state"]),
+        ],
+        "body",
+        [value("turn", [], TensorProto.INT64), value("on", [], TensorProto.BOOL), value("state", [1, 4])],
+        [value("still_on", [], TensorProto.BOOL), value("next_state", [1, 4])],
+    )
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    node = helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body)
+    return model_of([node], [value("x", [1, 4])], [value("y", [1, 4])], [yes])

@@ -2,22 +2,26 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from edge_ai import sample
-from edge_ai.engine.errors import EngineError, UnsupportedError
+from edge_ai.engine.errors import EngineError, ResourceError, UnsupportedError
 from edge_ai.engine.evaluate.accuracy import wilson_interval
+from edge_ai.engine.measure import planned
 from edge_ai.engine.measure.benchmark import run_benchmark
 from edge_ai.engine.measure.layers import names_of_onnx
 from edge_ai.engine.progress import OutputFile
 from edge_ai.engine.spec import BenchmarkSpec, Format
+from tests.engine.graphs import Axes, endless_loop, model_of, value
 
 
 @dataclass
@@ -121,12 +125,41 @@ def test_the_other_numbers_are_there_and_believable(measured: Run) -> None:
     assert result["first_inference_ms"] > 0
     assert result["memory_mb"]["baseline"] > 0
     assert 0 < result["memory_mb"]["loaded"] <= result["memory_mb"]["peak"]
+    assert result["memory_mb"]["high_water"] >= result["memory_mb"]["peak"]
     assert result["cpu_percent"] > 0
+    spent = result["cpu_time"]
+    assert result["cpu_percent"] == pytest.approx(100 * (spent["user_s"] + spent["system_s"]) / spent["wall_s"])
+    # One thread: an inference takes no more processor time than time, but for the looks at the clock and the machine.
+    assert 0 < spent["ms_per_inference"] < 1.5 * result["latency_ms"]["mean"]
     assert (result["energy_mj"] is None) == (result["energy_reason"] is not None)
     assert result["noise"]["verdict"] in ("quiet", "noisy")
     assert result["stop"]["reason"] in ("ci", "budget")
     assert result["warmup"]["runs"] == 20
     assert result["comparison"] is None
+
+
+def test_a_noisy_measurement_was_made_twice_and_both_are_told(measured: Run) -> None:
+    noise = measured.result["noise"]
+    attempts = noise["attempts"]
+    (chosen,) = (one for one in attempts if one["chosen"])
+    assert chosen["verdict"] == noise["verdict"]
+    assert chosen["p50_ms"] == pytest.approx(measured.result["latency_ms"]["p50"])
+    assert chosen["samples"] == measured.result["latency_ms"]["samples"]
+    assert [one["verdict"] for one in attempts[:-1]] == ["noisy"] * (len(attempts) - 1)
+    assert len(attempts) == 2 or noise["verdict"] == "quiet"
+    assert noise["outliers"]["share"] == pytest.approx(noise["signals"]["outliers"])
+    assert noise["outliers"]["slowest_ms"] == measured.result["latency_ms"]["max"]
+    with np.load(measured.folder / "samples.npz", allow_pickle=False) as stored:
+        other = [one for one in attempts if not one["chosen"]]
+        assert [one["samples"] for one in other] == [
+            len(stored[name]) for name in stored.files if name == "other_latency_ns"
+        ]
+
+
+def test_every_shape_of_streams_and_threads_that_was_tried_is_told(measured: Run) -> None:
+    throughput = measured.result["throughput"]
+    assert [(one["streams"], one["threads"]) for one in throughput["tried"]] == [(1, 1)]
+    assert throughput["per_s"] == max(one["per_s"] for one in throughput["tried"])
 
 
 def test_the_environment_says_how_it_was_measured(measured: Run) -> None:
@@ -137,6 +170,8 @@ def test_the_environment_says_how_it_was_measured(measured: Run) -> None:
     assert environment["input"] == "dataset"
     assert environment["onnxruntime"] == onnxruntime.__version__
     assert environment["provider"] == "CPUExecutionProvider"
+    assert environment["libraries"]["onnxruntime"] == onnxruntime.__version__
+    assert environment["libraries"]["numpy"] == np.__version__
 
 
 def test_progress_only_rises_and_nothing_is_left_behind(measured: Run) -> None:
@@ -169,8 +204,6 @@ def test_an_earlier_run_is_compared_with_when_its_samples_are_given(tmp_path: Pa
 
 
 def test_a_batch_that_the_model_cannot_take_is_refused_with_the_reason(tmp_path: Path) -> None:
-    import onnx
-
     model = onnx.load(sample.ONNX_MODEL)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "fixed.onnx")
@@ -198,3 +231,42 @@ def test_a_format_without_a_runtime_here_is_refused(tmp_path: Path) -> None:
         benchmark(tmp_path, format=Format.COREML)
     assert caught.value.code == "unsupported_conversion"
     assert "ONNX" in caught.value.fix
+
+
+def test_a_model_that_never_ends_is_stopped_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned, "INFERENCE_SECONDS", 1.0)
+    onnx.save(endless_loop(), tmp_path / "endless.onnx")
+    begun = time.monotonic()
+    with pytest.raises(ResourceError, match="far longer than its time budget") as caught:
+        benchmark(tmp_path, tmp_path / "endless.onnx", min_seconds=0.1, max_seconds=0.1)
+    assert caught.value.code == "resource_limit"
+    assert caught.value.details == {"phase": "warmup"}
+    # Loading may take long on a busy machine, but five minutes are what it may take at most.
+    assert time.monotonic() - begun < 60
+
+
+def test_a_batch_whose_inputs_need_more_memory_than_there_is_is_refused(tmp_path: Path) -> None:
+    shape: Axes = ["batch", 3, 16384, 16384]
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    onnx.save(model_of([node], [value("x", shape)], [value("y", shape)]), tmp_path / "large.onnx")
+    with pytest.raises(ResourceError, match=r"with a batch of 1024 take 3298\.5 GB") as caught:
+        benchmark(tmp_path, tmp_path / "large.onnx", batch_size=1024)
+    assert (caught.value.code, caught.value.field) == ("resource_limit", "batch_size")
+
+
+def test_a_batch_that_the_model_makes_too_large_is_told_as_a_lack_of_memory(tmp_path: Path) -> None:
+    # [batch, 1] becomes [batch, 10^11], of four bytes each.
+    width = onnx.numpy_helper.from_array(np.array([1, 10**11]), "width")
+    node = onnx.helper.make_node("Expand", ["x", "width"], ["y"])
+    made = model_of([node], [value("x", ["batch", 1])], [value("y", ["batch", None])], [width])
+    onnx.save(made, tmp_path / "wide.onnx")
+    with pytest.raises(ResourceError, match="more memory") as caught:
+        benchmark(tmp_path, tmp_path / "wide.onnx", batch_size=64)
+    assert caught.value.code == "resource_limit"
+
+
+@pytest.mark.parametrize("fields", [{"max_seconds": 0.0}, {"min_seconds": 0.0}, {"max_seconds": -1.0}])
+def test_a_budget_of_nothing_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(EngineError) as caught:
+        benchmark(tmp_path, **fields)
+    assert (caught.value.code, caught.value.field) == ("invalid_request", next(iter(fields)))

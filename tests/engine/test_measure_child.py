@@ -47,10 +47,15 @@ def ignore(phase: str, seconds: float) -> None:
 
 
 def failure(
-    task: dict[str, Any], folder: Path, *, timeout_s: float = 60.0, on_tick: Callable[[str, float], None] = ignore
+    task: dict[str, Any],
+    folder: Path,
+    *,
+    timeout_s: float = 60.0,
+    on_tick: Callable[[str, float], None] = ignore,
+    phase_s: Callable[[str], float] = lambda phase: 60.0,
 ) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        run_task(task, workdir=folder, timeout_s=timeout_s, on_tick=on_tick)
+        run_task(task, workdir=folder, timeout_s=timeout_s, on_tick=on_tick, phase_s=phase_s)
     assert caught.value.code in CODES
     return caught.value
 
@@ -78,6 +83,12 @@ def test_a_process_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     error = failure(latency_task(tmp_path), tmp_path, timeout_s=1.5)
     assert error.code == "resource_limit"
     assert set(children()) == before
+
+
+def test_a_phase_that_takes_too_long_is_named(tmp_path: Path) -> None:
+    lasts = {"measure": 0.2}
+    error = failure(latency_task(tmp_path), tmp_path, phase_s=lambda phase: lasts.get(phase, 60.0))
+    assert (error.code, error.details) == ("resource_limit", {"phase": "measure"})
 
 
 def test_a_broken_model_is_unreadable_and_no_path_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edge_ai.engine.measure.energy import EnergyReading, energy_between_mj, read_energy
 from edge_ai.engine.measure.environment import describe_machine, read_container, read_governor, read_processor
-from edge_ai.engine.measure.memory import read_rise_mb, read_used_mb
+from edge_ai.engine.measure.memory import measure_of_used, read_high_water_mb, read_rise_mb, read_used_mb
 from edge_ai.engine.measure.profile import MAX_OPERATORS, sum_operators
 from edge_ai.engine.measure.runner import EMPTY_MODEL
 
@@ -90,8 +90,11 @@ def test_energy_that_cannot_be_read_is_a_reason_and_not_a_number(tmp_path: Path)
 def test_memory_prefers_the_proportional_share(tmp_path: Path) -> None:
     (tmp_path / "status").write_text("Name:\tx\nVmHWM:\t    3000 kB\nVmRSS:\t    2000 kB\n")
     assert read_used_mb(tmp_path) == pytest.approx(2.048)
+    assert measure_of_used(tmp_path) == "rss"
+    assert read_high_water_mb(tmp_path) == pytest.approx(3.072)
     (tmp_path / "smaps_rollup").write_text("00400000-7fff ---p [rollup]\nRss: 2000 kB\nPss:                1000 kB\n")
     assert read_used_mb(tmp_path) == pytest.approx(1.024)
+    assert measure_of_used(tmp_path) == "pss"
     assert read_rise_mb(tmp_path) == pytest.approx(1.024)
     assert read_used_mb(tmp_path / "absent") is None
     assert read_rise_mb(tmp_path / "absent") is None

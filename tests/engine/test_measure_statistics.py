@@ -9,6 +9,7 @@ from edge_ai.engine.measure.statistics import (
     Z_95,
     chart_points,
     correlation_time,
+    count_outliers,
     half_drift,
     median_interval,
     relative_half_width,
@@ -114,3 +115,17 @@ def test_chart_points_of_equal_samples() -> None:
     chart = chart_points(np.full(10, 5_000, dtype=np.int64))
     assert sum(chart["histogram"]["counts"]) == 10
     assert chart["series_ms"] == [0.005] * 10
+
+
+def test_outliers_are_counted_beyond_three_and_a_half_robust_deviations() -> None:
+    # 1 to 9: the median is 5, the median absolute deviation 2, so the limit lies 3.5 × 1.4826 × 2 = 10.38 from 5.
+    ladder = np.arange(1, 10)
+    assert count_outliers(ladder) == 0
+    assert count_outliers(np.append(ladder, [14, 15, 40])[:-1]) == 0
+    assert count_outliers(np.append(np.tile(ladder, 20), [100, 200])) == 2
+
+
+def test_equal_samples_leave_room_of_three_and_a_half_percent() -> None:
+    equal = np.full(100, 1000)
+    assert count_outliers(np.append(equal, [1034, 966])) == 0
+    assert count_outliers(np.append(equal, [1036, 964])) == 2

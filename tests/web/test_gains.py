@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from accounts.models import User, Workspace
 from edge_ai.models import JobEvent
@@ -63,7 +66,23 @@ def test_the_latest_comparison_with_the_parent_counts(alpha: Workspace, owner: U
         measured(owner, variant, 1.0, baseline=other, comparison=faster, finished_at=later.replace(hour=12))
         [gain] = gains_of(owner, [variant])
     assert (gain.run_id, gain.before_ms, gain.after_ms) == (run.pk, 2.0, 1.0)
-    assert (gain.speed, gain.speed_ratio) == ("2.00× faster", 2.0)
+    assert (gain.speed, gain.speed_ratio, gain.caution) == ("2.00× faster", 2.0, "")
+
+
+def test_a_comparison_of_different_conditions_says_so(
+    alpha: Workspace, owner: User, browser_of: Callable[[User], Client]
+) -> None:
+    warning = {"field": "threads", "a": 2, "b": 1, "detail": "threads: 2 in the baseline, 1 in this run"}
+    comparison = {"verdict": "faster", "ratio_p50": 0.5, "ci95": [0.4, 0.6], "warnings": [warning]}
+    with inside(alpha, owner):
+        parent = factories.make_model(owner)
+        variant = factories.make_model(owner, parent=parent)
+        baseline = measured(owner, parent, 2.0)
+        run = measured(owner, variant, 1.0, baseline=baseline, comparison=comparison)
+        [gain] = gains_of(owner, [variant])
+    assert gain.caution == "under other conditions"
+    text = browser_of(owner).get(reverse("edge_ai:benchmark-detail", args=[run.pk])).content.decode()
+    assert "Threads: 2 in the baseline, 1 in this run." in text
 
 
 def test_a_log_does_not_repeat_itself() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_ai.web.measured import chart_tables, compared
+from edge_ai.web.measured import chart_tables, compared, disturbance
 from tests.web.results import MEASURED
 
 
@@ -34,6 +34,21 @@ def test_the_verdict_says_against_what_and_how_surely(
 ) -> None:
     comparison: dict[str, Any] = {"verdict": verdict, "ratio_p50": ratio, "ci95": ci95}
     assert compared(comparison, against="original") == sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "attempts", "sentence"),
+    [
+        ("quiet", 1, ""),
+        ("quiet", 0, ""),
+        ("quiet", 2, "A first attempt was noisy; this one was not."),
+        ("noisy", 0, "The machine was noisy meanwhile."),
+        ("noisy", 2, "The machine was noisy meanwhile, and when it was measured once more."),
+    ],
+)
+def test_noise_is_told_with_the_verdict(verdict: str, attempts: int, sentence: str) -> None:
+    noise: dict[str, Any] = {"verdict": verdict, "attempts": [{}] * attempts}
+    assert disturbance(noise) == sentence
 
 
 def test_the_tables_have_every_number_of_the_charts() -> None:

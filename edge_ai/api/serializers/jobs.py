@@ -186,6 +186,12 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
         "items": {"type": "number"},
         "description": "The interval of the median, at 95 %.",
     }
+    fields["intervals"] = {
+        "type": ["object", *null] if estimated else "object",
+        "description": "The intervals of `p50`, `p90`, `p95` and `p99` at 95 %, by a block bootstrap; null where there are too "
+        "few samples for one.",
+        "additionalProperties": {"type": ["array", "null"], "items": {"type": "number"}},
+    }
     fields["samples"] = {"type": ["integer", *null] if estimated else "integer"}
     if not estimated:
         return {"type": "object", "properties": fields}
@@ -225,15 +231,39 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
                 "description": "By how much it is slower than the runs before it, where that cannot be chance.",
             },
             "throughput_per_s": NUMBER,
+            "throughput": {
+                "type": ["object", "null"],
+                "description": "The shape that gave the most: `streams`, `threads` of each, `per_s`; `tried` has all.",
+                "additionalProperties": True,
+            },
             "load_ms": {"type": ["object", "null"], "additionalProperties": True},
-            "memory_mb": {"type": ["object", "null"], "additionalProperties": True},
+            "memory_mb": {
+                "type": ["object", "null"],
+                "description": "`baseline`, `loaded` and `peak`, and `high_water`, the process's largest resident set.",
+                "additionalProperties": True,
+            },
             "cpu_percent": NUMBER,
+            "cpu_time": {
+                "type": ["object", "null"],
+                "description": "`wall_s`, `user_s` and `system_s` of the recording, and `ms_per_inference` of the two.",
+                "additionalProperties": True,
+            },
             "energy_mj": NUMBER,
             "accuracy": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
             "operators": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
             "environment": {"type": "object", "additionalProperties": True},
-            "noise": {"type": "object", "additionalProperties": True},
-            "comparison": {"type": ["object", "null"], "additionalProperties": True},
+            "noise": {
+                "type": "object",
+                "description": "`verdict` (`quiet` or `noisy`), `detail`, the `signals` that it rests on, `outliers`, and "
+                "`attempts`: a noisy measurement is prolonged, then repeated once.",
+                "additionalProperties": True,
+            },
+            "comparison": {
+                "type": ["object", "null"],
+                "description": "With the baseline: `ratio_p50`, `ci95`, `verdict`, `against`; `warnings` has what differs "
+                "between the two environments.",
+                "additionalProperties": True,
+            },
         },
     }
 )
@@ -413,7 +443,11 @@ class BenchmarkRequestSerializer(JobRequestSerializer):
         required=False, default=3.0, min_value=MIN_BENCHMARK_SECONDS, max_value=MAX_BENCHMARK_SECONDS
     )
     max_seconds = NumberField(
-        required=False, default=60.0, min_value=MIN_BENCHMARK_SECONDS, max_value=MAX_BENCHMARK_SECONDS
+        required=False,
+        default=60.0,
+        min_value=MIN_BENCHMARK_SECONDS,
+        max_value=MAX_BENCHMARK_SECONDS,
+        help_text="Of recording latencies. On a noisy machine a quarter more, and as much again for another attempt.",
     )
     profile_operators = serializers.BooleanField(required=False, default=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -36,6 +37,7 @@ def run_task(
     workdir: Path,
     timeout_s: float,
     on_tick: Callable[[str, float], None],
+    phase_s: Callable[[str], float] = lambda phase: math.inf,
 ) -> dict[str, Any]:
     """Run one task in a fresh process and return its result.
 
@@ -50,6 +52,8 @@ def run_task(
     on_tick
         Called about twice a second and at every change with the phase and the seconds since that phase began. The
         process that is measured does nothing for it.
+    phase_s
+        When to kill it for one phase, in seconds since that began.
 
     Raises
     ------
@@ -58,7 +62,8 @@ def run_task(
     """
     process = start_runner(workdir)
     try:
-        last = _follow(process, json.dumps(dict(task)).encode() + b"\n", time.monotonic() + timeout_s, on_tick)
+        told = json.dumps(dict(task)).encode() + b"\n"
+        last = _follow(process, told, time.monotonic() + timeout_s, on_tick, phase_s)
         if last is not None and last.get("type") == "result":
             result: dict[str, Any] = last["result"]
             return result
@@ -234,7 +239,11 @@ def _out_of_memory(details: Mapping[str, object]) -> ResourceError:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], task: bytes, deadline_s: float, on_tick: Callable[[str, float], None]
+    process: subprocess.Popen[bytes],
+    task: bytes,
+    deadline_s: float,
+    on_tick: Callable[[str, float], None],
+    phase_s: Callable[[str], float],
 ) -> dict[str, Any] | None:
     """Feed the task and read lines until the process closes its output; return the last result or error."""
     if process.stdin is None or process.stdout is None:
@@ -251,7 +260,7 @@ def _follow(
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             now_s = time.monotonic()
-            if now_s > deadline_s:
+            if now_s > deadline_s or now_s - since_s > phase_s(phase):
                 raise ResourceError(
                     "The measurement took far longer than its time budget and was stopped.",
                     code="resource_limit",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 _VECTOR_PREFIXES: Final = ("avx", "amx", "sse4", "fma", "f16c", "neon", "asimd", "sve", "sme", "i8mm", "bf16", "fphp")
 _NOT_VECTOR: Final = frozenset({"smep"})
 _CONTAINER_WORDS: Final = ("docker", "kubepods", "containerd", "lxc", "podman")
+_LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "ai-edge-litert", "openvino", "tensorflow", "tf-keras")
 
 
 def describe_machine(cpus: Sequence[int]) -> dict[str, object]:
@@ -32,7 +34,19 @@ def describe_machine(cpus: Sequence[int]) -> dict[str, object]:
         "machine": platform.machine(),
         "container": read_container(),
         "python": platform.python_version(),
+        "libraries": read_libraries(),
     }
+
+
+def read_libraries() -> dict[str, str]:
+    """Return the installed versions of what runs models, read from their packages: none of them is loaded."""
+    found: dict[str, str] = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def read_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str | None, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_ai.engine.errors import UnsupportedError, UserInputError
+from edge_ai.engine.errors import ResourceError, UnsupportedError, UserInputError
 from edge_ai.engine.evaluate.dataset import Dataset
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
 from edge_ai.engine.runtime.base import Tensor
@@ -66,8 +68,11 @@ def prepare_inputs(inputs: Sequence[Tensor], dataset: Dataset | None, *, batch_s
     ------
     UnsupportedError
         When the model cannot take that many samples at once, or takes something other than tensors.
+    ResourceError
+        When a batch alone is larger than the memory.
     """
     require_batch(inputs, batch_size)
+    require_memory(inputs, batch_size)
     if dataset is None:
         feeds = made_up_feeds(inputs, batch_size)
     else:
@@ -105,6 +110,54 @@ def require_batch(inputs: Sequence[Tensor], batch_size: int) -> None:
                 details={"input": item.name, "shape": list(item.shape), "batch_size": batch_size},
                 field="batch_size",
             )
+
+
+def require_memory(inputs: Sequence[Tensor], batch_size: int, *, available: int | None = None) -> None:
+    """Refuse a batch whose inputs alone need more memory than there is: it would take the machine with it.
+
+    Parameters
+    ----------
+    inputs
+        What the model takes.
+    batch_size
+        Samples in one inference.
+    available
+        Bytes; by default what the machine has free and this process may still take.
+    """
+    free = _available_bytes() if available is None else available
+    needed = sum(_bytes_of(item, batch_size) for item in inputs)
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"The inputs of one inference with a batch of {batch_size} take {needed / 1e9:.1f} GB; "
+            f"{free / 1e9:.1f} GB of memory are free.",
+            code="resource_limit",
+            fix="Use a smaller batch, or measure on a machine with more memory.",
+            details={"batch_size": batch_size, "needed_bytes": needed, "available_bytes": free},
+            field="batch_size",
+        )
+
+
+def _bytes_of(item: Tensor, batch_size: int) -> int:
+    if item.shape is None or item.dtype not in _CAN_BE_MADE_UP:
+        return 0
+    size = 4 if item.dtype == "string" else np.dtype(item.dtype).itemsize
+    return size * math.prod(_made_up_shape(item, batch_size))
+
+
+def _available_bytes() -> int | None:
+    """Return the smaller of what the machine has free and what this process may still take; None when nobody tells."""
+    found: list[int] = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        used = 0
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        found.append(max(0, limit - used))
+    return min(found, default=None)
 
 
 def dataset_feeds(inputs: Sequence[Tensor], dataset: Dataset, batch_size: int) -> list[Feed]:
@@ -153,11 +206,7 @@ def _made_up(item: Tensor, batch_size: int, random: np.random.Generator) -> npt.
             details={"input": item.name},
             field="dataset",
         )
-    # A free dimension past the first is an image's height or width, or a length.
-    free = _MADE_UP_IMAGE_SIZE if len(item.shape) == 4 else _MADE_UP_LENGTH
-    shape = tuple(
-        size if isinstance(size, int) else (batch_size if axis == 0 else free) for axis, size in enumerate(item.shape)
-    )
+    shape = _made_up_shape(item, batch_size)
     if item.dtype == "string":
         return np.full(shape, "text")
     if item.quantized:
@@ -166,3 +215,12 @@ def _made_up(item: Tensor, batch_size: int, random: np.random.Generator) -> npt.
     if item.dtype.startswith("float"):
         return random.random(shape).astype(item.dtype)
     return random.integers(0, 2, shape).astype(item.dtype)
+
+
+def _made_up_shape(item: Tensor, batch_size: int) -> tuple[int, ...]:
+    """Return the shape of an input: a free dimension past the first is an image's height or width, or a length."""
+    shape = item.shape or ()
+    free = _MADE_UP_IMAGE_SIZE if len(shape) == 4 else _MADE_UP_LENGTH
+    return tuple(
+        size if isinstance(size, int) else (batch_size if axis == 0 else free) for axis, size in enumerate(shape)
+    )

@@ -26,6 +26,16 @@ def read_rise_mb(proc_self: Path = Path("/proc/self")) -> float | None:
     return None if peak_kb is None or now_kb is None else _megabytes(max(0, peak_kb - now_kb))
 
 
+def read_high_water_mb(proc_self: Path = Path("/proc/self")) -> float | None:
+    """Return the largest resident set size so far, as the kernel keeps it (VmHWM): with shared libraries in full."""
+    return _megabytes(_field_kb(proc_self / "status", "VmHWM:"))
+
+
+def measure_of_used(proc_self: Path = Path("/proc/self")) -> str:
+    """Return which of the two `read_used_mb` tells here: "pss" or "rss"."""
+    return "rss" if _field_kb(proc_self / "smaps_rollup", "Pss:") is None else "pss"
+
+
 def _megabytes(kilobytes: int | None) -> float | None:
     return None if kilobytes is None else kilobytes * _BYTES_PER_KB / 1e6
 

@@ -27,6 +27,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -49,12 +50,12 @@ from edge_ai.engine.measure.loaded import (
     round_and_round,
     step,
 )
-from edge_ai.engine.measure.memory import read_rise_mb, read_used_mb
-from edge_ai.engine.measure.noise import read_counters, signals_between
+from edge_ai.engine.measure.memory import measure_of_used, read_high_water_mb, read_rise_mb, read_used_mb
 from edge_ai.engine.measure.operators import measure_operators
-from edge_ai.engine.measure.statistics import half_drift, robust_cv
+from edge_ai.engine.measure.statistics import count_outliers
 from edge_ai.engine.measure.steady import record, warm_up
 from edge_ai.engine.measure.throughput import measure_throughput
+from edge_ai.engine.measure.watch import Watch
 from edge_ai.engine.spec import Format
 
 EMPTY_MODEL: Final = (
@@ -130,34 +131,27 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         first_ms = (time.perf_counter_ns() - begin_ns) / NS_PER_MS
         warmed = warm_up(run, runs=task["warmup"], max_seconds=task["max_warmup_seconds"])
     # Read here, before the samples take memory of their own.
-    used_mb, rise_mb = read_used_mb(), read_rise_mb()
+    used_mb, rise_mb, high_water_mb = read_used_mb(), read_rise_mb(), read_high_water_mb()
 
     say("measure")
-    cpus = sorted(os.sched_getaffinity(0))
     gc.collect()
     gc.freeze()
     gc.disable()
     with step("run"):
         energy_before = read_energy()
-        before = read_counters(cpus)
-        steady = record(run, min_seconds=task["min_seconds"], max_seconds=task["max_seconds"])
-        after = read_counters(cpus)
+        watch = Watch()
+        steady = record(
+            run, min_seconds=task["min_seconds"], max_seconds=task["max_seconds"], disturbed=watch.is_disturbed
+        )
+        spent = watch.spent()
         energy_after = read_energy()
     gc.enable()
     np.savez_compressed(task["samples_path"], latency_ns=steady.latency_ns, started_ns=steady.started_ns)
 
     say("reload")
-    signals = signals_between(
-        before,
-        after,
-        processors=len(cpus),
-        drift=half_drift(steady.latency_ns),
-        cv=robust_cv(steady.latency_ns),
-    )
-    wall_s = max(after.wall_s - before.wall_s, 1e-9)
     energy: dict[str, object] = {"energy_mj": None, "energy_reason": None}
     if isinstance(energy_before, EnergyReading) and isinstance(energy_after, EnergyReading):
-        energy["energy_mj"] = energy_between_mj(energy_before, energy_after) / len(steady.latency_ns)
+        energy["energy_mj"] = energy_between_mj(energy_before, energy_after) / steady.runs
     else:
         energy["energy_reason"] = energy_before if isinstance(energy_before, str) else str(energy_after)
     return energy | {
@@ -170,16 +164,19 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         "warmup": {"runs": warmed.runs, "seconds": warmed.seconds, "stable": warmed.stable},
         "loaded_mb": loaded_mb,
         "peak_mb": None if used_mb is None or rise_mb is None else used_mb + rise_mb,
-        "cpu_percent": 100.0 * (after.own_s - before.own_s) / wall_s,
-        "measured_seconds": wall_s,
-        "stop": {"reason": steady.reason, "within": steady.within},
-        "noise": {
-            "run_delay": signals.run_delay,
-            "others_busy": signals.others_busy,
-            "steal": signals.steal,
-            "drift": signals.drift,
-            "cv": signals.cv,
+        "high_water_mb": high_water_mb,
+        "memory_measure": measure_of_used(),
+        "cpu_percent": 100.0 * (spent.user_s + spent.system_s) / spent.wall_s,
+        "cpu_time": {
+            "wall_s": spent.wall_s,
+            "user_s": spent.user_s,
+            "system_s": spent.system_s,
+            "ms_per_inference": 1e3 * (spent.user_s + spent.system_s - steady.looks_cpu_seconds) / steady.runs,
         },
+        "measured_seconds": spent.wall_s,
+        "stop": {"reason": steady.reason, "within": steady.within, "prolonged_seconds": steady.prolonged_seconds},
+        "noise": asdict(watch.signals(steady.latency_ns)),
+        "outliers": count_outliers(steady.latency_ns),
         "runtime": session.runtime,
         "runtime_version": session.runtime_version,
         "provider": session.provider,

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine.measure.bootstrap import PERCENTILES, Interval, percentile_intervals
+
 Z_95: Final = 1.959963984540054
 """The 97.5 % point of the standard normal distribution: half of a two-sided 95 % interval."""
 
+MAX_SCORE: Final = 3.5
+"""A sample is an outlier when it lies further from the median than so many robust standard deviations."""
+
+_MIN_SPREAD: Final = 0.01
 _MAD_TO_SD: Final = 1.482602218505602
 """The standard deviation of a normal distribution, divided by its median absolute deviation."""
 
@@ -25,8 +32,9 @@ Samples = npt.NDArray[np.integer[Any] | np.floating[Any]]
 class LatencySummary:
     """A latency distribution in milliseconds.
 
-    ``ci95`` is the 95 % confidence interval of the median (``p50``) within the run that was measured; it says
-    nothing about how another run, in another process, would differ.
+    ``intervals`` are the 95 % confidence intervals of the percentiles within the run that was measured, None where there
+    are too few samples for one; ``ci95`` is that of the median, or, where there is none, the range of the samples around
+    it. They say nothing about how another run, in another process, would differ.
     """
 
     mean: float
@@ -38,6 +46,7 @@ class LatencySummary:
     p99: float
     max: float
     ci95: tuple[float, float]
+    intervals: Mapping[int, Interval | None]
     samples: int
 
     def to_json(self) -> dict[str, object]:
@@ -52,6 +61,10 @@ class LatencySummary:
             "p99": self.p99,
             "max": self.max,
             "ci95": list(self.ci95),
+            "intervals": {
+                f"p{percent}": None if interval is None else list(interval)
+                for percent, interval in self.intervals.items()
+            },
             "samples": self.samples,
         }
 
@@ -132,6 +145,21 @@ def robust_cv(samples: Samples) -> float:
     return _MAD_TO_SD * float(np.median(np.abs(samples - median))) / median
 
 
+def count_outliers(samples: Samples) -> int:
+    """Count the samples that lie further than `MAX_SCORE` robust standard deviations from the median, on either side.
+
+    A spread of less than 1 % of the median counts as 1 %: where nearly all samples are equal, any other is no outlier yet.
+    They are counted, and stay among the samples.
+
+    References
+    ----------
+    Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993: the modified z-score and its limit of 3.5.
+    """
+    median = float(np.median(samples))
+    spread = max(robust_cv(samples), _MIN_SPREAD) * median
+    return int(np.count_nonzero(np.abs(samples - median) > MAX_SCORE * spread))
+
+
 def half_drift(samples: Samples) -> float:
     """Return by how much the median of the second half exceeds that of the first, as a fraction (0 under 4 samples)."""
     middle = len(samples) // 2
@@ -156,18 +184,24 @@ def summarize_latency(latency_ns: npt.NDArray[np.int64]) -> LatencySummary:
         interpolated between order statistics.
     """
     latency_ms = latency_ns.astype(np.float64) / 1e6
-    p50, p90, p95, p99 = (float(value) for value in np.percentile(latency_ms, [50, 90, 95, 99]))
-    low, high = median_interval(latency_ms, correlation=correlation_time(latency_ns))
+    found = dict(zip(PERCENTILES, map(float, np.percentile(latency_ms, PERCENTILES)), strict=True))
+    correlation = correlation_time(latency_ns)
+    intervals = {
+        percent: None if interval is None else (min(interval[0], found[percent]), max(interval[1], found[percent]))
+        for percent, interval in percentile_intervals(latency_ms, correlation=correlation).items()
+    }
+    low, high = intervals[50] or median_interval(latency_ms, correlation=correlation)
     return LatencySummary(
         mean=float(latency_ms.mean()),
         std=float(latency_ms.std(ddof=1)) if len(latency_ms) > 1 else 0.0,
         min=float(latency_ms.min()),
-        p50=p50,
-        p90=p90,
-        p95=p95,
-        p99=p99,
+        p50=found[50],
+        p90=found[90],
+        p95=found[95],
+        p99=found[99],
         max=float(latency_ms.max()),
-        ci95=(min(low, p50), max(high, p50)),
+        ci95=(min(low, found[50]), max(high, found[50])),
+        intervals=intervals,
         samples=len(latency_ms),
     )
 

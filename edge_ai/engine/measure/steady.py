@@ -19,6 +19,9 @@ CI_TARGET: Final = 0.02
 MAX_SAMPLES: Final = 1_000_000
 """Bounds the memory and the file of samples; reached only by networks of a few microseconds."""
 
+PROLONGED_SHARE: Final = 0.25
+"""A disturbed recording may last so much longer than was asked for."""
+
 _NS_PER_S: Final = 1_000_000_000
 _MIN_SAMPLES_FOR_CI: Final = 20
 _CHECK_GROWTH: Final = 1.2
@@ -46,12 +49,17 @@ class SteadyState:
 
     ``reason`` says why it ended: "ci", the median's interval was within `CI_TARGET`; or "budget", the time or
     `MAX_SAMPLES` was used up. ``within`` is the half-width of that interval over the median at the end.
+    ``prolonged_seconds`` is how long it went on, because it was disturbed, after it would have ended. ``runs`` counts those
+    that were not recorded, too. ``looks_cpu_seconds`` is the processor time of the looks at the interval and the machine.
     """
 
     started_ns: npt.NDArray[np.int64]
     latency_ns: npt.NDArray[np.int64]
     reason: str
     within: float
+    prolonged_seconds: float
+    runs: int
+    looks_cpu_seconds: float
 
 
 def warm_up(run: Callable[[], object], *, runs: int | None, max_seconds: float) -> WarmUp:
@@ -94,11 +102,18 @@ def warm_up(run: Callable[[], object], *, runs: int | None, max_seconds: float) 
     return WarmUp(runs=count, seconds=(clock() - begin) / _NS_PER_S, stable=stable)
 
 
-def record(run: Callable[[], object], *, min_seconds: float, max_seconds: float) -> SteadyState:
+def record(
+    run: Callable[[], object],
+    *,
+    min_seconds: float,
+    max_seconds: float,
+    disturbed: Callable[[npt.NDArray[np.int64]], bool] = lambda latency_ns: False,
+) -> SteadyState:
     """Record latencies until the median is known well enough or the time is used up.
 
     The interval is looked at ever more rarely, and a few runs after each look are not recorded, because the look itself
-    empties the caches; no recorded sample is dropped.
+    empties the caches; no recorded sample is dropped. A recording that was disturbed goes on until it is not, as a whole,
+    but no longer than twice as long, and no longer than `PROLONGED_SHARE` of ``max_seconds`` beyond it.
 
     Parameters
     ----------
@@ -106,35 +121,53 @@ def record(run: Callable[[], object], *, min_seconds: float, max_seconds: float)
         One inference.
     min_seconds, max_seconds
         Bounds of the recording; at least one run is recorded, however long it takes.
+    disturbed
+        Says of all latencies so far, in ns, whether something disturbed them. It is asked at each look.
     """
     clock = time.perf_counter_ns
     starts, latencies = array("q"), array("q")
     begin = clock()
     end = begin + int(max_seconds * _NS_PER_S)
+    longest = begin + int(max_seconds * (1.0 + PROLONGED_SHARE) * _NS_PER_S)
     next_look = begin + int(min_seconds * _NS_PER_S)
-    reason = "budget"
+    would_end: int | None = None
+    unrecorded = looks_cpu_ns = 0
     while True:
         start = clock()
         run()
         stop = clock()
         starts.append(start)
         latencies.append(stop - start)
-        if stop >= end or len(latencies) >= MAX_SAMPLES:
-            break
-        if stop >= next_look:
-            if len(latencies) >= _MIN_SAMPLES_FOR_CI and _precision(latencies) <= CI_TARGET:
-                reason = "ci"
+        full = len(latencies) >= MAX_SAMPLES
+        over = stop >= end or full
+        if not over and stop < next_look:
+            continue
+        look_ns = time.process_time_ns()
+        precise = len(latencies) >= _MIN_SAMPLES_FOR_CI and _precision(latencies) <= CI_TARGET
+        if precise or over:
+            at_last = full or stop >= longest or (over and would_end is not None)
+            if at_last or not disturbed(np.array(latencies, dtype=np.int64)):
                 break
-            next_look = begin + int((clock() - begin) * _CHECK_GROWTH)
-            for _ in range(_REWARM_RUNS):
-                if clock() < end:
-                    run()
+            if would_end is None:
+                would_end = stop
+                end = min(longest, stop + (stop - begin))
+        looks_cpu_ns += time.process_time_ns() - look_ns
+        next_look = begin + int((clock() - begin) * _CHECK_GROWTH)
+        for _ in range(_REWARM_RUNS):
+            if clock() < end:
+                run()
+                unrecorded += 1
     started_ns = np.frombuffer(starts, dtype=np.int64)
+    within = _precision(latencies)
+    looks_cpu_ns += time.process_time_ns() - look_ns
     return SteadyState(
         started_ns=started_ns - started_ns[0],
         latency_ns=np.frombuffer(latencies, dtype=np.int64).copy(),
-        reason=reason,
-        within=_precision(latencies),
+        reason="ci" if precise and (would_end is not None or not over) else "budget",
+        within=within,
+        prolonged_seconds=0.0 if would_end is None else (stop - would_end) / _NS_PER_S,
+        runs=len(latencies) + unrecorded,
+        looks_cpu_seconds=looks_cpu_ns / _NS_PER_S,
     )
 
 

@@ -54,6 +54,11 @@ class Gain:
         return gain_words(self.comparison) if self.comparison else UNKNOWN
 
     @property
+    def caution(self) -> str:
+        """What the comparison must be told with; empty where both were measured under the same conditions."""
+        return "under other conditions" if (self.comparison or {}).get("warnings") else ""
+
+    @property
     def speed_ratio(self) -> float:
         """How many times faster the variant is for sure; 1 when that is not known."""
         if self.comparison is None or self.comparison["verdict"] not in {"faster", "slower"}:
