@@ -111,7 +111,10 @@ class OptimizeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSpec:
-    """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to."""
+    """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to.
+
+    ``calibrated_on`` are the hashes of the samples that the model was calibrated on.
+    """
 
     kind: ClassVar[str] = "benchmark"
     model_path: str
@@ -125,6 +128,7 @@ class BenchmarkSpec:
     profile_operators: bool = True
     cpus: tuple[int, ...] | None = None
     baseline_samples_path: str | None = None
+    calibrated_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _within("threads", self.threads, 1, MAX_THREADS)
@@ -194,6 +198,8 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
             given[name] = _enum(enum, name, given[name])
     if given.get("cpus") is not None:
         given["cpus"] = tuple(int(cpu) for cpu in given["cpus"])
+    if given.get("calibrated_on") is not None:
+        given["calibrated_on"] = tuple(str(mark) for mark in given["calibrated_on"])
     try:
         return SPECS[kind](**given)
     except TypeError as error:

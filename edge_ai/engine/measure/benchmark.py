@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.accuracy import Accuracy, evaluate_session
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
+from edge_ai.engine.evaluate.samples import sample_hashes
 from edge_ai.engine.formats.base import handler_of
 from edge_ai.engine.measure.child import run_task
 from edge_ai.engine.measure.compare import BETWEEN_NOISY_RUNS_SD, BETWEEN_RUNS_SD, compare
 from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, Prepared, prepare_inputs
+from edge_ai.engine.measure.judged import Judged, compare_accuracy, data_mark, judge, keep_correct
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
 from edge_ai.engine.measure.operators import NO_PROFILE
 from edge_ai.engine.measure.session import explained
@@ -56,6 +57,7 @@ class _Plan:
     threads: int
     processors: int
     prepared: Prepared
+    hashes: tuple[str, ...] | None = None
 
     def task(self, name: str, **fields: object) -> dict[str, object]:
         """Return the task for a runner."""
@@ -88,7 +90,8 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
     -------
     tuple
         The benchmark result of the API, kind "measured", and the files: role "samples", an ``.npz`` with every recorded
-        run, ``latency_ns`` and ``started_ns`` (since the first run), both int64 of shape (samples,).
+        run, ``latency_ns`` and ``started_ns`` (since the first run), both int64 of shape (samples,), and where accuracy was
+        judged answer by answer which were right (`keep_correct`).
 
     Raises
     ------
@@ -103,7 +106,9 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         latency_ns: npt.NDArray[np.int64] = stored["latency_ns"]
     throughput = _measure_throughput(plan, progress)
     operators = _profile_operators(plan, progress)
-    accuracy = _measure_accuracy(plan, dataset, progress)
+    judged = _measure_accuracy(plan, dataset, progress)
+    if spec.dataset_path is not None:
+        keep_correct(workdir / SAMPLES_FILE, judged.evaluation, data_mark(workdir / spec.dataset_path))
     (workdir / INPUTS_FILE).unlink()
 
     noise = judge_noise(NoiseSignals(**latency["noise"]))
@@ -121,7 +126,7 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         "cpu_percent": latency["cpu_percent"],
         "energy_mj": latency["energy_mj"],
         "energy_reason": latency["energy_reason"],
-        **accuracy,
+        **judged.to_json(),
         **operators,
         "warmup": latency["warmup"],
         "environment": _describe_environment(plan, latency),
@@ -147,9 +152,11 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[_P
     progress.stage("prepare", 1, "Preparing the inputs")
     model = handler_of(spec.format).unpack(workdir / spec.model_path, workdir)
     inputs = open_model(model, spec.format, threads=1, optimize=False).inputs
-    dataset = None
+    dataset = hashes = None
     if spec.dataset_path is not None:
-        dataset = load_dataset(workdir / spec.dataset_path).matched(inputs)
+        stored = load_dataset(workdir / spec.dataset_path)
+        hashes = tuple(sample_hashes(stored.inputs)) if spec.calibrated_on else None
+        dataset = stored.matched(inputs)
     prepared = prepare_inputs(inputs, dataset, batch_size=spec.batch_size, path=workdir / INPUTS_FILE)
     processors = len(spec.cpus) if spec.cpus else len(os.sched_getaffinity(0))
     plan = _Plan(
@@ -159,6 +166,7 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[_P
         threads=spec.threads or processors,
         processors=processors,
         prepared=prepared,
+        hashes=hashes,
     )
     return plan, dataset
 
@@ -263,31 +271,21 @@ def _describe_memory(plan: _Plan, latency: Mapping[str, Any]) -> dict[str, objec
     }
 
 
-def _measure_accuracy(plan: _Plan, dataset: Dataset | None, progress: Progress) -> dict[str, object]:
+def _measure_accuracy(plan: _Plan, dataset: Dataset | None, progress: Progress) -> Judged:
     """Judge the model on the labels of the dataset; what cannot be judged is null with the reason."""
-    reason: str | None = None
-    if dataset is None:
-        reason = "no dataset was given"
-    elif dataset.labels is None:
-        reason = "the dataset has no labels"
-    if dataset is None or reason is not None:
-        return _accuracy_fields(None, reason)
+    if dataset is None or dataset.labels is None:
+        reason = "no dataset was given" if dataset is None else "the dataset has no labels"
+        return Judged(evaluation=None, reason=reason)
     progress.stage("accuracy", round(_ACCURACY_FROM), "Judging the answers against the labels")
     session = open_model(plan.workdir / plan.model, plan.spec.format, threads=plan.processors)
     with explained("run", plan.task("accuracy")):
-        accuracy = evaluate_session(session, dataset, max_seconds=_MAX_ACCURACY_SECONDS)
-    return _accuracy_fields(accuracy, "no output of the model looks like classes for these labels")
-
-
-def _accuracy_fields(accuracy: Accuracy | None, reason: str | None) -> dict[str, object]:
-    if accuracy is None:
-        return {"accuracy": None, "accuracy_reason": reason, "accuracy_ci95": None, "accuracy_samples": None}
-    return {
-        "accuracy": accuracy.metrics(),
-        "accuracy_reason": None,
-        "accuracy_ci95": accuracy.intervals(),
-        "accuracy_samples": accuracy.samples,
-    }
+        return judge(
+            session,
+            dataset,
+            max_seconds=_MAX_ACCURACY_SECONDS,
+            hashes=plan.hashes,
+            calibrated_on=plan.spec.calibrated_on,
+        )
 
 
 def _at(progress: Progress, stage: str, percent: float, message: str) -> Callable[[str, float], None]:
@@ -344,4 +342,5 @@ def _compare_with_baseline(
     with np.load(workdir / spec.baseline_samples_path, allow_pickle=False) as stored:
         earlier_ns: npt.NDArray[np.int64] = stored["latency_ns"]
     between_runs_sd = BETWEEN_NOISY_RUNS_SD if noisy else BETWEEN_RUNS_SD
-    return dict(compare(earlier_ns, latency_ns, between_runs_sd=between_runs_sd))
+    accuracy = compare_accuracy(workdir / spec.baseline_samples_path, workdir / SAMPLES_FILE)
+    return dict(compare(earlier_ns, latency_ns, between_runs_sd=between_runs_sd)) | accuracy
