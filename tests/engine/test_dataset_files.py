@@ -208,7 +208,8 @@ def test_the_size_of_an_image_is_read_from_its_first_bytes(kind: str) -> None:
 def test_the_task_of_arrays_is_a_text_among_them(tmp_path: Path) -> None:
     path = tmp_path / "d.npz"
     task = json.dumps({"task": "ctc", "charset": ["a", "é", "字"], "blank": "last"})
-    np.savez(path, x=np.zeros((2, 3)), labels=np.array(["a", "字"]), **{"task.json": np.array(task)})
+    arrays: dict[str, Any] = {"x": np.zeros((2, 3)), "labels": np.array(["a", "字"]), "task.json": np.array(task)}
+    np.savez(path, **arrays)
     assert read_dataset_header(path).task == "ctc"
     found = load_dataset(path)
     assert found.task is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,16 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """A data set divided for calibration and judgement; ``overlap`` tells that some samples serve both."""
+    """A data set divided for calibration and judgement; ``overlap`` tells that some samples serve both.
+
+    The places say which samples of the data set they are.
+    """
 
     calibration: Dataset
     judgement: Dataset
     overlap: bool
+    calibration_places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    judgement_places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -173,10 +178,13 @@ def divide(dataset: Dataset, *, calibration_samples: int, judgement_samples: int
     share = min(calibration_samples, dataset.samples // 2)
     overlap = share < min(calibration_samples, ENOUGH_SAMPLES)
     calibrate, rest = (order, order) if overlap else (order[:share], order[share:])
+    calibrate, rest = calibrate[:calibration_samples], rest[:judgement_samples]
     return Division(
-        calibration=dataset.subset(calibrate[:calibration_samples]),
-        judgement=dataset.subset(rest[:judgement_samples]),
+        calibration=dataset.subset(calibrate),
+        judgement=dataset.subset(rest),
         overlap=overlap,
+        calibration_places=calibrate,
+        judgement_places=rest,
     )
 
 
