@@ -79,7 +79,9 @@ def prepare(job: Job, folder: Path) -> Work:
     elif job.kind == JobKind.PACKAGING:
         spec = _package(PackagingJob.objects.select_related("model", "owner").get(pk=job.pk), folder)
     else:
-        spec = _benchmark(BenchmarkRun.objects.select_related("model", "dataset", "baseline").get(pk=job.pk), folder)
+        spec = _benchmark(
+            BenchmarkRun.objects.select_related("model__producer", "dataset", "baseline").get(pk=job.pk), folder
+        )
     return Work(spec=spec, limits=_limits(job, folder))
 
 
@@ -140,7 +142,15 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec:
         profile_operators=job.profile_operators,
         cpus=settings.BENCHMARK_CPUS,
         baseline_samples_path=baseline,
+        calibrated_on=_calibrated_on(job.model) if job.dataset is not None else (),
     )
+
+
+def _calibrated_on(model: Model) -> tuple[str, ...]:
+    """Return the hashes of the samples that a variant was calibrated on; none of a model that was uploaded."""
+    made = model.producer.result if model.producer is not None else None
+    calibration = (made or {}).get("calibration") or {}
+    return tuple(calibration.get("sample_hashes") or ())
 
 
 def _package(job: PackagingJob, folder: Path) -> PackageSpec:
