@@ -55,7 +55,8 @@ def test_the_task_is_inferred_from_labels_and_answers(x: Any, labels: Any, task:
     found = evaluate_session(echo("n", *given.inputs["x"].shape[1:]), given)
     assert (found.task, found.source, found.output) == (task, "inferred", "y")
     name, score = next(iter(found.scores.scores.items()))
-    assert (name, score.value) == (first[0], pytest.approx(first[1]))
+    assert name == first[0]
+    assert score.value == pytest.approx(first[1])
 
 
 def test_names_of_classes_and_texts_are_judged_when_the_data_set_says_how() -> None:

@@ -32,6 +32,7 @@ WIDENING: Final = 0.05
 
 COVERED: Final = 0.999
 SATURATED: Final = 0.02
+FEW_LEVELS, LOOKED_AT = 1024, 1 << 16
 ONE_SIDED: Final = 10.0
 RANGE_USE: Final = 0.25
 
@@ -126,7 +127,8 @@ def _input(name: str, array: Array, judged: Array, warnings: list[dict[str, str]
                 "Calibrate on more samples, or on more varied ones.",
             )
         )
-    if array.dtype.kind == "f" and saturation > SATURATED:
+    # Pixels and the like have few levels, and black and white among them.
+    if array.dtype.kind == "f" and saturation > SATURATED and np.unique(values[:LOOKED_AT]).size > FEW_LEVELS:
         warnings.append(
             _warning(
                 "calibration_saturated",
