@@ -31,25 +31,34 @@ ARCHIVE_DAMAGE = (
 class _Bounded(io.FileIO):
     """A file that is never asked for much at once."""
 
+    most = MAX_READ_BYTES
+
     def read(self, size: int | None = -1, /) -> bytes:
         """Read."""
-        data = super().read(MAX_READ_BYTES + 1 if size is None or size < 0 else min(size, MAX_READ_BYTES + 1)) or b""
-        if len(data) > MAX_READ_BYTES:
+        data = super().read(self.most + 1 if size is None or size < 0 else min(size, self.most + 1)) or b""
+        if len(data) > self.most:
             raise zipfile.BadZipFile("its list of entries is absurdly long")
         return data
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_archive(path: Path, *, max_list_bytes: int = MAX_READ_BYTES) -> Iterator[zipfile.ZipFile]:
     """Open an archive to look into it. Its list of entries, which may claim to be as long as the file, is bounded.
+
+    Parameters
+    ----------
+    max_list_bytes
+        How long the list may be.
 
     Raises
     ------
     Exception
         One of :data:`ARCHIVE_DAMAGE`.
     """
-    with _Bounded(path) as stream, zipfile.ZipFile(stream) as archive:
-        yield archive
+    with _Bounded(path) as stream:
+        stream.most = max_list_bytes
+        with zipfile.ZipFile(stream) as archive:
+            yield archive
 
 
 def size_of(archive: zipfile.ZipFile) -> int:
@@ -64,8 +73,15 @@ def size_of(archive: zipfile.ZipFile) -> int:
         stream.seek(place)
 
 
-def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:
+def check_archive(archive: zipfile.ZipFile, *, code: str, max_entries: int = MAX_ZIP_ENTRIES) -> set[str]:
     """Return the names in an archive, in lower case, after refusing what no honest archive has.
+
+    Parameters
+    ----------
+    code
+        Of refusals.
+    max_entries
+        How many there may be.
 
     Raises
     ------
@@ -77,8 +93,8 @@ def check_archive(archive: zipfile.ZipFile, *, code: str) -> set[str]:
         return UserInputError(f"The archive {reason}.", code=code, fix="Pack plain files only.", field="file")
 
     entries = archive.infolist()
-    if len(entries) > MAX_ZIP_ENTRIES:
-        raise refuse(f"has {len(entries):,} entries; at most {MAX_ZIP_ENTRIES:,} are unpacked")
+    if len(entries) > max_entries:
+        raise refuse(f"has {len(entries):,} entries; at most {max_entries:,} are unpacked")
     names: set[str] = set()
     total = packed = 0
     for entry in entries:

@@ -265,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="Measure two to eight models by turns, and say which is faster.")
     compare.add_argument("files", type=Path, nargs="+", help="The models; the others are compared with the first.")
     for command in (benchmark, compare):
-        command.add_argument("--dataset", type=Path, help="Samples (.npz) to feed; default: made-up input.")
+        command.add_argument("--dataset", type=Path, help="Samples (.npz or .zip) to feed; default: made-up input.")
         command.add_argument("--threads", type=int, help="Threads of one inference; default: all processors.")
         command.add_argument("--max-seconds", type=float, default=30.0, help="Measure at most this long; default: 30.")
     package = commands.add_parser("package", help="Make a bundle: the model, its card, and a program that runs it.")
@@ -290,7 +290,7 @@ def _add_optimization(
         default=precision,
         help=f"How numbers are kept; default: {precision}.",
     )
-    command.add_argument("--dataset", type=Path, help="Samples (.npz) to calibrate on and compare on.")
+    command.add_argument("--dataset", type=Path, help="Samples (.npz or .zip) to calibrate on and compare on.")
     command.add_argument(
         "--level", choices=[level.value for level in OptimizationLevel], default="balanced", help="What to choose for."
     )

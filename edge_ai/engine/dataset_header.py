@@ -1,4 +1,4 @@
-"""What a data set holds, from the headers of its arrays. Standard library only."""
+"""What a data set holds, from the headers of its arrays or the lists of its files. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive, open_archive
+from edge_ai.engine.dataset_files import MAX_FILES, MAX_LIST_BYTES, list_files
+from edge_ai.engine.dataset_preprocess import ImageSteps
+from edge_ai.engine.dataset_task import TASK_FILE, TaskSpec, read_task
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.spec import MAX_DATASET_BYTES, MAX_DATASET_SAMPLES
 from edge_ai.engine.strangers import HEAD_BYTES, stranger
@@ -21,7 +24,9 @@ MAX_NPY_HEADER_BYTES = 10_000
 MAX_ARRAYS = 64
 MAX_AXES = 32
 MAX_NAME = 200
+MAX_TASK_BYTES = 4 << 20
 LABELS = "labels"
+ARRAYS, IMAGES, SOUNDS = "arrays", "images", "audio"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +40,13 @@ class ArraySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetHeader:
-    """What a data set's file says it holds."""
+    """What a data set's file says it holds: arrays, images or sounds, and the task, where it gives one."""
 
     arrays: tuple[ArraySpec, ...]
     samples: int
     has_labels: bool
+    content: str = ARRAYS
+    task: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -47,6 +54,8 @@ class DatasetHeader:
             "arrays": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in self.arrays],
             "samples": self.samples,
             "has_labels": self.has_labels,
+            "content": self.content,
+            "task": self.task,
         }
 
     @classmethod
@@ -56,30 +65,55 @@ class DatasetHeader:
             arrays=tuple(ArraySpec(name=a["name"], dtype=a["dtype"], shape=tuple(a["shape"])) for a in data["arrays"]),
             samples=data["samples"],
             has_labels=data["has_labels"],
+            # Not there in what was uploaded before there was anything else.
+            content=data.get("content", ARRAYS),
+            task=data.get("task"),
         )
 
 
 def read_dataset_header(path: Path) -> DatasetHeader:
-    """Read what a ``.npz`` holds from the archive's directory and the arrays' headers; no array is read.
+    """Read what a data set holds from the archive's list and the headers in it; no array and no file of a sample is read.
 
     Raises
     ------
     UserInputError
-        ``dataset_unreadable``.
+        ``dataset_unreadable``, ``preprocess_invalid``, ``task_invalid``.
     """
     try:
-        with open_archive(path) as archive:
-            check_archive(archive, code="dataset_unreadable")
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
-            if not entries or len(entries) > MAX_ARRAYS or len(entries) != len(archive.infolist()):
-                raise _bad_dataset("The archive must hold NumPy arrays and nothing else, at most 64 of them.")
+        with open_archive(path, max_list_bytes=MAX_LIST_BYTES) as archive:
+            check_archive(archive, code="dataset_unreadable", max_entries=MAX_FILES)
+            entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > MAX_DATASET_BYTES * 4:
-                raise _bad_dataset("The arrays unpack to more than can be used.")
-            arrays = tuple(_array(archive, entry) for entry in entries)
+                raise _bad_dataset("The archive unpacks to more than can be used.")
+            if not any(entry.filename.endswith(".npy") for entry in entries):
+                return _of_files(archive)
+            if len(entries) > MAX_ARRAYS or not all(entry.filename.endswith(".npy") for entry in entries):
+                raise _bad_dataset("The archive must hold NumPy arrays and nothing else, at most 64 of them.")
+            return _of_arrays(archive, entries)
     except ARCHIVE_DAMAGE as error:
         with path.open("rb") as stream:
             found = stranger(stream.read(HEAD_BYTES))
-        raise _bad_dataset(f"The file is not an .npz archive ({error}); it looks like {found}.") from None
+        raise _bad_dataset(f"The file is not an .npz or .zip archive ({error}); it looks like {found}.") from None
+
+
+def _of_files(archive: zipfile.ZipFile) -> DatasetHeader:
+    listing = list_files(archive)
+    steps = listing.steps
+    images = isinstance(steps, ImageSteps)
+    dtype = steps.dtype if isinstance(steps, ImageSteps) else "float32"
+    return DatasetHeader(
+        arrays=(ArraySpec(name=steps.input, dtype=dtype, shape=(len(listing.files), *listing.shape)),),
+        samples=len(listing.files),
+        has_labels=listing.has_labels,
+        content=IMAGES if images else SOUNDS,
+        task=None if listing.task is None else listing.task.task,
+    )
+
+
+def _of_arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> DatasetHeader:
+    task_entry = f"{TASK_FILE}.npy"
+    arrays = tuple(_array(archive, entry) for entry in entries if entry.filename != task_entry)
+    task = next((_task(archive, entry) for entry in entries if entry.filename == task_entry), None)
     inputs = [array for array in arrays if array.name != LABELS]
     if not inputs:
         raise _bad_dataset("There are labels but no inputs.")
@@ -93,7 +127,29 @@ def read_dataset_header(path: Path) -> DatasetHeader:
             )
     if samples > MAX_DATASET_SAMPLES:
         raise _bad_dataset(f"There are {samples:,} samples; at most {MAX_DATASET_SAMPLES:,} are used.")
-    return DatasetHeader(arrays=arrays, samples=samples, has_labels=len(inputs) != len(arrays))
+    return DatasetHeader(
+        arrays=arrays,
+        samples=samples,
+        has_labels=len(inputs) != len(arrays),
+        task=None if task is None else task.task,
+    )
+
+
+def _task(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> TaskSpec:
+    """Read the task of an ``.npz``: an array of one text, the JSON."""
+    described = _array(archive, entry)
+    if described.dtype != "string" or described.shape != () or entry.file_size > MAX_TASK_BYTES:
+        raise _bad_dataset(f"{TASK_FILE!r} must be one text, the task as JSON.")
+    with archive.open(entry) as stream:
+        content = stream.read(MAX_TASK_BYTES)
+    wide = content[6] > 1
+    start = (12 if wide else 10) + int.from_bytes(content[8 : 12 if wide else 10], "little")
+    order = "big" if b"'>U" in content[:start] else "little"
+    try:
+        text = content[start:].decode("utf-32-be" if order == "big" else "utf-32-le").rstrip("\0")
+    except UnicodeDecodeError:
+        raise _bad_dataset(f"{TASK_FILE!r} is no text.") from None
+    return read_task(text)
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> ArraySpec:
@@ -150,6 +206,7 @@ def _bad_dataset(message: str) -> UserInputError:
     return UserInputError(
         message,
         code="dataset_unreadable",
-        fix="Save it with numpy.savez_compressed(path, input_name=array, labels=labels).",
+        fix="Save it with numpy.savez_compressed(path, input_name=array, labels=labels), or zip images or WAV files; "
+        "docs/datasets.md describes both.",
         field="file",
     )

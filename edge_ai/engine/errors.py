@@ -135,8 +135,19 @@ CODES: dict[str, ErrorCode] = {
     ),
     "dataset_unreadable": _code(
         "Not a readable data set",
-        "The file is not an .npz archive of plain arrays.",
-        "Save it with numpy.savez_compressed(path, input_name=array, labels=labels).",
+        "The file is neither an .npz archive of plain arrays nor a .zip of images or WAV files, or something in it is "
+        "damaged; the answer names it.",
+        "Save arrays with numpy.savez_compressed(path, input_name=array, labels=labels), or zip the files again.",
+    ),
+    "preprocess_invalid": _code(
+        "preprocess.json does not make sense",
+        "A field of the data set's preprocess.json is not known, or its value is out of bounds or contradicts another.",
+        "Mend the field that the answer names; the page on data sets lists all of them.",
+    ),
+    "task_invalid": _code(
+        "task.json does not make sense",
+        "A field of the data set's task.json is not known, or its value does not fit the task.",
+        "Mend the field that the answer names; the page on data sets lists all of them.",
     ),
     "parity_failed": _code(
         "The variant computes something else",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_ai.engine.dataset_preprocess import ONLY_INPUT
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import ArraySpec, DatasetHeader
 
@@ -25,7 +26,12 @@ def plain_name(name: str) -> str:
 
 
 def array_names(inputs: Sequence[Mapping[str, Any]], arrays: Sequence[str]) -> dict[str, str]:
-    """Return for each input the array of a data set that is meant for it: of its name, else of its plain name."""
+    """Return for each input the array of a data set that is meant for it: of its name, else of its plain name.
+
+    The one array of a data set of files that names no input is meant for the only input that there is.
+    """
+    if list(arrays) == [ONLY_INPUT] and len(inputs) == 1:
+        return {inputs[0]["name"]: ONLY_INPUT}
     by_plain = {plain_name(name): name for name in arrays}
     found = {item["name"]: item["name"] for item in inputs if item["name"] in arrays}
     for item in inputs:
@@ -64,7 +70,8 @@ def check_dataset(analysis: Mapping[str, Any], dataset: DatasetHeader) -> None:
     raise UserInputError(
         f"The data set does not fit the model: {'; '.join(faults)}. Expected: {expected}. Given: {found}.",
         code="dataset_mismatch",
-        fix="Save one array for each input under the input's name; the first axis counts samples.",
+        fix="Save one array for each input under the input's name; the first axis counts samples. Of images and sounds "
+        "preprocess.json decides the name, the type and the shape.",
         field="dataset",
         details={
             "expected": [dict(item) for item in inputs],

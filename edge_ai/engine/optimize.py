@@ -14,8 +14,10 @@ from edge_ai.engine.compress.rules import check_options
 from edge_ai.engine.compress.sizes import Sizes, measure_sizes_aside
 from edge_ai.engine.entry import enter
 from edge_ai.engine.errors import ParityError, UnsupportedError
+from edge_ai.engine.evaluate.calibration import calibration_report
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
 from edge_ai.engine.evaluate.gate import judge
+from edge_ai.engine.evaluate.samples import sample_hashes
 from edge_ai.engine.formats.base import handler_of
 from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.making import Making
@@ -92,6 +94,7 @@ class _Optimization:
         began = time.monotonic()
         original = Original(self._source, spec.source_format, self._scratch)
         dataset = None if self._dataset_path is None else load_dataset(self._dataset_path)
+        self._hashes = [] if dataset is None else sample_hashes(dataset.inputs)
         self._plan(original, dataset, missing)
         precision = resolve_precision(
             spec.precision, original.analysis, target=spec.target_format, has_dataset=dataset is not None
@@ -222,6 +225,9 @@ class _Optimization:
                 *self._making.notices,
             ],
             "recipe": recipe,
+            "calibration": None
+            if asked.division is None or not asked.calibration
+            else calibration_report(asked.division, self._hashes),
             "analysis": analysis,
         }
         return result, self._files(variant, route.lane.target, recipe)

@@ -118,7 +118,8 @@ class OptimizeSpec:
 class BenchmarkSpec:
     """Measure a model on this machine. Times are in seconds; ``cpus`` are the processors to be pinned to.
 
-    ``baseline_noisy``: the run that it is compared with was called noisy.
+    ``baseline_noisy``: the run that it is compared with was called noisy. ``calibrated_on``: the hashes of the samples that
+    the model was calibrated on.
     """
 
     kind: ClassVar[str] = "benchmark"
@@ -134,6 +135,7 @@ class BenchmarkSpec:
     cpus: tuple[int, ...] | None = None
     baseline_samples_path: str | None = None
     baseline_noisy: bool = False
+    calibrated_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _within("threads", self.threads, 1, MAX_THREADS)
@@ -287,6 +289,8 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
             given[name] = tuple(str(each) for each in given[name])
     if given.get("cpus") is not None:
         given["cpus"] = tuple(int(cpu) for cpu in given["cpus"])
+    if given.get("calibrated_on") is not None:
+        given["calibrated_on"] = tuple(str(mark) for mark in given["calibrated_on"])
     try:
         return SPECS[kind](**given)
     except TypeError as error:

@@ -34,6 +34,8 @@ class JobKind(models.TextChoices):
 
 #: What the studio does for itself; people are not shown it among what they asked for.
 HOUSEKEEPING = (JobKind.DELETION,)
+
+
 class JobStatus(models.TextChoices):
     """Where a job stands."""
 

@@ -190,9 +190,10 @@ class DatasetUploadForm(forms.Form):
     """A data set's file, and what it is for."""
 
     file = forms.FileField(
-        label="Data set (.npz)",
-        help_text="One array for each input of the model, under the input's name; optionally “labels”.",
-        error_messages={"required": "Choose an .npz file first."},
+        label="Data set (.npz or .zip)",
+        help_text="One array for each input of the model, under the input's name, and “labels” (.npz); or images or WAV files "
+        "with labels.csv and preprocess.json (.zip).",
+        error_messages={"required": "Choose an .npz or a .zip file first."},
     )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
     kind = forms.ChoiceField(label="Used for", choices=DatasetKind.choices, initial=DatasetKind.BOTH, required=False)

@@ -15,7 +15,24 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 SAME_SIZE_WITHIN, SAME_LATENCY_WITHIN = 0.005, 0.05
 # What an analysis finds, in the words that a variant is asked for with.
 PRECISIONS = {"qdq-int8": "int8", "dynamic-int8": "int8 dynamic", "int8_dynamic": "int8 dynamic"}
-METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
+METRICS = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "macro_f1": "macro F1",
+    "roc_auc": "ROC AUC",
+    "mae": "mean absolute error",
+    "rmse": "root mean square error",
+    "miou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "cer": "character error rate",
+    "wer": "word error rate",
+    "exact": "texts without an error",
+    "map": "mAP, IoU 0.50 to 0.95",
+    "map50": "mAP at IoU 0.50",
+}
+# In the units of the labels; and areas, which nobody tells in percent.
+NUMBERS, AREAS = frozenset({"mae", "rmse"}), frozenset({"roc_auc"})
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "cer", "wer"})
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -117,6 +134,15 @@ def speed_ratio(before: float | None, after: float | None) -> str:
 def metric(name: str | None) -> str:
     """Return what a figure of accuracy is called: ``top-1 accuracy``."""
     return METRICS.get(name, name) if name else UNKNOWN
+
+
+def metric_value(value: float | None, name: str, digits: int = 2) -> str:
+    """Return a figure of accuracy as one writes it: most in percent, errors of numbers in the units of the labels."""
+    if name in NUMBERS:
+        return significant(value, 4)
+    if name in AREAS:
+        return UNKNOWN if value is None else f"{value:.4f}"
+    return percent(value, digits)
 
 
 def precision(name: str | None) -> str:

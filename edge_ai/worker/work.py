@@ -94,7 +94,10 @@ def prepare(job: Job, folder: Path) -> Work:
         spec = _diagnosis(DiagnosisJob.objects.select_related("model", "baseline", "dataset").get(pk=job.pk), folder)
     else:
         spec = _benchmark(
-            BenchmarkRun.objects.select_related("model", "device_profile", "dataset", "baseline").get(pk=job.pk), folder
+            BenchmarkRun.objects.select_related("model__producer", "device_profile", "dataset", "baseline").get(
+                pk=job.pk
+            ),
+            folder,
         )
     return Work(spec=spec, limits=_limits(job, folder))
 
@@ -160,6 +163,7 @@ def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec | EstimateSpec:
         cpus=settings.BENCHMARK_CPUS,
         baseline_samples_path=baseline,
         baseline_noisy=baseline_noisy,
+        calibrated_on=_calibrated_on(job.model) if job.dataset is not None else (),
     )
 
 
@@ -223,6 +227,13 @@ def _estimate(job: BenchmarkRun, folder: Path) -> EstimateSpec:
         dataset_path=_dataset(job.dataset, folder),
         held_bytes=None if weights is None or activations is None else weights + activations * job.batch_size,
     )
+
+
+def _calibrated_on(model: Model) -> tuple[str, ...]:
+    """Return the hashes of the samples that a variant was calibrated on; none of a model that was uploaded."""
+    made = model.producer.result if model.producer is not None else None
+    calibration = (made or {}).get("calibration") or {}
+    return tuple(calibration.get("sample_hashes") or ())
 
 
 def _package(job: PackagingJob, folder: Path) -> PackageSpec:

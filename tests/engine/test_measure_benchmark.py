@@ -96,9 +96,19 @@ def test_accuracy_is_what_numpy_finds_in_the_outputs(measured: Run) -> None:
     order = np.argsort(-session.run(None, {"image": images})[0], axis=1)
     right = int(np.sum(order[:, 0] == labels))
     near = int(np.sum((order[:, :5] == labels[:, np.newaxis]).any(axis=1)))
-    assert measured.result["accuracy"] == {"top1": right / 500, "top5": near / 500}
+    accuracy = measured.result["accuracy"]
+    assert list(accuracy) == ["top1", "top5", "macro_f1", "roc_auc"]
+    assert (accuracy["top1"], accuracy["top5"]) == (right / 500, near / 500)
     assert measured.result["accuracy_ci95"]["top1"] == list(wilson_interval(right, 500))
     assert measured.result["accuracy_samples"] == 500
+    assert measured.result["accuracy_task"] == {"task": "classification", "source": "inferred", "output": "logits"}
+    confusion = measured.result["accuracy_detail"]["confusion"]
+    assert np.trace(confusion["matrix"]) == right
+    assert np.sum(confusion["matrix"]) == 500
+    with np.load(measured.folder / "samples.npz", allow_pickle=False) as stored:
+        kept = np.zeros(500, bool)
+        kept[stored["correct_places"]] = stored["correct"]
+    assert kept.tolist() == (order[:, 0] == labels).tolist()
 
 
 def test_operators_share_out_the_whole_time(measured: Run) -> None:

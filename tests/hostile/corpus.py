@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.hostile import archive_files, keras_files, onnx_files, other_files, tensorflow_files
+from tests.hostile import archive_files, files_in_zips, keras_files, onnx_files, other_files, tensorflow_files
 from tests.hostile.kinds import KINDS as KINDS
 
 #: Importing them enters their kinds into the list.
-MODULES = (onnx_files, keras_files, tensorflow_files, other_files, archive_files)
+MODULES = (onnx_files, keras_files, tensorflow_files, other_files, archive_files, files_in_zips)
 HEAD = ("| Kind | What it tries | Ends at | In |", "| --- | --- | --- | --- |")
 
 

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from edge_ai.api.fields import MAX_DESCRIPTION, MAX_NAME, EnumField, StrictSerializer
+from edge_ai.engine.dataset_task import TASKS
 from edge_ai.models import Dataset, DatasetKind, Visibility
 
 
@@ -16,7 +17,7 @@ from edge_ai.models import Dataset, DatasetKind, Visibility
             "type": "object",
             "required": ["name", "dtype", "shape"],
             "properties": {
-                "name": {"type": "string"},
+                "name": {"type": "string", "description": "`*`: whichever is the model's only input."},
                 "dtype": {"type": "string", "examples": ["float32"]},
                 "shape": {
                     "type": "array",
@@ -38,6 +39,22 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     visibility = EnumField(Visibility, read_only=True)
     kind = EnumField(DatasetKind, read_only=True)
     arrays = ArraysField(source="header.arrays", read_only=True)
+    # Rows of old lack both.
+    content = serializers.ChoiceField(
+        choices=["arrays", "images", "audio"],
+        source="header.content",
+        read_only=True,
+        default="arrays",
+        help_text="What the file holds.",
+    )
+    task = serializers.ChoiceField(
+        choices=TASKS,
+        source="header.task",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="What the labels mean, where the data set tells; null: inferred when a model is judged.",
+    )
 
     class Meta:
         model = Dataset
@@ -54,6 +71,8 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "sample_count",
             "has_labels",
             "arrays",
+            "content",
+            "task",
             "created_at",
             "updated_at",
         ]
@@ -64,7 +83,8 @@ class DatasetUploadSerializer(StrictSerializer):
     """A file, and what it is for."""
 
     file = serializers.FileField(
-        help_text="A .npz with one array for each model input, under the input's name, and `labels` if there are any."
+        help_text="A .npz with one array for each model input, under the input's name, and `labels` if there are any; or a "
+        ".zip of images or WAV files with `labels.csv`, `preprocess.json` and `task.json` beside them."
     )
     name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
     description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, default="", allow_blank=True)

@@ -17,6 +17,7 @@ from edge_ai.api.fields import (
     PriorityField,
     StrictSerializer,
 )
+from edge_ai.engine.dataset_task import TASKS
 from edge_ai.engine.spec import (
     MAX_BATCH_SIZE,
     MAX_BENCHMARK_SECONDS,
@@ -162,6 +163,54 @@ NUMBER = {"type": ["number", "null"]}
             },
             "warnings": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
             "recipe": {"type": "object", "additionalProperties": True},
+            "calibration": {
+                "type": ["object", "null"],
+                "additionalProperties": True,
+                "description": "The samples that a static int8 or int16x8 variant was calibrated on; null for others.",
+                "properties": {
+                    "samples": {"type": "integer"},
+                    "judged_samples": {"type": "integer"},
+                    "inputs": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "additionalProperties": True,
+                            "properties": {
+                                "name": {"type": "string"},
+                                "range": {"type": ["array", "null"], "items": {"type": "number"}},
+                                "typical": {
+                                    "type": "array",
+                                    "items": {"type": "number"},
+                                    "description": "What 99 % of the values lie in.",
+                                },
+                                "coverage": {
+                                    "type": "number",
+                                    "description": "Share of the values of the samples for judging within `range`.",
+                                },
+                                "saturation": {
+                                    "type": "number",
+                                    "description": "Share of the values exactly at the ends of `range`, 0 left out.",
+                                },
+                                "widened": {
+                                    "type": "number",
+                                    "description": "Share of `range` that the second half of the samples added.",
+                                },
+                            },
+                        },
+                    },
+                    "outliers": {"type": "object", "additionalProperties": True},
+                    "duplicates": {"type": "integer"},
+                    "constant": {"type": "integer", "description": "Samples of one value throughout."},
+                    "classes": {"type": ["object", "null"], "additionalProperties": True},
+                    "overlap": {"type": "integer", "description": "Samples for judging that calibrated as well."},
+                    "advice": {"type": "string"},
+                    "warnings": {
+                        "type": "array",
+                        "items": {"type": "object", "additionalProperties": {"type": "string"}},
+                    },
+                    "sample_hashes": {"type": "array", "items": {"type": "string"}},
+                },
+            },
         },
     }
 )
@@ -250,6 +299,27 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
             },
             "energy_mj": NUMBER,
             "accuracy": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
+            "accuracy_ci95": {
+                "type": ["object", "null"],
+                "description": "The interval of each figure at 95 %, where there is one.",
+                "additionalProperties": {"type": "array", "items": {"type": "number"}},
+            },
+            "accuracy_samples": {"type": ["integer", "null"]},
+            "accuracy_reason": {"type": ["string", "null"], "description": "Why there is no accuracy."},
+            "accuracy_task": {
+                "type": ["object", "null"],
+                "properties": {
+                    "task": {"type": "string", "enum": list(TASKS)},
+                    "source": {"type": "string", "enum": ["given", "inferred"]},
+                    "output": {"type": "string"},
+                },
+            },
+            "accuracy_detail": {
+                "type": ["object", "null"],
+                "description": "Confusions, figures of each class, notes; `calibrated_samples` are those that calibrated "
+                "the model as well.",
+                "additionalProperties": True,
+            },
             "operators": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
             "environment": {"type": "object", "additionalProperties": True},
             "noise": {
@@ -263,6 +333,24 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
                 "description": "With the baseline: `ratio_p50`, `ci95`, `verdict`, `against`; `warnings` has what differs "
                 "between the two environments.",
                 "additionalProperties": True,
+                "properties": {
+                    "accuracy": {
+                        "type": ["object", "null"],
+                        "description": "This run's accuracy against the baseline's on the same samples, by McNemar's test; "
+                        "`difference` and `ci95` are in points.",
+                        "properties": {
+                            "difference": {"type": "number"},
+                            "ci95": {"type": "array", "items": {"type": "number"}},
+                            "p_value": {"type": "number"},
+                            "significant": {"type": "boolean"},
+                            "n": {"type": "integer"},
+                            "only_baseline": {"type": "integer"},
+                            "only_this": {"type": "integer"},
+                            "sentence": {"type": "string"},
+                        },
+                    },
+                    "accuracy_reason": {"type": ["string", "null"]},
+                },
             },
         },
     }

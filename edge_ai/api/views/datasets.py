@@ -48,7 +48,9 @@ class DatasetList(UploadView[Dataset]):
         tag=TAG,
         summary="Upload calibration or evaluation data",
         description="A .npz with one array for each model input, under the input's name; the first axis counts samples. "
-        "An array `labels` lets benchmarks measure accuracy.",
+        "An array `labels` lets benchmarks measure accuracy. Or a .zip of images (PNG, JPEG, BMP, WebP) or WAV files with "
+        "`labels.csv`, and `preprocess.json` with what is to be done to them. At most 1 GB and 10,000 samples; "
+        "docs/datasets.md tells every option and metric.",
         request={MULTIPART: DatasetUploadSerializer},
         answers={201: DatasetSerializer},
         problems=WRITING,

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_ai.engine.evaluate.task import feed_sample, required_batch
+from edge_ai.engine.evaluate.metrics.intervals import wilson_interval as wilson_interval
 
-if TYPE_CHECKING:
-    from edge_ai.engine.evaluate.dataset import Dataset
-    from edge_ai.engine.runtime.base import Session
-
-_ORDER_SEED: Final = 0
-_Z_95: Final = 1.959963984540054
 _MIN_CLASSES_FOR_TOP5: Final = 10
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -29,7 +21,8 @@ class Accuracy:
     """How often a classifier was right.
 
     ``top1`` and ``top5`` are fractions of the ``samples``; the intervals are 95 % Wilson intervals. ``top5`` is None
-    for fewer than ten classes, where it says little, and for a model that answers the class itself.
+    for fewer than ten classes, where it says little, and for a model that answers the class itself. ``correct`` says for
+    each sample whether its first class was the right one.
     """
 
     samples: int
@@ -38,6 +31,7 @@ class Accuracy:
     top1_ci95: tuple[float, float]
     top5: float | None = None
     top5_ci95: tuple[float, float] | None = None
+    correct: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_), repr=False, compare=False)
 
     def metrics(self) -> dict[str, float]:
         """Return metric by name, as the API shows it under ``accuracy``."""
@@ -49,29 +43,6 @@ class Accuracy:
         if self.top5_ci95 is not None:
             found["top5"] = list(self.top5_ci95)
         return found
-
-
-def wilson_interval(right: int, samples: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a proportion.
-
-    Unlike the normal approximation it stays within [0, 1] and keeps its width when everything was right.
-
-    Parameters
-    ----------
-    right
-        How many of the samples were right, 0 to ``samples``.
-    samples
-        At least 1.
-
-    References
-    ----------
-    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    z2 = _Z_95 * _Z_95
-    share = right / samples
-    centre = (share + z2 / (2 * samples)) / (1 + z2 / samples)
-    half = _Z_95 / (1 + z2 / samples) * math.sqrt(share * (1 - share) / samples + z2 / (4 * samples * samples))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def evaluate_classification(outputs: npt.NDArray[Any], labels: Labels) -> Accuracy:
@@ -99,8 +70,11 @@ def evaluate_classification(outputs: npt.NDArray[Any], labels: Labels) -> Accura
     if count == 0 or labels.ndim != 1 or len(outputs) != count:
         raise ValueError(f"outputs of shape {outputs.shape} do not belong to labels of shape {labels.shape}")
     if outputs.ndim == 1:
-        right = int(np.count_nonzero(outputs == labels))
-        return Accuracy(samples=count, classes=None, top1=right / count, top1_ci95=wilson_interval(right, count))
+        hits = np.asarray(outputs == labels, dtype=np.bool_)
+        right = int(np.count_nonzero(hits))
+        return Accuracy(
+            samples=count, classes=None, top1=right / count, top1_ci95=wilson_interval(right, count), correct=hits
+        )
     classes = outputs.shape[-1]
     if outputs.size != count * classes:
         raise ValueError(f"outputs of shape {outputs.shape} are not one row of scores a sample")
@@ -114,60 +88,8 @@ def evaluate_classification(outputs: npt.NDArray[Any], labels: Labels) -> Accura
         top1_ci95=wilson_interval(right, count),
         top5=near / count if with_top5 else None,
         top5_ci95=wilson_interval(near, count) if with_top5 else None,
+        correct=ranks < 1,
     )
-
-
-def evaluate_session(
-    session: Session,
-    dataset: Dataset,
-    *,
-    max_samples: int | None = None,
-    max_seconds: float | None = None,
-) -> Accuracy | None:
-    """Run a model over a labelled dataset and measure its accuracy.
-
-    Samples are fed one at a time even where the model takes batches: dynamically quantized models choose one scale for
-    a whole batch, so their answers depend on its size, and one is what they will be used with. They are fed in an
-    order drawn from a fixed seed, so that a part of them is a fair part, and the same for a model and its variants.
-
-    Parameters
-    ----------
-    session
-        The model.
-    dataset
-        Its inputs by name, and labels.
-    max_samples, max_seconds
-        Where to end early; at least one sample is fed. `Accuracy.samples` says how many were.
-
-    Returns
-    -------
-    Accuracy or None
-        None when the dataset has no labels that could be classes (integers, one a sample), or no output looks like
-        classes (see `classifying_output`).
-    """
-    labels = class_labels(dataset.labels)
-    if labels is None:
-        return None
-    batch = required_batch(session.inputs, dataset.inputs)
-    order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))[:max_samples]
-    end_s = math.inf if max_seconds is None else time.monotonic() + max_seconds
-    answers: list[npt.NDArray[Any]] = []
-    chosen: int | None = None
-    for begin in range(0, len(order), batch):
-        places = [int(place) for place in order[begin : begin + batch]]
-        padded = places + places[:1] * (batch - len(places))
-        outputs = session.run(feed_sample(session.inputs, dataset.inputs, padded))
-        if chosen is None:
-            chosen = classifying_output(outputs, samples=batch, highest_label=int(labels.max()))
-        if chosen is None:
-            return None
-        answers.append(outputs[chosen][: len(places)])
-        if time.monotonic() >= end_s:
-            break
-    scores = np.concatenate(answers)
-    if np.issubdtype(scores.dtype, np.integer) and scores.size == len(scores):
-        scores = scores.reshape(-1)
-    return evaluate_classification(scores, labels[order[: len(scores)]])
 
 
 def class_labels(labels: npt.NDArray[Any] | None) -> Labels | None:

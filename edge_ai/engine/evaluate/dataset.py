@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_ai.engine.archives import ARCHIVE_DAMAGE
+from edge_ai.engine.dataset_header import ARRAYS
+from edge_ai.engine.dataset_task import TASK_FILE, TaskSpec, read_task
 from edge_ai.engine.errors import UserInputError
+from edge_ai.engine.evaluate.dataset_files import read_files
 from edge_ai.engine.evaluate.pairing import to_input
 from edge_ai.engine.fit import array_names, check_dataset
 from edge_ai.engine.runtime.base import Tensor
@@ -33,22 +36,48 @@ class Dataset:
         One array for each input, by its name; the first axis counts samples.
     labels
         What is right, one entry a sample, or ``None``.
+    task
+        What the labels mean, where the data set tells.
+    content
+        What its file holds: "arrays", "images" or "audio".
+    notes
+        What else there is to know, such as that a part of it was read.
     """
 
     inputs: Mapping[str, Array]
     labels: Array | None
+    task: TaskSpec | None = None
+    content: str = ARRAYS
+    notes: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
         """How many samples there are."""
         return len(next(iter(self.inputs.values())))
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Width and height of the images among the inputs, ``None`` without any: channels are 1, 3 or 4, first or last."""
+        for array in self.inputs.values():
+            shape = array.shape[-3:] if array.ndim in (4, 5) else ()
+            if len(shape) == 3 and shape[2] in (1, 3, 4):
+                return shape[1], shape[0]
+            if len(shape) == 3 and shape[0] in (1, 3, 4):
+                return shape[2], shape[1]
+        return None
+
     def header(self) -> DatasetHeader:
         """Return the description that :func:`~edge_ai.engine.sniff.read_dataset_header` gives of the file."""
         arrays = tuple(
             ArraySpec(name=name, dtype=_dtype_name(array), shape=array.shape) for name, array in self.inputs.items()
         )
-        return DatasetHeader(arrays=arrays, samples=self.samples, has_labels=self.labels is not None)
+        return DatasetHeader(
+            arrays=arrays,
+            samples=self.samples,
+            has_labels=self.labels is not None,
+            content=self.content,
+            task=None if self.task is None else self.task.task,
+        )
 
     def matched(self, inputs: Sequence[Tensor]) -> Dataset:
         """Return the arrays that a model takes, under its names and in its types.
@@ -67,12 +96,13 @@ class Dataset:
         for item in inputs:
             array = self.inputs[names[item.name]]
             arrays[item.name] = array.astype(str) if item.dtype == "string" else to_input(array, item)
-        return Dataset(inputs=arrays, labels=self.labels)
+        return replace(self, inputs=arrays)
 
     def subset(self, places: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Dataset:
         """Return the samples at ``places``, in that order."""
         rows = np.asarray(places, dtype=np.int64)
-        return Dataset(
+        return replace(
+            self,
             inputs={name: array[rows] for name, array in self.inputs.items()},
             labels=None if self.labels is None else self.labels[rows],
         )
@@ -80,36 +110,53 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """A data set divided for calibration and judgement; ``overlap`` tells that some samples serve both."""
+    """A data set divided for calibration and judgement; ``overlap`` tells that some samples serve both.
+
+    The places say which samples of the data set they are.
+    """
 
     calibration: Dataset
     judgement: Dataset
     overlap: bool
+    calibration_places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    judgement_places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def load_dataset(path: Path) -> Dataset:
-    """Read an ``.npz``. Pickled objects are never read.
+    """Read an ``.npz``, or a ``.zip`` of images or sounds. Pickled objects are never read.
 
     Raises
     ------
     UserInputError
-        ``dataset_unreadable``.
+        ``dataset_unreadable``, ``preprocess_invalid``, ``task_invalid``.
     """
     header = read_dataset_header(path)
     arrays: dict[str, Array] = {}
+    task = None
     try:
+        if header.content != ARRAYS:
+            read = read_files(path)
+            return Dataset(
+                inputs={read.input: read.array},
+                labels=read.labels,
+                task=read.task,
+                content=header.content,
+                notes=read.notes,
+            )
         with np.load(path, allow_pickle=False) as stored:
             for item in header.arrays:
                 arrays[item.name] = stored[item.name]
+            if header.task is not None:
+                task = read_task(str(stored[TASK_FILE]))
     except ARCHIVE_DAMAGE as error:
         raise UserInputError(
             f"The data set is damaged: {error}.",
             code="dataset_unreadable",
-            fix="Save it again with numpy.savez_compressed(path, input_name=array, labels=labels).",
+            fix="Save it again: arrays with numpy.savez_compressed(path, input_name=array, labels=labels), files with zip.",
             field="dataset",
         ) from error
     labels = arrays.pop(LABELS, None)
-    return Dataset(inputs=arrays, labels=labels)
+    return Dataset(inputs=arrays, labels=labels, task=task)
 
 
 def divide(dataset: Dataset, *, calibration_samples: int, judgement_samples: int, seed: int) -> Division:
@@ -131,10 +178,13 @@ def divide(dataset: Dataset, *, calibration_samples: int, judgement_samples: int
     share = min(calibration_samples, dataset.samples // 2)
     overlap = share < min(calibration_samples, ENOUGH_SAMPLES)
     calibrate, rest = (order, order) if overlap else (order[:share], order[share:])
+    calibrate, rest = calibrate[:calibration_samples], rest[:judgement_samples]
     return Division(
-        calibration=dataset.subset(calibrate[:calibration_samples]),
-        judgement=dataset.subset(rest[:judgement_samples]),
+        calibration=dataset.subset(calibrate),
+        judgement=dataset.subset(rest),
         overlap=overlap,
+        calibration_places=calibrate,
+        judgement_places=rest,
     )
 
 

@@ -14,6 +14,7 @@ from edge_ai.engine.evaluate.accuracy import Labels, class_labels, classifying_o
 from edge_ai.engine.evaluate.dataset import Dataset
 from edge_ai.engine.evaluate.distance import OutputParity, compare_output
 from edge_ai.engine.evaluate.pairing import pair, to_answer, to_real, translate
+from edge_ai.engine.evaluate.significance import PairedChange, mcnemar
 from edge_ai.engine.evaluate.task import feed_sample, required_batch
 from edge_ai.engine.measure.session import explained
 from edge_ai.engine.runtime.base import Feed, Session, Tensor
@@ -33,12 +34,13 @@ NOT_CHECKED: Final = "not_checked"
 
 @dataclass(frozen=True, kw_only=True)
 class MetricChange:
-    """A labelled metric of the source and of the variant, both in [0, 1]."""
+    """A labelled metric of the source and of the variant, both in [0, 1]; ``change`` tells how surely they differ."""
 
     name: str
     reference: float
     variant: float
     samples: int
+    change: PairedChange | None = None
 
     @property
     def drop(self) -> float:
@@ -112,6 +114,8 @@ class Parity:
                 "variant": round(metric.variant, 4),
                 "drop": round(metric.drop, 4),
                 "samples": metric.samples,
+                "p_value": None if metric.change is None else metric.change.p_value,
+                "sentence": None if metric.change is None else metric.change.sentence,
             },
             "outputs": [
                 {
@@ -318,7 +322,13 @@ def _metric(reference: Reference, answers: Sequence[Sequence[Any]]) -> MetricCha
     if any(len(score) != len(labels) for score in scores):
         return None
     before, after = (evaluate_classification(score, labels) for score in scores)
-    return MetricChange(name="top1", reference=before.top1, variant=after.top1, samples=before.samples)
+    return MetricChange(
+        name="top1",
+        reference=before.top1,
+        variant=after.top1,
+        samples=before.samples,
+        change=mcnemar(before.correct, after.correct),
+    )
 
 
 def _scores(answers: Sequence[Sequence[Any]], place: int) -> Array:

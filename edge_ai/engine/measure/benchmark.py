@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.evaluate.accuracy import Accuracy, evaluate_session
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
+from edge_ai.engine.evaluate.samples import sample_hashes
 from edge_ai.engine.formats.base import handler_of
 from edge_ai.engine.measure.attempts import SAMPLES_FILE, measure_latency
 from edge_ai.engine.measure.compare import BETWEEN_NOISY_RUNS_SD, BETWEEN_RUNS_SD, compare
 from edge_ai.engine.measure.environment import describe_machine
 from edge_ai.engine.measure.inputs import SEED, prepare_inputs
+from edge_ai.engine.measure.judged import Judged, compare_accuracy, data_mark, judge, keep_correct
 from edge_ai.engine.measure.layers import with_layers
 from edge_ai.engine.measure.operators import NO_PROFILE
 from edge_ai.engine.measure.planned import INPUTS_FILE, Planned, at_stage
@@ -57,7 +58,8 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
     tuple
         The benchmark result of the API, kind "measured", and the files: role "samples", an ``.npz`` with every recorded
         run, ``latency_ns`` and ``started_ns`` (since the first run), both int64 of shape (samples,); and, where the
-        measurement was repeated, the same of the attempt whose numbers are not in the result, ``other_…``.
+        measurement was repeated, the same of the attempt whose numbers are not in the result, ``other_…``. Where
+        accuracy was judged answer by answer, also which were right (`keep_correct`).
 
     Raises
     ------
@@ -72,7 +74,9 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
     memory = _describe_memory(planned, latency)
     throughput = measure_saturation(planned, progress, p50_ms=summary.p50, low=_THROUGHPUT_FROM, high=_PROFILE_FROM)
     operators = _profile_operators(planned, progress)
-    accuracy = _measure_accuracy(planned, dataset, progress)
+    judged = _measure_accuracy(planned, dataset, progress)
+    if spec.dataset_path is not None:
+        keep_correct(workdir / SAMPLES_FILE, judged.evaluation, data_mark(workdir / spec.dataset_path))
     (workdir / INPUTS_FILE).unlink()
 
     noisy = spec.baseline_noisy or attempts.chosen.noise.verdict == "noisy"
@@ -91,7 +95,7 @@ def run_benchmark(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tup
         "cpu_time": latency["cpu_time"],
         "energy_mj": latency["energy_mj"],
         "energy_reason": latency["energy_reason"],
-        **accuracy,
+        **judged.to_json(),
         **operators,
         "warmup": latency["warmup"],
         "environment": _describe_environment(planned, latency),
@@ -117,9 +121,11 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[Pl
     progress.stage("prepare", 1, "Preparing the inputs")
     model = handler_of(spec.format).unpack(workdir / spec.model_path, workdir)
     inputs = open_model(model, spec.format, threads=1, optimize=False).inputs
-    dataset = None
+    dataset = hashes = None
     if spec.dataset_path is not None:
-        dataset = load_dataset(workdir / spec.dataset_path).matched(inputs)
+        stored = load_dataset(workdir / spec.dataset_path)
+        hashes = tuple(sample_hashes(stored.inputs)) if spec.calibrated_on else None
+        dataset = stored.matched(inputs)
     prepared = prepare_inputs(inputs, dataset, batch_size=spec.batch_size, path=workdir / INPUTS_FILE)
     processors = len(spec.cpus) if spec.cpus else len(os.sched_getaffinity(0))
     planned = Planned(
@@ -129,6 +135,7 @@ def _prepare(spec: BenchmarkSpec, workdir: Path, progress: Progress) -> tuple[Pl
         threads=spec.threads or processors,
         processors=processors,
         prepared=prepared,
+        hashes=hashes,
     )
     return planned, dataset
 
@@ -171,31 +178,21 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _measure_accuracy(planned: Planned, dataset: Dataset | None, progress: Progress) -> dict[str, object]:
+def _measure_accuracy(planned: Planned, dataset: Dataset | None, progress: Progress) -> Judged:
     """Judge the model on the labels of the dataset; what cannot be judged is null with the reason."""
-    reason: str | None = None
-    if dataset is None:
-        reason = "no dataset was given"
-    elif dataset.labels is None:
-        reason = "the dataset has no labels"
-    if dataset is None or reason is not None:
-        return _accuracy_fields(None, reason)
+    if dataset is None or dataset.labels is None:
+        reason = "no dataset was given" if dataset is None else "the dataset has no labels"
+        return Judged(evaluation=None, reason=reason)
     progress.stage("accuracy", round(_ACCURACY_FROM), "Judging the answers against the labels")
     session = open_model(planned.workdir / planned.model, planned.spec.format, threads=planned.processors)
     with explained("run", planned.task("accuracy")):
-        accuracy = evaluate_session(session, dataset, max_seconds=_MAX_ACCURACY_SECONDS)
-    return _accuracy_fields(accuracy, "no output of the model looks like classes for these labels")
-
-
-def _accuracy_fields(accuracy: Accuracy | None, reason: str | None) -> dict[str, object]:
-    if accuracy is None:
-        return {"accuracy": None, "accuracy_reason": reason, "accuracy_ci95": None, "accuracy_samples": None}
-    return {
-        "accuracy": accuracy.metrics(),
-        "accuracy_reason": None,
-        "accuracy_ci95": accuracy.intervals(),
-        "accuracy_samples": accuracy.samples,
-    }
+        return judge(
+            session,
+            dataset,
+            max_seconds=_MAX_ACCURACY_SECONDS,
+            hashes=planned.hashes,
+            calibrated_on=planned.spec.calibrated_on,
+        )
 
 
 def _describe_environment(planned: Planned, latency: Mapping[str, Any]) -> dict[str, object]:
@@ -234,4 +231,5 @@ def _compare_with_baseline(
     with np.load(workdir / spec.baseline_samples_path, allow_pickle=False) as stored:
         earlier_ns: npt.NDArray[np.int64] = stored["latency_ns"]
     between_runs_sd = BETWEEN_NOISY_RUNS_SD if noisy else BETWEEN_RUNS_SD
-    return dict(compare(earlier_ns, latency_ns, between_runs_sd=between_runs_sd))
+    accuracy = compare_accuracy(workdir / spec.baseline_samples_path, workdir / SAMPLES_FILE)
+    return dict(compare(earlier_ns, latency_ns, between_runs_sd=between_runs_sd)) | accuracy

@@ -26,7 +26,10 @@ _INFERENCE_BUDGETS: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A benchmark with its inputs made; ``model`` is what the runtime opens, relative to ``workdir``."""
+    """A benchmark with its inputs made; ``model`` is what the runtime opens, relative to ``workdir``.
+
+    ``hashes`` are those of the data set's samples, where somebody asks which of them the model was calibrated on.
+    """
 
     spec: BenchmarkSpec
     model: str
@@ -34,6 +37,7 @@ class Planned:
     threads: int
     processors: int
     prepared: Prepared
+    hashes: tuple[str, ...] | None = None
 
     def task(self, name: str, **fields: object) -> dict[str, object]:
         """Return the task for a runner."""

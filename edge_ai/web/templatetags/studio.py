@@ -148,6 +148,19 @@ def metric(name: str | None) -> str:
 
 
 @register.filter
+def metric_value(value: object, name: str) -> str:
+    """A figure of accuracy as one writes it."""
+    return wording.metric_value(_number(value), name)
+
+
+@register.filter
+def points(value: object) -> str:
+    """A difference of percentages, with its sign."""
+    number = _number(value)
+    return wording.UNKNOWN if number is None else f"{number:+.2f}".replace("-", "−")
+
+
+@register.filter
 def precision(name: str | None) -> str:
     """How a model's numbers are kept, in the words that a variant is asked for with."""
     return wording.precision(name)

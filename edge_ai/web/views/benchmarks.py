@@ -16,6 +16,7 @@ from edge_ai.engine.errors import EngineError
 from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, OptimizationJob, ResultKind
 from edge_ai.services.artifacts import samples_url
 from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, submit_benchmark
+from edge_ai.web.accuracy import judged_of
 from edge_ai.web.estimated import estimate_of
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
 from edge_ai.web.measured import chart_tables, runtime_of, treemap_of, verdict
@@ -160,6 +161,7 @@ def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "result": result,
             "percentiles": [(name, latency_ms.get(name), then.get(name)) for name in PERCENTILES],
             "verdict": verdict(job),
+            "judged": judged_of(result),
             "against": against,
             "tables": chart_tables(result.get("chart") or {}),
             "threads": (result.get("environment") or {}).get("threads"),
