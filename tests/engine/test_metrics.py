@@ -39,6 +39,15 @@ def test_one_sample_and_figures_that_are_not_there_leave_no_interval() -> None:
     assert bootstrap_interval(lambda weights: math.nan, 10) is None
 
 
+def test_a_model_that_is_always_right_has_no_interval_but_of_shares() -> None:
+    scorer = ClassificationScorer(np.arange(3), output=0)
+    scorer.add([np.eye(3)], [0, 1, 2])
+    scores = scorer.finish().scores
+    assert scores["macro_f1"].value == 1.0
+    assert scores["macro_f1"].ci95 is None
+    assert scores["top1"].ci95 == wilson_interval(3, 3)
+
+
 def test_classes_agree_with_scikit_learn() -> None:
     labels = RANDOM.integers(0, 6, 300)
     scores = RANDOM.normal(size=(300, 6)) + 1.5 * np.eye(6)[labels]

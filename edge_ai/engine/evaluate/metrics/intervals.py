@@ -12,6 +12,7 @@ import numpy.typing as npt
 Z_95: Final = 1.959963984540054
 RESAMPLES: Final = 1000
 SEED: Final = 0
+LEAST_WIDTH: Final = 1e-12
 
 Weights = npt.NDArray[np.float64]
 
@@ -56,7 +57,8 @@ def bootstrap_interval(
     Returns
     -------
     tuple or None
-        ``None`` for fewer than two samples, or when most draws have no figure.
+        ``None`` for fewer than two samples, when most draws have no figure, or when all have the same one: a model that
+        is right on every sample is not known to be right on every other.
 
     References
     ----------
@@ -70,7 +72,7 @@ def bootstrap_interval(
         for _ in range(resamples)
     ]
     finite = np.array([value for value in drawn if math.isfinite(value)])
-    if 2 * len(finite) < resamples:
+    if 2 * len(finite) < resamples or finite.max() - finite.min() < LEAST_WIDTH:
         return None
     low, high = np.percentile(finite, [2.5, 97.5])
     return float(low), float(high)
