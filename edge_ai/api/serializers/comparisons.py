@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from edge_ai.api.fields import MAX_NAME, EnumField, FailureField, NumberField, PriorityField, StrictSerializer
-from edge_ai.api.serializers.jobs import NUMBER, STATE, TIMES, Waiting, latency_schema
+from edge_ai.api.serializers.jobs import STATE, TIMES, Waiting
+from edge_ai.api.serializers.results import NUMBER, latency_schema
 from edge_ai.engine.spec import (
     MAX_BENCHMARK_SECONDS,
     MAX_COMPARED,

@@ -7,11 +7,11 @@ from rest_framework import serializers
 
 from edge_ai.api.fields import EnumField, FailureField, NumberField, PriorityField
 from edge_ai.api.serializers.jobs import STATE, TIMES, Waiting, WorkOnModelSerializer
+from edge_ai.api.serializers.results import NUMBER
 from edge_ai.engine.spec import MAX_BENCHMARK_SECONDS, MAX_THREADS, MIN_BENCHMARK_SECONDS
 from edge_ai.models import DiagnosisJob, JobStatus, Visibility
 
 DIAGNOSIS = ["model", "baseline", "device_profile", "dataset", "threads", "max_seconds"]
-_NUMBER = {"type": ["number", "null"]}
 _TEXT = {"type": ["string", "null"]}
 
 
@@ -58,12 +58,12 @@ _TEXT = {"type": ["string", "null"]}
                     "properties": {
                         "name": {"type": "string"},
                         "type": {"type": "string"},
-                        "baseline_ms": _NUMBER,
-                        "variant_ms": _NUMBER,
-                        "sqnr_db": {**_NUMBER, "description": "Errors of earlier layers included."},
-                        "cosine": _NUMBER,
+                        "baseline_ms": NUMBER,
+                        "variant_ms": NUMBER,
+                        "sqnr_db": {**NUMBER, "description": "Errors of earlier layers included."},
+                        "cosine": NUMBER,
                         "alone_sqnr_db": {
-                            **_NUMBER,
+                            **NUMBER,
                             "description": "Of the answers, when this layer alone computes in the variant's integers.",
                         },
                         "precision": {**_TEXT, "description": "What the variant reads there."},
@@ -81,7 +81,7 @@ _TEXT = {"type": ["string", "null"]}
             "elsewhere_ms": {
                 "type": "object",
                 "description": "Time that no name gives to a layer.",
-                "properties": {"baseline": _NUMBER, "variant": _NUMBER},
+                "properties": {"baseline": NUMBER, "variant": NUMBER},
             },
             "environment": {"type": "object", "additionalProperties": True},
             "noise": {"type": "object", "additionalProperties": True},

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_ai.engine.evaluate.accuracy import Accuracy, evaluate_session
 from edge_ai.engine.evaluate.dataset import load_dataset
 from edge_ai.engine.measure.compare_models import Compared, describe, measure_by_turns
+from edge_ai.engine.measure.judged import Judged, change_between, judge
 from edge_ai.engine.measure.session import explained
 from edge_ai.engine.progress import OutputFile, Progress
 from edge_ai.engine.runtime import open_model
@@ -21,7 +21,6 @@ _MAX_ACCURACY_SECONDS: Final = 120.0
 _ACCURACY_FROM, _ACCURACY_TO = 88, 99
 _NO_DATASET: Final = "no data set was given"
 _NO_LABELS: Final = "the data set has no labels"
-_NO_CLASSES: Final = "no output of the model looks like classes for these labels"
 
 
 def run_comparison(spec: ComparisonSpec, workdir: Path, progress: Progress) -> tuple[dict[str, Any], list[OutputFile]]:
@@ -64,7 +63,11 @@ def run_comparison(spec: ComparisonSpec, workdir: Path, progress: Progress) -> t
     result = describe(compared, models, places, margin=spec.margin, pinned=spec.cpus is not None)
     judged = _judge(spec, compared, workdir, progress)
     for place, run in enumerate(result["runs"]):
-        run |= {"size_bytes": models[place][0].stat().st_size, **judged[place]}
+        run |= {"size_bytes": models[place][0].stat().st_size, **judged[place].to_json()}
+    # The pairs with the first model are in both lists.
+    for pair in result["every_pair"]:
+        change = change_between(judged[int(pair["a"])], judged[int(pair["b"])])
+        pair["accuracy"] = None if change is None else change.to_json()
     for run in result["runs"]:
         run["delta"] = _delta(run, result["runs"][0], result["pairs"])
     _store(compared, workdir / SAMPLES_FILE)
@@ -74,35 +77,22 @@ def run_comparison(spec: ComparisonSpec, workdir: Path, progress: Progress) -> t
     return result, [samples]
 
 
-def _judge(spec: ComparisonSpec, compared: Compared, workdir: Path, progress: Progress) -> list[dict[str, Any]]:
-    """Judge each model on the labels of the data set; what cannot be judged is null with the reason."""
+def _judge(spec: ComparisonSpec, compared: Compared, workdir: Path, progress: Progress) -> list[Judged]:
+    """Judge each model on the labels of the data set; what cannot be judged has its reason."""
     if spec.dataset_path is None:
-        return [_accuracy(None, _NO_DATASET) for _ in compared.opened]
+        return [Judged(evaluation=None, reason=_NO_DATASET) for _ in compared.opened]
     dataset = load_dataset(workdir / spec.dataset_path)
     if dataset.labels is None:
-        return [_accuracy(None, _NO_LABELS) for _ in compared.opened]
+        return [Judged(evaluation=None, reason=_NO_LABELS) for _ in compared.opened]
     judged = []
     for place, (path, format) in enumerate(zip(compared.opened, spec.formats, strict=True)):
         percent = _ACCURACY_FROM + (_ACCURACY_TO - _ACCURACY_FROM) * place // len(compared.opened)
         progress.stage("accuracy", percent, f"Judging the answers against the labels: model {place + 1}")
         session = open_model(path, format, threads=compared.threads)
         with explained("run", {"model_path": str(path), "format": str(format)}):
-            found = evaluate_session(
-                session, dataset.matched(session.inputs), max_seconds=_MAX_ACCURACY_SECONDS / len(compared.opened)
-            )
-        judged.append(_accuracy(found, _NO_CLASSES))
+            seconds = _MAX_ACCURACY_SECONDS / len(compared.opened)
+            judged.append(judge(session, dataset.matched(session.inputs), max_seconds=seconds))
     return judged
-
-
-def _accuracy(found: Accuracy | None, reason: str) -> dict[str, Any]:
-    if found is None:
-        return {"accuracy": None, "accuracy_reason": reason, "accuracy_ci95": None, "accuracy_samples": None}
-    return {
-        "accuracy": found.metrics(),
-        "accuracy_reason": None,
-        "accuracy_ci95": found.intervals(),
-        "accuracy_samples": found.samples,
-    }
 
 
 def _delta(

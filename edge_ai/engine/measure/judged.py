@@ -13,7 +13,7 @@ import numpy as np
 from edge_ai.engine.evaluate.dataset import Dataset
 from edge_ai.engine.evaluate.evaluation import Evaluation, evaluate_session
 from edge_ai.engine.evaluate.metrics.base import NotJudgedError
-from edge_ai.engine.evaluate.significance import mcnemar
+from edge_ai.engine.evaluate.significance import PairedChange, mcnemar
 from edge_ai.engine.runtime.base import Session
 
 CORRECT, PLACES, DATA = "correct", "correct_places", "correct_data"
@@ -113,6 +113,18 @@ def keep_correct(samples: Path, evaluation: Evaluation | None, data: str) -> Non
     arrays |= {CORRECT: evaluation.scores.correct, PLACES: evaluation.places, DATA: np.array(data)}
     with samples.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def change_between(a: Judged, b: Judged) -> PairedChange | None:
+    """Hold the answers of *b* against those of *a*, on the samples that both were judged on.
+
+    ``None`` where either was not judged answer by answer.
+    """
+    one, other = a.evaluation, b.evaluation
+    if one is None or other is None or one.scores.correct is None or other.scores.correct is None:
+        return None
+    _, there, here = np.intersect1d(one.places, other.places, assume_unique=True, return_indices=True)
+    return mcnemar(one.scores.correct[there], other.scores.correct[here]) if len(here) else None
 
 
 def compare_accuracy(earlier: Path, now: Path) -> dict[str, Any]:
