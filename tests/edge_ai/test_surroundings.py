@@ -46,7 +46,7 @@ def test_a_studio_without_its_checkout_has_no_commit_and_no_version(tmp_path: Pa
 
 
 def test_the_surroundings_name_the_level_and_the_version() -> None:
-    found = surroundings("full")
-    assert found["sandbox_level"] == "full"
+    found = surroundings("strong")
+    assert found["sandbox_level"] == "strong"
     assert isinstance(found["studio_version"], str)
     assert surroundings("")["sandbox_level"] is None

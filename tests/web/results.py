@@ -149,7 +149,7 @@ MEASURED: dict[str, Any] = {
         "machine": "x86_64",
         "container": None,
         "libraries": {"numpy": "2.4.6", "onnxruntime": "1.32.0"},
-        "sandbox_level": "full",
+        "sandbox_level": "strong",
         "studio_version": "0.1.0",
         "studio_commit": "0123456789abcdef0123456789abcdef01234567",
         "onnxruntime": "1.32.0",
