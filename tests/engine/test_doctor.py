@@ -326,6 +326,20 @@ def test_the_one_layer_that_costs_the_accuracy_is_found(tmp_path: Path) -> None:
     assert bad.alone_sqnr_db is not None and bad.alone_sqnr_db < 15
 
 
+def test_the_layer_that_makes_the_error_is_found(tmp_path: Path) -> None:
+    source = save(chain("Relu", "Relu"), tmp_path / "source.onnx")
+    quantized(source, tmp_path / "whole.onnx", fed())
+    ruined = onnx.load(tmp_path / "whole.onnx")
+    for tensor in ruined.graph.initializer:
+        if tensor.name == "w1_quantized":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1].copy(), tensor.name))
+    found = compared(source, save(ruined, tmp_path / "variant.onnx"), tmp_path)
+    finding = by_code(wrong.causes(wrong_case(found)))["error_jumps"]
+    (layer,) = finding.evidence["layers"]
+    assert layer["name"] == "conv1" and layer["given_sqnr_db"] > 25 > 10 > layer["sqnr_db"]
+    assert finding.remedy is not None and finding.remedy.options == {"exclude_layers": ["conv1"]}
+
+
 def test_overflow_is_found_where_it_begins(tmp_path: Path) -> None:
     model = chain()
     source = save(model, tmp_path / "source.onnx")

@@ -12,12 +12,15 @@ from onnx import numpy_helper
 from edge_ai.engine.doctor.findings import Finding, Remedy
 from edge_ai.engine.doctor.onnx_graph import DEQUANTIZE, Graph
 from edge_ai.engine.doctor.taps import LayerError, Tap
+from edge_ai.engine.evaluate.distance import MAX_SQNR_DB
 from edge_ai.engine.evaluate.parity import Parity
 from edge_ai.engine.quantize.sensitivity import LayerLoss, layers_to_spare
 from edge_ai.engine.spec import Format, Precision
 
 #: The answers should come as close as this, in dB, when the worst layers stay in float.
 GOAL_DB: Final = 20.0
+#: By how much a layer answers worse than what it was given, in dB, for the error to be made there.
+JUMP_DB: Final = 10.0
 #: A layer that costs the answers so little, in dB, is not a cause.
 HARMLESS_DB: Final = 25.0
 #: Above this share of the layers no few are to blame, and keeping them all in float is no remedy.
@@ -150,6 +153,57 @@ def _few_layers(case: WrongCase) -> Finding | None:
     )
 
 
+def _jumps(case: WrongCase) -> Finding | None:
+    """Layers that answer far worse than what they were given: the error is made there, whatever makes it."""
+    if case.baseline is None:
+        return None
+    known = {
+        tensor: (tap.layer.name, error.sqnr_db)
+        for tap in case.taps
+        if (error := case.errors.get(tap.layer.name)) is not None and error.sqnr_db is not None
+        for tensor in tap.layer.tensors
+    }
+    nodes = {node.name: node for node in case.baseline.nodes}
+    found: list[tuple[str, str, float, float]] = []
+    for tap in case.taps:
+        error = case.errors.get(tap.layer.name)
+        if error is None or error.sqnr_db is None or error.sqnr_db >= GOAL_DB:
+            continue
+        given = [known[name][1] for name in nodes[tap.layer.name].input if name in known]
+        # What reads the network's own inputs is given what is exact.
+        before_db = min(given, default=MAX_SQNR_DB)
+        if before_db - error.sqnr_db >= JUMP_DB:
+            found.append((tap.layer.name, tap.layer.type, before_db, error.sqnr_db))
+    if not found or len(found) > max(1, MOST_SPARED * len(case.taps)):
+        return None
+    found.sort(key=lambda one: one[3] - one[2])
+    name, kind, before_db, after_db = found[0]
+    told = "exact" if before_db >= MAX_SQNR_DB else f"{before_db:.1f} dB"
+    nameable = [one[0] for one in found if one[0] in case.nameable]
+    return Finding(
+        code="error_jumps",
+        title=f"Most of the error is made in {len(found)} of {len(case.taps)} layers: {name} ({kind}) is given values at "
+        f"{told} and answers at {after_db:.1f} dB.",
+        evidence={
+            "layers": [
+                {"name": one, "type": type_, "given_sqnr_db": _rounded(before), "sqnr_db": _rounded(after)}
+                for one, type_, before, after in found[:_NAMED]
+            ],
+            "count": len(found),
+            "of": len(case.taps),
+        },
+        fix="Keep these layers in float and quantize the others again: their weights, or what they answer, do not bear the "
+        "integers that were chosen.",
+        weight=0.5,
+        remedy=Remedy(
+            target_format=case.target,
+            precision=Precision.INT8,
+            options={"exclude_layers": nameable} if nameable and case.target is Format.ONNX else {},
+            calibrated=True,
+        ),
+    )
+
+
 def _clipped(case: WrongCase) -> Finding | None:
     layers = _with(case, lambda error: error.outside is not None and error.outside > CLIPPED)
     if not layers:
@@ -270,6 +324,7 @@ def _final_activation(case: WrongCase) -> Finding | None:
 _LOOKS: Final[Sequence[Callable[[WrongCase], Finding | None]]] = (
     _not_finite,
     _few_layers,
+    _jumps,
     _clipped,
     _wasted,
     _one_scale,
