@@ -221,7 +221,7 @@ def test_a_data_set_is_taken_in(owner: User, script_of: Script) -> None:
     dataset = answer.json()
     assert set(dataset) == {
         *("id", "owner", "name", "description", "visibility", "kind", "file_name", "size_bytes", "sha256"),
-        *("sample_count", "has_labels", "arrays", "created_at", "updated_at"),
+        *("sample_count", "has_labels", "arrays", "content", "task", "created_at", "updated_at"),
     }
     assert (dataset["name"], dataset["kind"], dataset["has_labels"]) == ("Held out", "evaluation", True)
     assert {array["name"] for array in dataset["arrays"]} > {"labels"}
