@@ -12,9 +12,9 @@ import pytest
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.fit import check_comparable
 from edge_ai.engine.measure.compare import Verdict
-from edge_ai.engine.measure.compare_models import MIN_STARTS, compare_models
+from edge_ai.engine.measure.compare_models import MIN_STARTS, Compared, compare_models, pair_of
 from edge_ai.engine.measure.comparison import SAMPLES_FILE, run_comparison
-from edge_ai.engine.measure.interleave import Blocks, ratio_of
+from edge_ai.engine.measure.interleave import Blocks, Start, ratio_of
 from edge_ai.engine.spec import ComparisonSpec, Format
 from edge_ai.sample import EVALUATION_DATA, ONNX_MODEL, TFLITE_MODEL
 from tests.engine.graphs import Told, model_of, save, value
@@ -45,19 +45,34 @@ def test_a_start_that_went_wrong_is_trimmed_and_widens_little() -> None:
 
 
 @pytest.mark.parametrize("count", [4, 6, 10, 20])
-@pytest.mark.parametrize("spread", [0.01, 0.05])
+@pytest.mark.parametrize("spread", [0.01, 0.05, 0.5])
 def test_equal_models_are_hardly_ever_told_apart(count: int, spread: float) -> None:
     random = np.random.default_rng(count)
     verdicts = [
-        ratio_of(starts_of(list(random.normal(0.0, spread, count))), 0, 1, margin=0.02).verdict for _ in range(300)
+        ratio_of(starts_of(list(random.normal(0.0, spread, count))), 0, 1, margin=0.02, confidence=0.99).verdict
+        for _ in range(300)
     ]
-    assert sum(verdict in (Verdict.FASTER, Verdict.SLOWER) for verdict in verdicts) <= 9
+    assert sum(verdict in (Verdict.FASTER, Verdict.SLOWER) for verdict in verdicts) <= 6
+
+
+def test_one_start_decides_nothing() -> None:
+    compared = Compared(
+        opened=(),
+        starts=(Start(blocks=np.array([[[1.0, 5.0], [1.0, 5.0]]]), latency_ns=(), noise=(), runtimes=()),),
+        fed="random",
+        samples=1,
+        threads=1,
+        cpus=(0,),
+        stop="time",
+        seconds=1.0,
+    )
+    assert pair_of(0, 1, ["a", "b"], compared, 0.02)["verdict"] == "inconclusive"
 
 
 def test_five_percent_are_found_where_starts_differ_by_two() -> None:
     random = np.random.default_rng(1)
     found = [
-        ratio_of(starts_of(list(random.normal(math.log(1.05), 0.02, 12))), 0, 1, margin=0.02).verdict
+        ratio_of(starts_of(list(random.normal(math.log(1.05), 0.02, 20))), 0, 1, margin=0.02).verdict
         for _ in range(100)
     ]
     assert found.count(Verdict.SLOWER) >= 90

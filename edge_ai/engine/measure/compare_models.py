@@ -11,21 +11,22 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_ai.engine.errors import EngineError, UnsupportedError, UserInputError
-from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
-from edge_ai.engine.evaluate.pairing import pair, translate
-from edge_ai.engine.evaluate.task import required_batch
-from edge_ai.engine.formats.base import handler_of
+from edge_ai.engine.errors import EngineError
 from edge_ai.engine.measure.compare import Verdict
+from edge_ai.engine.measure.compared_input import candidates_of
 from edge_ai.engine.measure.environment import describe_machine
-from edge_ai.engine.measure.inputs import SEED, Feed, dataset_feeds, made_up_feeds
-from edge_ai.engine.measure.interleave import Blocks, Candidate, Start, interleave, ratio_of
+from edge_ai.engine.measure.inputs import SEED
+from edge_ai.engine.measure.interleave import (
+    STARTS_THAT_SHOW_THEIR_SPREAD,
+    Blocks,
+    Candidate,
+    Start,
+    interleave,
+    ratio_of,
+)
 from edge_ai.engine.measure.noise import NoiseSignals, judge_noise
 from edge_ai.engine.measure.statistics import summarize_latency
 from edge_ai.engine.progress import Progress
-from edge_ai.engine.routes import RUNS_HERE
-from edge_ai.engine.runtime import open_model
-from edge_ai.engine.runtime.base import Tensor
 from edge_ai.engine.spec import MAX_COMPARED, Format
 
 MAX_MODELS: Final = MAX_COMPARED
@@ -42,7 +43,13 @@ _SECONDS_OF_A_MODEL: Final = 0.25
 """In each of the first starts, where that is not less than loading takes."""
 
 _SURE: Final = 0.99
+"""Confidence of verdicts: on a busy machine, one of twenty 95 % intervals of a model against itself lies beyond any margin."""
+
+_SURE_SO_EARLY: Final = 0.999
 """Confidence for ending early: who asks after each start asks often."""
+
+_OVERDRAFT: Final = 2.0
+"""How many times as long as it may take it does take at most, for as many starts as a verdict needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +112,8 @@ def measure_by_turns(
     threads
         Of each inference; ``None`` for as many as there are processors.
     max_seconds
-        How long this may take in all; it ends sooner when every verdict is clear after `MIN_STARTS` starts. One start is
-        made in any case.
+        How long this may take in all; it ends sooner when every verdict is clear after `MIN_STARTS` starts, and takes up to
+        twice as long where that is needed for four starts, below which there are no verdicts. One is made in any case.
     workdir
         A writable folder.
     margin
@@ -125,10 +132,10 @@ def measure_by_turns(
     begin_s = time.monotonic()
     end_s = begin_s + max_seconds
     allowed = tuple(cpus) if cpus else tuple(sorted(os.sched_getaffinity(0)))
-    candidates, fed = _candidates(models, dataset, workdir, names)
+    candidates, fed = candidates_of(models, dataset, workdir, names)
     starts: list[Start] = []
     share_s, longest_s, loading_s, stop = max_seconds / (2 * _AIMED_AT_LEAST), 0.0, 0.0, "time"
-    while not starts or time.monotonic() + longest_s < end_s:
+    while _goes_on(len(starts), left_s=end_s - time.monotonic(), longest_s=longest_s, max_seconds=max_seconds):
         began_s = time.monotonic()
         if progress is not None:
             percent = 2 + 86 * (began_s - begin_s) / max_seconds
@@ -165,6 +172,13 @@ def measure_by_turns(
         stop=stop,
         seconds=time.monotonic() - begin_s,
     )
+
+
+def _goes_on(starts: int, *, left_s: float, longest_s: float, max_seconds: float) -> bool:
+    """Tell whether another start is made."""
+    if starts == 0 or longest_s < left_s:
+        return True
+    return starts < STARTS_THAT_SHOW_THEIR_SPREAD and longest_s < left_s + (_OVERDRAFT - 1.0) * max_seconds
 
 
 def compare_models(
@@ -206,7 +220,7 @@ def describe(
         ``environment``, ``noise``, ``starts``, ``rounds``, ``margin`` and ``stop``.
     """
     count = len(models)
-    every = [_pair(a, b, names, compared, margin) for a in range(count) for b in range(a + 1, count)]
+    every = [pair_of(a, b, names, compared, margin) for a in range(count) for b in range(a + 1, count)]
     return {
         "kind": "measured",
         "runs": [_run(place, names, models, compared.starts) for place in range(count)],
@@ -263,83 +277,10 @@ def _start(
     )
 
 
-def _candidates(
-    models: Sequence[tuple[Path, Format]], dataset: Path | None, workdir: Path, names: Sequence[str]
-) -> tuple[list[Candidate], str]:
-    """Unpack the models and prepare what each is fed; also returns where that comes from."""
-    samples = None if dataset is None else load_dataset(dataset)
-    called = list(names) or [path.name for path, _ in models]
-    opened: list[tuple[Path, Format, Sequence[Tensor]]] = []
-    for place, (path, format) in enumerate(models):
-        if format not in RUNS_HERE:
-            raise UnsupportedError(
-                f"“{called[place]}” is a model in the format {format}, which cannot be run on this machine.",
-                code="unsupported_conversion",
-                fix="Compare models in ONNX, TensorFlow Lite, Keras, SavedModel or OpenVINO.",
-                details={"candidate": place, "nearest": {"format": str(Format.ONNX)}},
-            )
-        folder = workdir / f"compared-{place}"
-        folder.mkdir(exist_ok=True)
-        unpacked = handler_of(format).unpack(path, folder)
-        opened.append((unpacked, format, open_model(unpacked, format, threads=1, optimize=False).inputs))
-    all_inputs = [inputs for _, _, inputs in opened]
-    feeds = _of_samples(all_inputs, samples) if samples is not None else _made_up(all_inputs, called)
-    candidates = [
-        Candidate(path=path, format=format, feeds=fed, name=name)
-        for (path, format, _), fed, name in zip(opened, feeds, called, strict=True)
-    ]
-    return candidates, "random" if samples is None else "dataset"
-
-
-def _of_samples(models: Sequence[Sequence[Tensor]], samples: Dataset) -> list[Sequence[Feed]]:
-    found: list[Sequence[Feed]] = []
-    for inputs in models:
-        matched = samples.matched(inputs)
-        found.append(dataset_feeds(inputs, matched, required_batch(inputs, matched.inputs)))
-    return found
-
-
-def _made_up(models: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[Sequence[Feed]]:
-    """Make input up for one of the models that all of them take: what one leaves open, another may fix."""
-    strange = 1
-    for source in models:
-        feeds: list[Sequence[Feed]] = []
-        ours = made_up_feeds(source, 1)
-        for inputs in models:
-            try:
-                paired = pair(source, inputs)
-            except EngineError:
-                break
-            theirs = [translate(feed, paired, source, inputs) for feed in ours]
-            if not all(_takes(item, theirs[0]) for item in inputs):
-                break
-            feeds.append(theirs)
-        if len(feeds) == len(models):
-            return feeds
-        if source is models[0]:
-            strange = max(1, len(feeds))
-    raise UserInputError(
-        f"“{names[strange]}” does not take the same input as “{names[0]}”.",
-        code="not_comparable",
-        fix="Compare models whose inputs have the same number, types and shapes, such as the variants of one model.",
-        details={"candidate": strange, "name": names[strange]},
-        field="models",
-    )
-
-
-def _takes(item: Tensor, feed: Feed) -> bool:
-    array = feed.get(item.name)
-    if array is None or item.shape is None:
-        return array is not None
-    return array.ndim == len(item.shape) and all(
-        not isinstance(axis, int) or axis == size for axis, size in zip(item.shape, array.shape, strict=True)
-    )
-
-
 def _clear(starts: Sequence[Blocks], margin: float) -> bool:
     others = range(1, starts[0].shape[2])
     return all(
-        ratio_of(starts, 0, place, margin=margin, confidence=_SURE).verdict is not Verdict.INCONCLUSIVE
+        ratio_of(starts, 0, place, margin=margin, confidence=_SURE_SO_EARLY).verdict is not Verdict.INCONCLUSIVE
         for place in others
     )
 
@@ -357,14 +298,19 @@ def _run(
     }
 
 
-def _pair(a: int, b: int, names: Sequence[str], compared: Compared, margin: float) -> dict[str, Any]:
+def pair_of(a: int, b: int, names: Sequence[str], compared: Compared, margin: float) -> dict[str, Any]:
+    """Return the API's pair of the models at two places: how *b* stands against *a*."""
     found = ratio_of(compared.blocks, a, b, margin=margin)
+    sure = ratio_of(compared.blocks, a, b, margin=margin, confidence=_SURE)
+    # What a single start shows may be the machine's doing wholly, be it ever so much.
+    enough = len(compared.starts) >= STARTS_THAT_SHOW_THEIR_SPREAD
     return {
         "a": names[a],
         "b": names[b],
         "ratio_p50": found.ratio,
         "ci95": list(found.ci95),
-        "verdict": str(found.verdict),
+        "ci99": list(sure.ci95),
+        "verdict": str(sure.verdict if enough else Verdict.INCONCLUSIVE),
         "ratios_of_starts": [
             round(float(np.exp(np.median(np.log(blocks[:, :, b] / blocks[:, :, a])))), 5) for blocks in compared.blocks
         ],

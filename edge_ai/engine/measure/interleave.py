@@ -44,6 +44,7 @@ TRIMMED: Final = 0.2
 _STUDENT_POINTS: Final = {
     0.95: (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179),
     0.99: (9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055),
+    0.999: (31.599, 12.924, 8.610, 6.869, 5.959, 5.408, 5.041, 4.781, 4.587, 4.437, 4.318),
 }
 """Student's two-sided points by confidence, for 2 degrees of freedom and more; for more than these, the last is enough."""
 
@@ -200,7 +201,7 @@ def ratio_of(starts: Sequence[Blocks], a: int, b: int, *, margin: float, confide
     margin
         The largest relative difference that does not matter.
     confidence
-        Of the interval: 0.95, or 0.99 for asking again and again whether it is clear already.
+        Of the interval that the verdict rests on: 0.95, 0.99 or 0.999.
 
     References
     ----------
