@@ -200,7 +200,9 @@ def compared(*models: Model, ratios: tuple[float, ...] = (0.8,), labelled: bool 
     runs: list[dict[str, Any]] = []
     for place, (model, ratio) in enumerate(zip(models, (1.0, *ratios), strict=True)):
         accuracy = 0.988 - 0.01 * place
-        times = {name: value * ratio for name, value in latency_ms.items() if name not in {"ci95", "samples", "intervals"}}
+        times = {
+            name: value * ratio for name, value in latency_ms.items() if name not in {"ci95", "samples", "intervals"}
+        }
         runs.append(
             {
                 "model": str(model.pk),
