@@ -113,6 +113,7 @@ def chart_of(rows: Sequence[Row], *, margin: float) -> dict[str, Any]:
         "margin": margin,
         "points": [
             {
+                "number": number,
                 "name": row.run["name"],
                 "p50_ms": row.run["latency_ms"]["p50"],
                 "size_bytes": row.run["size_bytes"],
@@ -120,7 +121,7 @@ def chart_of(rows: Sequence[Row], *, margin: float) -> dict[str, Any]:
                 "accuracy_ci95": row.accuracy_ci95,
                 "front": row.on_front,
             }
-            for row in rows
+            for number, row in enumerate(rows, start=1)
         ],
         "ratios": [
             {

@@ -31,7 +31,7 @@
         formatter: ({ data }) => {
           const { point } = data;
           const accuracy = point?.accuracy === null || !metric ? "" : `\n${percent(point.accuracy)} ${metric}`;
-          return point ? `${point.name}\np50 ${precise(point.p50_ms)} ms${accuracy}\n${megabytes(point.size_bytes)}` : "";
+          return point ? `${point.number}: ${point.name}\np50 ${precise(point.p50_ms)} ms${accuracy}\n${megabytes(point.size_bytes)}` : "";
         },
       },
       xAxis: { ...axis, type: "value", min: Math.max(0, left), max: right, name: "p50, ms", nameLocation: "middle", nameGap: 26, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
@@ -45,9 +45,9 @@
             point,
             symbolSize: size(point),
             itemStyle: { color: colour(point.front ? "primary" : "base-content", point.front ? 0.75 : 0.35) },
-            label: { show: true, position: "top", ...text, formatter: short(point.name, 22) },
+            label: { show: true, position: "top", ...text, formatter: String(point.number) },
           })),
-          labelLayout: { moveOverlap: "shiftY" },
+          labelLayout: { hideOverlap: true },
         },
       ],
     };
