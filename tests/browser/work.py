@@ -32,6 +32,9 @@ class Work:
     bundle: str
     benchmark: str
     compared_benchmark: str
+    estimate: str
+    comparison: str
+    diagnosis: str
     webhook: str
 
 
@@ -70,7 +73,7 @@ def await_final(studio: RealStudio, path: str) -> dict[str, Any]:
 
 
 def do_work(studio: RealStudio) -> Work:
-    """Upload, optimize, measure twice, and fail in the ways that pages have to show."""
+    """Upload, optimize, measure, estimate, compare, diagnose, and fail in the ways that pages have to show."""
     model = upload(studio, "models/", "digits.onnx", (SAMPLE / "digits.onnx").read_bytes(), name="Shown digits")["id"]
     # Cut short: it is recognised as ONNX, and its analysis says what is wrong.
     cut = (SAMPLE / "digits.onnx").read_bytes()[:200_000]
@@ -95,6 +98,12 @@ def do_work(studio: RealStudio) -> Work:
     variant = str(done["result"]["model"])
     second = made(studio, "benchmarks/", {"model": variant, "baseline": first} | shared | quick)
     assert await_final(studio, f"benchmarks/{second}/")["status"] == "completed"
+    comparison = made(studio, "comparisons/", {"models": [model, variant], "max_seconds": 5} | shared)
+    diagnosis = made(studio, "diagnoses/", {"model": variant, "max_seconds": 2} | shared)
+    elsewhere = ask(studio, "GET", f"{API}device-profiles/?search=Raspberry+Pi+5+(8").body["results"][0]["id"]
+    estimate = made(studio, "benchmarks/", {"model": model, "device_profile": elsewhere})
+    for path in (f"comparisons/{comparison}/", f"diagnoses/{diagnosis}/", f"benchmarks/{estimate}/"):
+        assert await_final(studio, path)["status"] == "completed", path
     cancelled = made(
         studio, "optimization-jobs/", {"model": model, "precision": "fp16", "target_format": "onnx"} | shared
     )
@@ -116,5 +125,8 @@ def do_work(studio: RealStudio) -> Work:
         bundle=bundle,
         benchmark=first,
         compared_benchmark=second,
+        estimate=estimate,
+        comparison=comparison,
+        diagnosis=diagnosis,
         webhook=webhook,
     )
