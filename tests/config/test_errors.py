@@ -19,6 +19,8 @@ from tests.conftest import ROOT
 
 #: Codes of warnings, which nothing is refused with: of an analysis, and of a plan.
 WARNINGS = {"analysis_pending"}
+#: What has codes of its own: warnings of a plan, and what a diagnosis finds.
+NOT_ERRORS = {"Caution", "Finding"}
 PARTS = {"type", "title", "status", "code", "detail", "errors", "request_id"}
 
 
@@ -43,7 +45,7 @@ def codes_in(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name != "Caution":  # a warning of a plan, which no problem is made of
+            if name not in NOT_ERRORS:
                 found |= {word for given in node.keywords if given.arg == "code" for word in words(given.value)}
         elif isinstance(node, ast.Dict):
             names = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]

@@ -97,3 +97,12 @@ def test_every_page_is_reached_and_no_link_leads_nowhere() -> None:
             assert target.exists(), f"{page.name}: {link}"
             reached.add(target)
     assert {page for page in DOCS.glob("*.md") if page.name != "formats.md"} <= reached
+
+
+def test_every_finding_of_a_diagnosis_is_told() -> None:
+    sources = [*(ROOT / "edge_ai" / "engine" / "doctor").glob("*.py"), ROOT / "edge_ai/engine/measure/why_slow.py"]
+    pattern = r'code="([a-z0-9_]+)"|_reason\(\s*"([a-z0-9_]+)"'
+    codes = {one or other for path in sources for one, other in re.findall(pattern, path.read_text())}
+    assert {"qdq_islands", "error_jumps", "tiny"} <= codes
+    told = set(re.findall(r"`([a-z0-9_]+)`", (DOCS / "diagnoses.md").read_text()))
+    assert codes - told == set()
