@@ -62,7 +62,10 @@ def test_tensorflow_lite(work: Path) -> None:
     assert result["environment"]["runtime"] == "litert"
     assert result["environment"]["input"] == "dataset"
     assert result["accuracy"]["top1"] > 0.9
-    assert "LiteRT" in result["operators_reason"]
+    operators = result["operators"]
+    assert {"Convolution", "Fully Connected"} <= {row["type"] for row in operators}
+    assert sum(row["share"] for row in operators) == pytest.approx(1.0)
+    assert all(row["provider"].startswith(("XNNPACK", "LiteRT")) for row in operators)
     assert "imported" in result["memory_detail"]
 
 

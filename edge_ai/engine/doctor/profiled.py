@@ -10,7 +10,7 @@ from typing import Any, Final
 from edge_ai.engine.measure.child import run_task
 from edge_ai.engine.measure.inputs import store_feeds
 from edge_ai.engine.measure.layers import Names
-from edge_ai.engine.measure.operators import NO_PROFILE
+from edge_ai.engine.measure.operators import NO_PROFILE, OTHER_NAMES
 from edge_ai.engine.measure.slow_facts import Times
 from edge_ai.engine.runtime.base import Feed
 from edge_ai.engine.spec import Format
@@ -69,7 +69,7 @@ def profile(
     EngineError
         As :func:`edge_ai.engine.measure.child.run_task`.
     """
-    if format in NO_PROFILE:
+    if format in NO_PROFILE or format in OTHER_NAMES:
         return None
     inputs = workdir / "profiled.npz"
     fed = list(feeds[:_MOST_FEEDS])

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.evaluate.dataset import Dataset, load_dataset
 from edge_ai.engine.evaluate.samples import sample_hashes
 from edge_ai.engine.formats.base import handler_of
@@ -144,11 +144,23 @@ def _profile_operators(planned: Planned, progress: Progress) -> dict[str, object
     """Measure the operators one by one; null with the reason where that is not wanted or not possible."""
     reason = NO_PROFILE.get(planned.spec.format) if planned.spec.profile_operators else "the profile was not asked for"
     if reason is not None:
-        return {"operators": None, "operators_runs": None, "operators_reason": reason}
+        return _no_operators(reason)
     on_tick = at_stage(progress, "operators", _PROFILE_FROM, "Measuring the operators one by one")
-    profile = planned.run(planned.task("profile", profile_prefix=PROFILE_PREFIX), on_tick, seconds=1.0)
+    try:
+        profile = planned.run(planned.task("profile", profile_prefix=PROFILE_PREFIX), on_tick, seconds=1.0)
+    except EngineError as error:
+        if planned.spec.format is not Format.TFLITE or error.code != "engine_crashed":
+            raise
+        # The interpreter that measures latency took the model; the profiler is another way into the library.
+        return _no_operators("LiteRT's profiler ended unexpectedly on this model")
+    if profile["operators"] is None:
+        return _no_operators(profile["reason"])
     operators = with_layers(profile["operators"], planned.workdir / planned.model, planned.spec.format)
     return {"operators": operators, "operators_runs": profile["runs"], "operators_reason": None}
+
+
+def _no_operators(reason: str) -> dict[str, object]:
+    return {"operators": None, "operators_runs": None, "operators_reason": reason}
 
 
 def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, object]:

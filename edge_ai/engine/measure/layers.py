@@ -26,6 +26,8 @@ _TRANSITIONS: Final[Mapping[str, str]] = {
     "DynamicQuantizeLinear": "quantize",
     "FakeQuantize": "quantize",
     "DequantizeLinear": "dequantize",
+    "QUANTIZE": "quantize",
+    "DEQUANTIZE": "dequantize",
 }
 #: What computes the same under other names.
 _KIN: Final[Mapping[str, str]] = {

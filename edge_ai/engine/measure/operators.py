@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
-from edge_ai.engine.measure.loaded import NS_PER_S, Feed, Say, Task, load_feeds, round_and_round, step
+from edge_ai.engine.measure.loaded import NS_PER_S, Feed, Say, StepError, Task, load_feeds, round_and_round, step
 from edge_ai.engine.measure.profile import OperatorTime, Told, read_profile, share_out
+from edge_ai.engine.quiet import quiet_natively
 from edge_ai.engine.spec import Format
 
 MAX_RUNS: Final = 50
@@ -24,25 +25,57 @@ _OPENVINO_TYPES: Final[Mapping[str, str]] = {
 }
 
 NO_PROFILE: Final[Mapping[Format, str]] = {
-    Format.TFLITE: "LiteRT's Python interface tells no times by operator.",
     Format.KERAS: "TensorFlow runs the network as one function here, without times by operator.",
     Format.SAVED_MODEL: "TensorFlow runs the network as one function here, without times by operator.",
 }
 """Why the operators of other formats are not measured one by one."""
 
+OTHER_NAMES: Final = frozenset({Format.TFLITE})
+"""Here the runtime times what it makes of the network, not the file's own operators: shown, but nothing follows from it."""
+
 
 class Profile(TypedDict):
-    """The time by operator, and how many runs it is of."""
+    """The time by operator, and how many runs it is of; without operators, ``reason`` says why there are none."""
 
-    operators: list[OperatorTime]
+    operators: list[OperatorTime] | None
     runs: int
+    reason: str | None
 
 
 def measure_operators(task: Task, say: Say) -> Profile:
     """Profile a few runs, ``max_runs`` of the task at most; what the runtime writes is deleted after it has been read."""
+    if task["format"] == Format.TFLITE:
+        return _of_litert(task, load_feeds(task), say)
     measure = _of_openvino if task["format"] == Format.OPENVINO else _of_onnx
     operators, count = measure(task, load_feeds(task), say)
-    return Profile(operators=operators, runs=count)
+    return Profile(operators=operators, runs=count, reason=None)
+
+
+def _of_litert(task: Task, feeds: list[Feed], say: Say) -> Profile:
+    """Profile with LiteRT's C interface, which takes fewer models than its interpreter."""
+    from edge_ai.engine.measure.litert_profile import NotProfiledError, Profiled, runs_by_operator
+
+    say("load")
+    runs: list[list[tuple[str, int, int]]] = []
+    try:
+        with quiet_natively():
+            model = Profiled(Path(task["model_path"]), task["input_names"], threads=task["threads"])
+            places = iter(range(_most_runs(task) + 1))
+
+            def run() -> None:
+                place = next(places)
+                model.fill(feeds[place % len(feeds)])
+                told = model.profiled(model.run)
+                if place > 0:
+                    runs.append(told)
+
+            count = _run_for_a_while(run, say, _most_runs(task))
+    except (NotProfiledError, StepError) as error:
+        refused = error.__cause__ if isinstance(error, StepError) else error
+        if not isinstance(refused, NotProfiledError):
+            raise
+        return Profile(operators=None, runs=0, reason=str(refused))
+    return Profile(operators=share_out(*runs_by_operator(runs)), runs=count, reason=None)
 
 
 def _of_onnx(task: Task, feeds: list[Feed], say: Say) -> tuple[list[OperatorTime], int]:

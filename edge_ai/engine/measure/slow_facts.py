@@ -12,7 +12,7 @@ from edge_ai.engine.errors import EngineError
 from edge_ai.engine.measure.environment import read_processor
 from edge_ai.engine.measure.inputs import made_up_feeds, store_feeds
 from edge_ai.engine.measure.loaded import StepError
-from edge_ai.engine.measure.operators import NO_PROFILE, measure_operators
+from edge_ai.engine.measure.operators import NO_PROFILE, OTHER_NAMES, measure_operators
 from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.engine.runtime import open_model
 from edge_ai.engine.spec import Format
@@ -93,7 +93,7 @@ def gather_facts(source: Path, source_format: Format, variant: Path, variant_for
 
 def _times(path: Path, format: Format) -> Times | None:
     """Profile a model on made-up input; ``None`` where that is not possible."""
-    if format in NO_PROFILE or format not in RUNS_HERE:
+    if format in NO_PROFILE or format in OTHER_NAMES or format not in RUNS_HERE:
         return None
     try:
         inputs = open_model(path, format, threads=1, optimize=False).inputs
@@ -117,7 +117,7 @@ def _times(path: Path, format: Format) -> Times | None:
         return None
     ms: dict[str, float] = {}
     counts: dict[str, int] = {}
-    for row in measured["operators"]:
+    for row in measured["operators"] or ():
         ms[row["type"]] = ms.get(row["type"], 0.0) + row["total_ms"] / measured["runs"]
         counts[row["type"]] = counts.get(row["type"], 0) + 1
     return Times(ms=ms, counts=counts)
