@@ -22,6 +22,7 @@ MAX_RECIPE_CHARACTERS: Final = 512 << 10
 """A recipe lists steps and layers, never weights."""
 
 MAX_VERSIONS: Final = 100
+_MAX_NESTED: Final = 50
 
 REQUEST: Final[Mapping[str, type[StrEnum]]] = {
     "source_format": Format,
@@ -137,7 +138,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain data; no aliases, which can make a short text endless, and no key twice."""
+    """Reads plain data; no aliases, which can make a short text endless, no key twice, and nothing nested absurdly deep."""
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        # The scanner looks at every open bracket for each token: 20,000 take it half a minute.
+        if self.flow_level >= _MAX_NESTED:
+            raise yaml.YAMLError("it is nested too deep")
+        super().fetch_flow_collection_start(token_class)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
