@@ -10,7 +10,7 @@ import pytest
 
 from edge_ai.engine.measure.energy import EnergyReading, energy_between_mj, read_energy
 from edge_ai.engine.measure.environment import describe_machine, read_container, read_governor, read_processor
-from edge_ai.engine.measure.memory import measure_of_used, read_high_water_mb, read_rise_mb, read_used_mb
+from edge_ai.engine.measure.memory import measure_of_used, peak_of, read_high_water_mb, read_rise_mb, read_used_mb
 from edge_ai.engine.measure.profile import MAX_OPERATORS, sum_operators
 from edge_ai.engine.measure.runner import EMPTY_MODEL
 
@@ -142,3 +142,12 @@ def test_the_empty_model_is_a_valid_model_that_answers_its_input() -> None:
     onnx.checker.check_model(onnx.load_from_string(EMPTY_MODEL), full_check=True)
     session = onnxruntime.InferenceSession(EMPTY_MODEL, providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.array([3.0], dtype=np.float32)})[0].tolist() == [3.0]
+
+
+def test_the_peak_is_the_most_of_all_readings() -> None:
+    assert peak_of(30.0, 2.0, earlier_mb=(20.0, 31.0)) == 32.0
+    # Another process has mapped the same libraries meanwhile.
+    assert peak_of(30.0, 0.5, earlier_mb=(20.0, 31.0)) == 31.0
+    assert peak_of(30.0, 0.5, earlier_mb=(None, None)) == 30.5
+    assert peak_of(None, 0.5, earlier_mb=(20.0, 31.0)) is None
+    assert peak_of(30.0, None, earlier_mb=(20.0, 31.0)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 _BYTES_PER_KB = 1024
@@ -49,3 +50,19 @@ def _field_kb(path: Path, field: str) -> int | None:
         if line.startswith(field):
             return int(line.split()[1])
     return None
+
+
+def peak_of(used_mb: float | None, rise_mb: float | None, *, earlier_mb: Iterable[float | None]) -> float | None:
+    """Return the most that was used; ``None`` where it is not known.
+
+    Parameters
+    ----------
+    used_mb, rise_mb
+        What is used now, and how much more it has been; see `read_rise_mb`.
+    earlier_mb
+        Earlier readings. A proportional set size shrinks by itself when another process maps the same libraries, so one of
+        them may be the largest.
+    """
+    if used_mb is None or rise_mb is None:
+        return None
+    return max(used_mb + rise_mb, *(reading for reading in earlier_mb if reading is not None), 0.0)

@@ -50,7 +50,7 @@ from edge_ai.engine.measure.loaded import (
     round_and_round,
     step,
 )
-from edge_ai.engine.measure.memory import measure_of_used, read_high_water_mb, read_rise_mb, read_used_mb
+from edge_ai.engine.measure.memory import measure_of_used, peak_of, read_high_water_mb, read_rise_mb, read_used_mb
 from edge_ai.engine.measure.operators import measure_operators
 from edge_ai.engine.measure.statistics import count_outliers
 from edge_ai.engine.measure.steady import record, warm_up
@@ -163,7 +163,7 @@ def measure_latency(task: Task, say: Say) -> dict[str, object]:
         "first_inference_ms": first_ms,
         "warmup": {"runs": warmed.runs, "seconds": warmed.seconds, "stable": warmed.stable},
         "loaded_mb": loaded_mb,
-        "peak_mb": None if used_mb is None or rise_mb is None else used_mb + rise_mb,
+        "peak_mb": peak_of(used_mb, rise_mb, earlier_mb=(imported_mb, loaded_mb)),
         "high_water_mb": high_water_mb,
         "memory_measure": measure_of_used(),
         "cpu_percent": 100.0 * (spent.user_s + spent.system_s) / spent.wall_s,
