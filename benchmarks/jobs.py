@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -31,9 +30,6 @@ class Taken:
     ----------
     wall_s
         Wall time in seconds.
-    cpu_s
-        Processor time of the process and of what it started, in seconds: unlike wall time it hardly grows when others
-        use the machine. ``nan`` for forks of a warm process, which are not our own children.
     answer
         The engine's last message.
     size_bytes
@@ -41,7 +37,6 @@ class Taken:
     """
 
     wall_s: float
-    cpu_s: float
     answer: dict[str, Any] = field(default_factory=dict)
     size_bytes: int = 0
 
@@ -50,11 +45,11 @@ def engine_job(spec: Spec, files: Mapping[str, Path]) -> Taken:
     """Do ``spec`` as a worker does: in a sandboxed process of its own. ``files`` are put into its folder first."""
     with work_folder(files) as folder:
         told = json.dumps(spec_to_json(spec)).encode()
-        began, cpu = time.monotonic(), _cpu_s()
+        began = time.monotonic()
         child = Child(python_module("edge_ai.engine", "run"), folder=folder, stdin=told, limits=LIMITS)
         answer = last_message(child)
         child.close()
-        return _taken(time.monotonic() - began, _cpu_s() - cpu, answer)
+        return _taken(time.monotonic() - began, answer)
 
 
 def last_message(child: WatchedChild) -> dict[str, Any]:
@@ -78,15 +73,15 @@ def command(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str]
     RuntimeError
         It failed.
     """
-    began, cpu = time.monotonic(), _cpu_s()
+    began = time.monotonic()
     done = subprocess.run(
         list(argv), cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
     )
-    wall_s, cpu_s = time.monotonic() - began, _cpu_s() - cpu
+    wall_s = time.monotonic() - began
     if done.returncode or (made is not None and not made.is_file()):
         raise RuntimeError(f"{' '.join(argv)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     answer = json.loads(done.stdout.splitlines()[-1]) if made is None else {}
-    return Taken(wall_s=wall_s, cpu_s=cpu_s, answer=answer, size_bytes=made.stat().st_size if made else 0)
+    return Taken(wall_s=wall_s, answer=answer, size_bytes=made.stat().st_size if made else 0)
 
 
 @contextmanager
@@ -110,12 +105,7 @@ def passes_of(answer: Mapping[str, Any]) -> str:
     return ", ".join(f"{item['name']} {item['seconds']:.2f}" for item in passes)
 
 
-def _taken(wall_s: float, cpu_s: float, answer: dict[str, Any]) -> Taken:
+def _taken(wall_s: float, answer: dict[str, Any]) -> Taken:
     if answer.get("type") != "result":
         raise RuntimeError(f"The engine did not do it: {answer}")
-    return Taken(wall_s=wall_s, cpu_s=cpu_s, answer=answer, size_bytes=int(answer["result"].get("size_bytes", 0)))
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Taken(wall_s=wall_s, answer=answer, size_bytes=int(answer["result"].get("size_bytes", 0)))

@@ -141,18 +141,12 @@ def attempt(make: Callable[..., Taken], *arguments: object) -> Taken | None:
 def cells(theirs: Sequence[Taken | None], ours: Sequence[Taken | None]) -> list[str]:
     """Return the cells of a model's row: medians, and how many times faster the engine is."""
     done = [[run for run in runs if run is not None] for runs in (theirs, ours)]
-    sides = [
-        f"{median([r.wall_s for r in runs]):.1f} ({median([r.cpu_s for r in runs]):.1f})" if runs else "fails"
-        for runs in done
-    ]
+    sides = [f"{median([r.wall_s for r in runs]):.1f}" if runs else "fails" for runs in done]
     sizes = [str(runs[0].size_bytes) if runs else "–" for runs in done]
-    ratios = ["–", "–"]
+    ratio = "–"
     if all(done):
-        ratios = [
-            f"{median([run.wall_s for run in done[0]]) / median([run.wall_s for run in done[1]]):.1f} ×",
-            f"{median([run.cpu_s for run in done[0]]) / median([run.cpu_s for run in done[1]]):.1f} ×",
-        ]
-    return [*sides, *ratios, *sizes]
+        ratio = f"{median([run.wall_s for run in done[0]]) / median([run.wall_s for run in done[1]]):.1f} ×"
+    return [*sides, ratio, *sizes]
 
 
 def main() -> int:
@@ -164,8 +158,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     olive = install(arguments.environment)
-    print("| model | Olive, s (CPU s) | engine, s (CPU s) | wall | CPU | Olive, bytes | engine, bytes |")
-    print("|---|---|---|---|---|---|---|")
+    print("| model | Olive, s | engine, s | ratio | Olive, bytes | engine, bytes |")
+    print("|---|---|---|---|---|---|")
     for pair in arguments.pairs:
         model, dataset = (Path(part).resolve() for part in pair.split(":"))
         theirs, ours = [], []

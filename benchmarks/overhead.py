@@ -103,7 +103,7 @@ def by_fork(process: WarmProcess, case: Case) -> Taken:
         child = process.child(folder=folder, stdin=told, limits=LIMITS)
         answer = last_message(child)
         child.close()
-        return Taken(wall_s=time.monotonic() - began, cpu_s=float("nan"), answer=answer)
+        return Taken(wall_s=time.monotonic() - began, answer=answer)
 
 
 @contextmanager
@@ -135,8 +135,7 @@ def compare(case: Case, runs: int) -> None:
         library.append(case.by_library())
         engine.append(engine_job(case.spec(), case.files()))
     spent = passes_of(engine[-1].answer)
-    report(f"{case.name}, wall", [run.wall_s for run in library], [run.wall_s for run in engine], spent)
-    report(f"{case.name}, CPU", [run.cpu_s for run in library], [run.cpu_s for run in engine], "")
+    report(case.name, [run.wall_s for run in library], [run.wall_s for run in engine], spent)
 
 
 def compare_warm(case: Case, runs: int, process: WarmProcess) -> None:
