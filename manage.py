@@ -12,6 +12,7 @@ OWNER_COMMANDS = frozenset(
         "create_workspace",
         "migrate",
         "migrate_schemas",
+        "remove_workspace",
         "showmigrations",
         "sqlflush",
         "sync_device_templates",

@@ -11,8 +11,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 
+from accounts.features import require
 from accounts.models import ApiKey, Membership, User, Workspace
 from config.errors import error_response
+from config.features import needed
+from config.permissions import Least, door_of, is_enough
 from edge_ai.engine.errors import UserInputError
 
 View = Callable[..., HttpResponseBase]
@@ -28,7 +31,10 @@ class MemberRequest(HttpRequest):
 
 
 def in_workspace(view: View) -> View:
-    """Let in who is signed in and inside a workspace; others go to the page that gets them there."""
+    """Let in who is signed in, inside a workspace, and what :mod:`config.permissions` asks for.
+
+    Who is not signed in, or in no workspace, is led to the page that gets them there.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -36,6 +42,14 @@ def in_workspace(view: View) -> View:
             return redirect_to_login(request.get_full_path())
         if request.workspace is None:  # type: ignore[attr-defined]
             return redirect("accounts:workspace-list")
+        match, membership = request.resolver_match, request.membership  # type: ignore[attr-defined]
+        rule = door_of(match.view_name if match else "", request.method or "GET")
+        if not is_enough(membership.role, rule.least):
+            return error_response(request, too_little(membership, rule.least))
+        try:
+            require(needed(match.view_name if match else "", request.method or "GET"))
+        except UserInputError as error:
+            return error_response(request, error)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -51,6 +65,17 @@ def may_write(view: View) -> View:
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def too_little(membership: Membership, least: Least) -> UserInputError:
+    """The refusal of a member whose role is too small."""
+    if not membership.may_write:
+        return viewers_only_look()
+    return UserInputError(
+        f"This takes the role of {'an owner' if least == Least.OWNER else 'an admin or owner'} of the workspace.",
+        code="permission_denied",
+        fix="Ask an owner of the workspace.",
+    )
 
 
 def viewers_only_look() -> UserInputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from config.middleware import current_request_id
-from edge_ai.engine.errors import CODES, EngineError
+from edge_ai.engine.errors import CODES, EngineError, UserInputError
 
 PROBLEM_TYPE = "application/problem+json"
 # Every code that is not listed is a 422: the request was understood and cannot be done.
@@ -18,14 +19,21 @@ STATUS_BY_CODE: dict[str, int] = {
     "not_authenticated": 401,
     "quota_exceeded": 402,
     "permission_denied": 403,
+    "feature_off": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "conflict": 409,
+    "upload_offset_mismatch": 409,
+    "upload_incomplete": 409,
+    "upload_expired": 410,
     "precondition_failed": 412,
     "file_too_large": 413,
     "unsupported_media_type": 415,
+    "upload_locked": 423,
     "rate_limited": 429,
+    "too_many_jobs": 429,
+    "checksum_mismatch": 460,
     "internal_error": 500,
     "storage_unavailable": 503,
     "not_ready": 503,
@@ -70,6 +78,18 @@ def problem_response(error: EngineError, *, errors: list[dict[str, Any]] | None 
     response = JsonResponse(body, status=body["status"], content_type=PROBLEM_TYPE)
     if body["status"] == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="studio"'
+    if error.details and "retry_after_s" in error.details:
+        response["Retry-After"] = str(error.details["retry_after_s"])
+    return response
+
+
+def rate_limited(request: HttpRequest) -> HttpResponse:
+    """Answer who signs in, or asks for mails, too often."""
+    error = UserInputError(
+        "These were too many attempts in a short time.", code="rate_limited", fix="Wait a few minutes, then try again."
+    )
+    response = error_response(request, error)
+    response["Retry-After"] = "60"
     return response
 
 
@@ -77,6 +97,29 @@ def error_response(request: HttpRequest, error: EngineError) -> HttpResponse:
     """Answer whoever asked."""
     if is_api(request):
         return problem_response(error)
-    status = status_of(error.code)
-    template = "404.html" if status == HTTPStatus.NOT_FOUND else "error.html"
-    return render(request, template, {"error": error, "problem": problem_body(error)}, status=status)
+    return render(request, "error.html", {"error": error, "problem": problem_body(error)}, status=status_of(error.code))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's ``CSRF_FAILURE_VIEW``."""
+    return render(request, "403_csrf.html", {"request_id": current_request_id()}, status=HTTPStatus.FORBIDDEN)
+
+
+class NotAllowedMiddleware:
+    """Give a page's empty answer to the wrong method the words that every other refusal has."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or is_api(request) or response.content:
+            return response
+        error = UserInputError(
+            f"This address does not take {request.method}, but {response.get('Allow', 'nothing')}.",
+            code="method_not_allowed",
+            fix="Open the page that leads here, and use it there.",
+        )
+        told = error_response(request, error)
+        told["Allow"] = response.get("Allow", "")
+        return told

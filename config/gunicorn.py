@@ -20,4 +20,5 @@ max_requests_jitter = 500
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a name that gunicorn makes unique with mkstemp
 accesslog = None
 errorlog = "-"
+logger_class = "config.logs.GunicornLogger"
 loglevel = settings.LOG_LEVEL.lower()

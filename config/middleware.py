@@ -30,14 +30,6 @@ def set_request_id(value: str) -> None:
     _current.set(value or "-")
 
 
-class RequestIdFilter(logging.Filter):
-    """Put the request id on every log line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = _current.get()
-        return True
-
-
 class HealthProbeFilter(logging.Filter):
     """Keep “not ready yet” out of the log: whoever asks is told, and asks several times a second."""
 
@@ -55,6 +47,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]  # what this middleware adds to every request
         token = _current.set(request_id)
         try:
             response = self.get_response(request)

@@ -9,6 +9,7 @@ import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from config.features import Feature
 from config.generated_secrets import load_or_create
 
 # Lets managers, admin pages and forms say at run time which model they are of.
@@ -134,10 +135,19 @@ HTTPS = env.flag(
 TRUST_PROXY = env.flag(
     "STUDIO_TRUST_PROXY",
     False,
-    "A reverse proxy in front sets X-Forwarded-Proto, and strips it from clients' requests.",
+    "A reverse proxy in front sets X-Forwarded-Proto, strips it from clients' requests, and adds who asked to "
+    "X-Forwarded-For.",
+)
+PROXIES = env.integer(
+    "STUDIO_PROXIES",
+    1,
+    "How many reverse proxies stand in front, where STUDIO_TRUST_PROXY is yes: who asked is so many places from the end "
+    "of X-Forwarded-For.",
+    low=1,
 )
 if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+ALLAUTH_TRUSTED_PROXY_COUNT = PROXIES if TRUST_PROXY else 0
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health/$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -146,6 +156,7 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "config.errors.csrf_failure"
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
@@ -173,16 +184,25 @@ if env.flag(
 
 # -- applications --------------------------------------------------------------------------------------------------------
 SHARED_APPS = [
+    # Before django_tenants, whose templates of the admin site have inline styles, and hide a workspace's rows.
+    "django.contrib.admin",
     "django_tenants",
     "accounts",
     "edge_ai.catalogue",
     "edge_ai.fleet",
-    "django.contrib.admin",
+    "waffle",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "whitenoise.runserver_nostatic",
+    "django.contrib.sitemaps",
     "django.contrib.staticfiles",
     "django_q",
     "django_htmx",
@@ -200,11 +220,88 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "edge_ai:overview"
 LOGOUT_REDIRECT_URL = "edge_ai:landing"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# -- signing in ------------------------------------------------------------------------------------------------------------
+SIGN_UP = env.choice(
+    "SIGN_UP",
+    "invite",
+    ("open", "invite", "off"),
+    "Who may make an account: anybody with an address (open), only who is invited (invite), or nobody but the operator (off).",
+)
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Edge AI Studio] "
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_FORMS = {
+    "login": "accounts.sign_in_forms.SignInForm",
+    "signup": "accounts.sign_in_forms.SignUpForm",
+    "add_email": "accounts.sign_in_forms.ChangeAddressForm",
+    "change_password": "accounts.sign_in_forms.ChangePasswordForm",
+    "set_password": "accounts.sign_in_forms.SetPasswordForm",
+    "reset_password": "accounts.sign_in_forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.sign_in_forms.NewPasswordForm",
+    "reauthenticate": "accounts.sign_in_forms.PasswordAgainForm",
+}
+MFA_ADAPTER = "accounts.second_factor.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Edge AI Studio"
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor.CodeForm",
+    "reauthenticate": "accounts.second_factor.CodeAgainForm",
+    "activate_totp": "accounts.second_factor.AddAppForm",
+    "authenticate_webauthn": "accounts.second_factor.PasskeyForm",
+    "login_webauthn": "accounts.second_factor.PasskeyAloneForm",
+    "reauthenticate_webauthn": "accounts.second_factor.PasskeyAgainForm",
+    "add_webauthn": "accounts.second_factor.AddPasskeyForm",
+}
+
+OIDC_ISSUER = env.text(
+    "OIDC_ISSUER",
+    "",
+    "Issuer of an OpenID provider, such as https://login.example.com/realms/lab, by which people may sign in too. Unset: "
+    "there is none. See docs/signing-in.md.",
+).rstrip("/")
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", "", "What the provider calls the studio; required with OIDC_ISSUER.")
+OIDC_CLIENT_SECRET = env.text(
+    "OIDC_CLIENT_SECRET", "", "The studio's secret at the provider; required with OIDC_ISSUER."
+)
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on", "What the button on the sign-in page calls the provider.")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise ImproperlyConfigured("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET.")
+SOCIALACCOUNT_ADAPTER = "accounts.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
+    "openid_connect": {
+        "provider_class": "accounts.single_sign_on.OpenIdProvider",
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {"server_url": OIDC_ISSUER},
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 # Hosts that mean no workspace in particular.
@@ -214,6 +311,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.RequestIdMiddleware",
+    "edge_ai.web.public_pages.RobotsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "config.middleware.BodyLimitMiddleware",
@@ -222,7 +320,10 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.errors.NotAllowedMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.WorkspaceMiddleware",
+    "accounts.rates.RateLimitMiddleware",
 ]
 TEMPLATES = [
     {
@@ -230,8 +331,12 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"studio": "edge_ai.web.templatetags.studio"},
+            "libraries": {
+                "studio": "edge_ai.web.templatetags.studio",
+                "blocks": "edge_ai.web.templatetags.blocks",
+            },
             "context_processors": [
+                "edge_ai.web.public_pages.canonical",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -283,12 +388,16 @@ STORAGES = {
 }
 UPLOAD_DIR = DATA_DIR / "uploads"
 WORK_DIR = DATA_DIR / "work"
-for _folder in (UPLOAD_DIR, WORK_DIR):
+RESUMABLE_DIR = DATA_DIR / "resumable"
+for _folder in (UPLOAD_DIR, WORK_DIR, RESUMABLE_DIR):
     _folder.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
 MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 2 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
 MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set accepted, in bytes.", low=1024)
+DISK_RESERVE_BYTES = env.integer(
+    "DISK_RESERVE_BYTES", 1024**3, "Free disk that resumable uploads leave alone, in bytes.", low=0
+)
 DOWNLOAD_URL_SECONDS = env.integer(
     "DOWNLOAD_URL_SECONDS", 300, "How long a signed download link works.", low=5, high=86_400
 )
@@ -302,6 +411,13 @@ JOB_LEASE_SECONDS = env.integer(
     "A worker that stays silent this long loses its job, which is then run again.",
     low=4,
     high=3600,
+)
+JOB_GRACE_SECONDS = env.integer(
+    "JOB_GRACE_SECONDS",
+    10,
+    "How long jobs may go on when their supervisor is told to stop; what is cut short then is run again.",
+    low=0,
+    high=86400,
 )
 JOB_MAX_ATTEMPTS = env.integer(
     "JOB_MAX_ATTEMPTS", 3, "How often a job is started before it fails for good.", low=1, high=20
@@ -383,6 +499,9 @@ UPLOAD_EXPIRY_SECONDS = env.integer(
 ARTIFACT_DAYS = env.integer(
     "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
 )
+EXPORT_DAYS = env.integer(
+    "EXPORT_DAYS", 7, "Exports of workspaces are removed so many days after they were made.", low=1, high=90
+)
 WEBHOOK_WORKERS = env.integer("WEBHOOK_WORKERS", 2, "Webhook deliveries that this host makes at once.", low=1, high=64)
 QUEUE_RETRY_SECONDS = 28_800
 Q_CLUSTER = {
@@ -431,7 +550,41 @@ Q_CLUSTER = {
 QUEUES = ("studio", "benchmark", "webhook")
 # Which cluster does what is scheduled: the one whose workers are never busy for long.
 CHORE_QUEUE = "webhook"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# One cache for all processes and hosts, so that limits hold over all of them; see accounts/migrations/0006_sign_in.py.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "studio_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
+    # Each process's own, so that no page asks the database which features are on, nor every change of a form what is used.
+    "memory": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "memory",
+        "TIMEOUT": env.integer(
+            "STUDIO_MEMORY_SECONDS",
+            15,
+            "How long a process may go by feature flags that were changed since, and warn by what a workspace had used.",
+            low=1,
+        ),
+    },
+}
+# -- features ------------------------------------------------------------------------------------------------------------
+FEATURES_OFF = frozenset(
+    env.words(
+        "STUDIO_FEATURES_OFF",
+        (),
+        f"Features that are off unless a flag in the admin pages says otherwise, of {', '.join(Feature)}.",
+    )
+)
+if strangers := FEATURES_OFF - set(Feature):
+    raise ImproperlyConfigured(
+        f"STUDIO_FEATURES_OFF names {', '.join(sorted(strangers))}; there are {', '.join(Feature)}."
+    )
+WAFFLE_FLAG_MODEL = "accounts.Flag"
+WAFFLE_CACHE_NAME = "memory"
+# The admin pages have their own, for what counts here.
+WAFFLE_ENABLE_ADMIN_PAGES = False
 
 # -- webhooks and mail ---------------------------------------------------------------------------------------------------
 WEBHOOK_SECONDS = env.integer(
@@ -449,6 +602,24 @@ WEBHOOK_ALLOW_NETWORKS = env.networks(
 WEBHOOK_LOG_DAYS = env.integer(
     "WEBHOOK_LOG_DAYS", 90, "How long the log of webhooks keeps what was delivered or has failed.", low=7
 )
+TELEMETRY_DAYS = env.integer(
+    "TELEMETRY_DAYS",
+    90,
+    "How long single events of use are kept; their sums by day stay. See docs/telemetry.md.",
+    low=3,
+)
+TELEMETRY_FILE = env.text(
+    "TELEMETRY_FILE", "", "File that events of use are appended to, as JSON, one a line. Unset: none is written."
+)
+TELEMETRY_URL = env.text(
+    "TELEMETRY_URL",
+    "",
+    "Address that events of use are posted to, as JSON, one a line; it is called as webhooks are, and WEBHOOK_ALLOW_NETWORKS "
+    "holds for it. Unset: nothing leaves the studio.",
+)
+TELEMETRY_TOKEN = env.text(
+    "TELEMETRY_TOKEN", "", "Sent to TELEMETRY_URL as `Authorization: Bearer`; unset: nothing is."
+)
 PUBLIC_URL = env.text(
     "STUDIO_PUBLIC_URL",
     "",
@@ -456,15 +627,67 @@ PUBLIC_URL = env.text(
     "Unset: links are paths without a host.",
 ).rstrip("/")
 EMAIL_HOST = env.text("EMAIL_HOST", "", "Mail server for the few mails that the studio writes; unset: to the log.")
-EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_FOLDER = env.text("EMAIL_FOLDER", "", "Folder that mails are written to as files, where EMAIL_HOST is unset.")
+EMAIL_FILE_PATH = EMAIL_FOLDER or None
+EMAIL_BACKEND = (
+    f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased' if EMAIL_FOLDER else 'console'}.EmailBackend"
+)
 EMAIL_PORT = env.integer("EMAIL_PORT", 587, "Port of the mail server.", low=1, high=65535)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", "User at the mail server; unset: none is needed.")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "", "Password at the mail server.")
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", True, "Speak to the mail server by STARTTLS.")
 EMAIL_TIMEOUT = 10
+WORKSPACE_CREATION = env.flag(
+    "WORKSPACE_CREATION",
+    EMBEDDED_DATABASE,
+    "People may make workspaces themselves. The workers of the webhook queue need DATABASE_OWNER_URL then.",
+    shown_default="no when DATABASE_URL is set",
+)
+WORKSPACES_PER_OWNER = env.integer("WORKSPACES_PER_OWNER", 10, "Workspaces that one person may own.", low=1)
+WORKSPACE_GRACE_DAYS = env.integer(
+    "WORKSPACE_GRACE_DAYS", 14, "Days between the wish to delete a workspace and its removal.", low=1, high=365
+)
+INVITATION_DAYS = env.integer(
+    "INVITATION_DAYS", 7, "How long an invitation to a workspace can be accepted.", low=1, high=90
+)
+INVITATIONS_PER_HOUR = env.integer(
+    "INVITATIONS_PER_HOUR",
+    20,
+    "Invitations that a workspace may send within an hour, those sent again included.",
+    low=1,
+)
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "studio@localhost", "Sender of the studio's mails.")
 
 # -- API -----------------------------------------------------------------------------------------------------------------
+API_RATE_PER_MINUTE = env.integer(
+    "API_RATE_PER_MINUTE",
+    6000,
+    "Requests that one API key may make in a minute, unless the key says otherwise, and one person by a browser's session; "
+    "0: any number.",
+    low=0,
+)
+CORS_ALLOWED_ORIGINS = env.words(
+    "CORS_ALLOWED_ORIGINS",
+    (),
+    "Origins, such as https://app.example.com, whose pages may call the API with a key from a browser. Unset: none.",
+)
+if CORS_ALLOWED_ORIGINS:
+    # Keys alone: cookies never travel from other origins. Signed links are what downloads lead to.
+    INSTALLED_APPS += ["corsheaders"]
+    MIDDLEWARE.insert(0, "corsheaders.middleware.CorsMiddleware")
+    CORS_URLS_REGEX = r"^/(api|files)/"
+    CORS_ALLOW_CREDENTIALS = False
+    CORS_ALLOW_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+    _tus = ("tus-resumable", "upload-checksum", "upload-length", "upload-metadata", "upload-offset")
+    CORS_ALLOW_HEADERS = (
+        *("accept", "authorization", "content-type", "x-tenant-id", "x-request-id", "range"),
+        *("idempotency-key", "if-match", "if-none-match", *_tus),
+    )
+    CORS_EXPOSE_HEADERS = (
+        *("ETag", "Location", "Idempotent-Replayed", "Retry-After", "X-Request-ID"),
+        *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        *("Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Offset"),
+    )
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["edge_ai.api.authentication.StudioAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["edge_ai.api.permissions.MayUseStudio"],
@@ -472,7 +695,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "edge_ai.api.pagination.StudioCursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "edge_ai.api.schema.StudioAutoSchema",
     "EXCEPTION_HANDLER": "edge_ai.api.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -487,21 +710,29 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/edge/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "edge_ai.api.schema.add_headers"],
 }
 
 # -- words to the operator -----------------------------------------------------------------------------------------------
 LOG_LEVEL = env.choice(
     "LOG_LEVEL", "info", ("debug", "info", "warning", "error"), "How much is written to the log."
 ).upper()
+LOG_FORMAT = env.choice(
+    "STUDIO_LOG_FORMAT",
+    "text",
+    ("text", "json"),
+    "How the log is written: a line for people, or a JSON object on each line with the request, the workspace, the user and "
+    "the job that it is about. Secrets are in neither.",
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "config.middleware.RequestIdFilter"},
+        "facts": {"()": "config.logs.FactsFilter"},
         "not_health": {"()": "config.middleware.HealthProbeFilter"},
     },
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "formatters": {"chosen": {"()": "config.logs.formatter", "kind": LOG_FORMAT}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen", "filters": ["facts"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.request": {"filters": ["not_health"]},
@@ -509,10 +740,19 @@ LOGGING = {
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }
-SENTRY_DSN = env.text("SENTRY_DSN", "", "Where unexpected errors are reported; unset: nowhere.")
+SENTRY_DSN = env.text(
+    "SENTRY_DSN",
+    "",
+    "Where unexpected errors are reported, without secrets, words of errors and what people named; unset: nowhere.",
+)
+SENTRY_TRACES_PERCENT = env.integer(
+    "SENTRY_TRACES_PERCENT",
+    0,
+    "Of how many requests in a hundred their times are reported there, too.",
+    low=0,
+    high=100,
+)
 if SENTRY_DSN:
-    import sentry_sdk  # a quarter of a second at every start, for those who use it
+    from config.reports import begin
 
-    sentry_sdk.init(
-        dsn=SENTRY_DSN, send_default_pii=False, max_request_body_size="never", include_local_variables=False
-    )
+    begin(SENTRY_DSN, traces=SENTRY_TRACES_PERCENT / 100)

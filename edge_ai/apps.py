@@ -14,3 +14,4 @@ class EdgeAiConfig(AppConfig):
 
     def ready(self) -> None:
         from edge_ai import checks  # noqa: F401 - registers the system checks
+        from edge_ai.services import audit  # noqa: F401 - listens to what accounts tell

@@ -1,4 +1,4 @@
-"""System checks of the studio's own."""
+"""System checks of the studio's own; docs/security.md lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+#: Seen in examples, and so known to everybody.
+COMMON_KEYS = ("changeme", "change-me", "change_me", "django-insecure", "your-secret", "secret-key-here", "example")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+MIN_PASSWORD = 12
 
 
 @register(deploy=True)
@@ -45,3 +52,133 @@ def not_root(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMess
             )
         ]
     return []
+
+
+@register()
+def debug_is_for_oneself(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse tracebacks, which show settings and rows, where others can reach them."""
+    if settings.DEBUG and (not settings.EMBEDDED_DATABASE or settings.BIND_ADDRESS not in LOOPBACK):
+        return [
+            Error(
+                "DEBUG is on where others than you can reach the studio.",
+                hint="Unset DEBUG, or leave STUDIO_BIND and DATABASE_URL unset.",
+                id="edge_ai.E001",
+            )
+        ]
+    return []
+
+
+@register(Tags.database)
+def database_role(
+    app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Refuse a role of the database that passes the rows' own protection. Runs with ``check --database default``."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        if not settings.DATABASES[alias]["ACTS_FOR_USERS"]:
+            continue
+        try:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(
+                    "SELECT rolname, rolcreaterole OR rolcreatedb,"
+                    " EXISTS (SELECT 1 FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p'))"
+                    " FROM pg_roles r WHERE rolname = session_user"
+                )
+                name, makes, owns = cursor.fetchone()
+        except ImproperlyConfigured as error:  # a superuser is not connected as at all
+            hint = "Let `manage.py bootstrap` make the roles, and connect as studio_web."
+            found.append(Error(str(error), hint=hint, id="edge_ai.E002"))
+            continue
+        if owns:
+            found.append(
+                Warning(
+                    f"The database role {name} owns tables, and so could switch their protection off.",
+                    hint="Connect as a role that owns nothing; DATABASE_OWNER_URL is for migrations alone.",
+                    id="edge_ai.W004",
+                )
+            )
+        if makes:
+            found.append(
+                Warning(
+                    f"The database role {name} may make roles or databases.",
+                    hint="ALTER ROLE … NOCREATEROLE NOCREATEDB",
+                    id="edge_ai.W005",
+                )
+            )
+    return found
+
+
+@register(Tags.security, deploy=True)
+def secrets_are_secret(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of keys and passwords that somebody guesses."""
+    found: list[CheckMessage] = []
+    for name, key in (("SECRET_KEY", settings.SECRET_KEY), *(("SECRET_KEY_FALLBACKS", k) for k in _fallbacks())):
+        common = any(word in key.lower() for word in COMMON_KEYS)
+        if common or len(set(key)) < 12 or _repeats(key):
+            found.append(
+                Warning(
+                    f"{name} is one that others may know or guess: it signs sessions and download links.",
+                    hint="python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+                    id="edge_ai.W006",
+                )
+            )
+    if not settings.EMBEDDED_DATABASE:
+        web, owner = settings.DATABASE_WEB_PASSWORD, settings.DATABASE_OWNER_PASSWORD
+        if web and len(web) < MIN_PASSWORD:
+            found.append(
+                Warning(
+                    f"The password in DATABASE_URL has fewer than {MIN_PASSWORD} characters.",
+                    hint="Give the role a long random one.",
+                    id="edge_ai.W007",
+                )
+            )
+        if web and web == owner:
+            found.append(
+                Warning(
+                    "DATABASE_URL and DATABASE_OWNER_URL have the same password.",
+                    hint="Whoever gets hold of the web process's could then remove the protection of rows.",
+                    id="edge_ai.W008",
+                )
+            )
+    return found
+
+
+@register(Tags.security, deploy=True)
+def addresses_are_meant(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn where the host that a request names decides about links, and of secrets that travel in the open."""
+    found: list[CheckMessage] = []
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Warning(
+                "ALLOWED_HOSTS takes any host.",
+                hint="Name the hosts: links in mails could otherwise lead elsewhere.",
+                id="edge_ai.W009",
+            )
+        )
+    if not settings.EMBEDDED_DATABASE and not settings.PUBLIC_URL:
+        found.append(
+            Warning(
+                "STUDIO_PUBLIC_URL is unset: links in mails have the host that a request named.",
+                hint="Set it to where people reach the studio.",
+                id="edge_ai.W010",
+            )
+        )
+    for name, address in (("OIDC_ISSUER", settings.OIDC_ISSUER), ("TELEMETRY_URL", settings.TELEMETRY_URL)):
+        if address and not address.startswith("https://"):
+            found.append(
+                Warning(
+                    f"{name} is not reached by https, so that others on the way can read and change what is said.",
+                    hint="Use an https address.",
+                    id="edge_ai.W011",
+                )
+            )
+    return found
+
+
+def _fallbacks() -> list[str]:
+    return list(settings.SECRET_KEY_FALLBACKS)
+
+
+def _repeats(key: str) -> bool:
+    """Tell whether a key is a shorter one written several times."""
+    return bool(key) and key in (key + key)[1:-1]

@@ -185,6 +185,12 @@ def signed_url(*, sha256: str, file_name: str, mime_type: str) -> str:
     )
 
 
+def graph_url(*, sha256: str, file_name: str) -> str:
+    """Return a link to a blob for the viewer of graphs: as short-lived as a download's, and always of our own origin."""
+    token = signing.dumps([_schema(), sha256, file_name, "application/octet-stream"], salt=SALT, compress=True)
+    return f"/graph/model/{token}/{quote(file_name)}"
+
+
 def read_token(token: str) -> Download | None:
     """Return what a signed link's token stands for, or ``None`` when it was altered or is too old."""
     try:
@@ -233,6 +239,19 @@ def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True)
     return removed
 
 
+def remove_all(schema_name: str) -> None:
+    """Remove every file of a workspace that is itself removed."""
+    storage = backend()
+    with reaching():
+        if isinstance(storage, FileSystemStorage):
+            shutil.rmtree(storage.path(schema_name), ignore_errors=True)
+            return
+        shelves, _ = storage.listdir(f"{schema_name}/blobs")
+        for shelf in shelves:
+            for name in storage.listdir(f"{schema_name}/blobs/{shelf}")[1]:
+                storage.delete(f"{schema_name}/blobs/{shelf}/{name}")
+
+
 def _unused(grace: timedelta) -> QuerySet[Blob]:
     return Blob.objects.filter(
         models=None,
@@ -240,6 +259,7 @@ def _unused(grace: timedelta) -> QuerySet[Blob]:
         artifacts=None,
         benchmarks=None,
         comparisons=None,
+        exports=None,
         created_at__lt=ClockTimestamp() - grace,
     )
 

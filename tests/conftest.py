@@ -22,8 +22,10 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client, override_settings
 
+from accounts.features import is_on
 from accounts.models import ApiKey, Membership, Role, User, Workspace
 from config.database.identity import acting_as_system, acting_as_user
+from config.features import Feature
 from tests.studio import RealStudio, reachable_folder, start_studio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,10 +41,46 @@ def manage(*arguments: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,  # a machine with much else to do takes its time over the migrations
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return what an item runs with in one process, where `pytest -n` has several.
+
+    That is its file; whatever shares the real studio of a process; and of that, what drives browsers by itself, so that
+    two processes begin with the two longest groups. Each process has a database of its own, so that no test meets
+    another's rows.
+    """
+    if "studio" not in getattr(item, "fixturenames", ()):
+        return item.path.name
+    return BROWSERS if item.path.parent.name == "browser" else STUDIO
+
+
+BROWSERS = "studio with browsers"
+STUDIO = "studio"
+#: What takes longest begins first, so that no processor is left waiting for it at the end.
+LONGEST = (BROWSERS, STUDIO, "test_run.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what must run in one process, and begin with what takes longest."""
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+        if group in {BROWSERS, STUDIO} and item.get_closest_marker("timeout") is None:
+            # Whoever comes first starts the studio; benchmarks wait for a machine that is quiet.
+            item.add_marker(pytest.mark.timeout(900))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run where xdist did not read the groups: every process would start a studio and make every fixture."""
+    if session.config.getoption("loadgroup", default=False) and any("@" not in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist found no groups; its release does not fit pytest's.")
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +180,7 @@ def browser_of() -> Callable[[User], Client]:
     """A signed-in browser for a person, with CSRF checks switched off as Django's test client has them."""
 
     def make(user: User) -> Client:
+        is_on(Feature.UPLOADS)  # flags are remembered by then, so that no test counts their queries
         client = Client()
         client.force_login(user)
         return client
@@ -154,6 +193,7 @@ def script_of() -> Callable[..., Client]:
     """A script with a person's API key: ``script_of(user)`` or ``script_of(user, scopes=["read"])``."""
 
     def make(user: User, *, scopes: list[str] | None = None) -> Client:
+        is_on(Feature.UPLOADS)  # as above
         with acting_as_system():
             workspace = Membership.objects.select_related("workspace").get(user=user).workspace
             _, secret = ApiKey.issue(user=user, workspace=workspace, name="tests", scopes=scopes or ["admin"])

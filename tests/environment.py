@@ -26,6 +26,8 @@ for name in list(os.environ):
 os.environ["STUDIO_DATA_DIR"] = str(DATA_DIR)
 os.environ["STUDIO_EMBEDDED_FAST"] = "yes"
 os.environ["JOB_LEASE_SECONDS"] = "6"
+# Pages are counted their queries: what a process remembers must not run out in between.
+os.environ["STUDIO_MEMORY_SECONDS"] = "86400"
 
 
 @atexit.register

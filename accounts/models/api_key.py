@@ -12,12 +12,13 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models.user import User
-from accounts.models.workspace import Workspace
+from accounts.models.workspace import Workspace, enterable
 
 _FORM = re.compile(r"eas_([a-z2-7]{8})_([A-Za-z0-9_-]{43})")
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -41,8 +42,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(user=user)
 
     def usable(self) -> ApiKeyQuerySet:
-        """Neither revoked nor expired, of somebody who may still sign in and still belongs to the workspace."""
+        """Neither revoked nor expired, of somebody who may still sign in and still belongs to a workspace that is there."""
         return self.filter(
+            enterable(),
             models.Q(expires_at__isnull=True) | models.Q(expires_at__gt=Now()),
             revoked_at__isnull=True,
             user__is_active=True,
@@ -72,6 +74,13 @@ class ApiKey(models.Model):
     scopes = ArrayField(models.CharField(max_length=10, choices=ApiKeyScope.choices))
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: How often it may be used; unset: as often as any.
+    rate_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Requests a minute; empty: the studio's limit.",
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -83,6 +92,10 @@ class ApiKey(models.Model):
                 condition=models.Q(scopes__contained_by=ApiKeyScope.values) & ~models.Q(scopes=[]),
                 name="accounts_apikey_scopes_known",
             ),
+            models.CheckConstraint(
+                condition=models.Q(rate_per_minute__isnull=True) | models.Q(rate_per_minute__gt=0),
+                name="accounts_apikey_rate_positive",
+            ),
         ]
         indexes = [models.Index(fields=["user", "-created_at"], name="accounts_apikey_of_user")]  # settings: my keys
 
@@ -91,7 +104,14 @@ class ApiKey(models.Model):
 
     @classmethod
     def issue(
-        cls, *, user: User, workspace: Workspace, name: str, scopes: list[str], expires_at: datetime | None = None
+        cls,
+        *,
+        user: User,
+        workspace: Workspace,
+        name: str,
+        scopes: list[str],
+        expires_at: datetime | None = None,
+        rate_per_minute: int | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key; returns the row and the only copy of the secret text."""
         prefix = "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
@@ -105,6 +125,7 @@ class ApiKey(models.Model):
             secret_sha256=_digest(secret),
             scopes=scopes,
             expires_at=expires_at,
+            rate_per_minute=rate_per_minute,
         )
         return key, f"eas_{prefix}_{secret}"
 
@@ -112,6 +133,11 @@ class ApiKey(models.Model):
         """Tell whether the key may do what needs ``scope``; each scope includes the lesser ones."""
         order = [ApiKeyScope.READ.value, ApiKeyScope.WRITE.value, ApiKeyScope.ADMIN.value]
         return any(order.index(held) >= order.index(scope) for held in self.scopes)
+
+    @property
+    def rate(self) -> int:
+        """Requests that it may make in a minute; 0 is without limit."""
+        return self.rate_per_minute or settings.API_RATE_PER_MINUTE
 
     def note_use(self) -> None:
         """Keep the time of the last use, to the minute."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 from django_tenants.models import DomainMixin, TenantMixin
 
+from accounts.models.plan import Limits, Plan
+
 SLUG_PATTERN = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
 
 
-class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no type information
-    """A team's room: everything it makes lives in its own schema."""
+class Workspace(Limits, TenantMixin):  # type: ignore[misc]  # django-tenants has no type information
+    """A team's room: everything it makes lives in its own schema. A limit that it has itself goes before its plan's."""
 
     auto_create_schema = True
     auto_drop_schema = False
@@ -30,13 +32,19 @@ class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no typ
         ],
     )
     name = models.CharField(max_length=100)
-    concurrent_jobs = models.PositiveSmallIntegerField(
+    plan = models.ForeignKey(
+        Plan,
+        on_delete=models.PROTECT,
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
-        help_text="How many of its jobs may run at once on each queue; empty: what WORKSPACE_CONCURRENT_JOBS says.",
+        related_name="workspaces",
+        help_text="Empty: the default plan.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    #: When its schema was there in full; nobody enters before.
+    made_at = models.DateTimeField(null=True, editable=False)
+    #: When it is removed, if an owner has asked for that and does not think again; nobody enters any more then.
+    delete_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = [
@@ -56,6 +64,13 @@ class Workspace(TenantMixin):  # type: ignore[misc]  # django-tenants has no typ
     def schema_for(slug: str) -> str:
         """Return the schema that the workspace called ``slug`` has."""
         return "ws_" + slug.replace("-", "_")
+
+
+def enterable(prefix: str = "workspace__") -> models.Q:
+    """The workspaces that can be worked in: made, and not at their end. ``prefix`` leads to the workspace."""
+    return models.Q(**{f"{prefix}made_at__isnull": False}) & (
+        models.Q(**{f"{prefix}delete_at__isnull": True}) | models.Q(**{f"{prefix}delete_at__gt": Now()})
+    )
 
 
 class Domain(DomainMixin):  # type: ignore[misc]  # django-tenants has no type information

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet, Subquery, TextChoices, Value
 from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
 from edge_ai.catalogue.loader import FORMATS, PRECISIONS
@@ -50,13 +53,31 @@ def _one_of(words: frozenset[str], lookup: str, field: str) -> Any:
     )
 
 
+class MomentField(IsoDateTimeField):  # type: ignore[misc]  # django-filter has no type information
+    """A moment, in UTC: the database knows fewer offsets than the format allows."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return the moment."""
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise ValidationError("That is beyond what can be told.", code="invalid") from None
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # django-filter has no type information
+    """Rows before or after a moment."""
+
+    field_class = MomentField
+
+
 class _Filters(filters.FilterSet):  # type: ignore[misc]  # django-filter has no type information
     """What every list understands."""
 
     searched: ClassVar[tuple[str, ...]] = ("name",)
 
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
     visibility = filters.ChoiceFilter(choices=Visibility.choices)
     search = filters.CharFilter(method="find", max_length=200, help_text="Text in the names or the description.")
 
@@ -118,6 +139,11 @@ class OptimizationFilters(_Filters):
     target_format = _any_of(ModelFormat)
     precision = _any_of(Precision)
     optimization_level = _any_of(OptimizationLevel)
+    batch = filters.UUIDFilter(field_name="batch_id")
+
+
+class BatchFilters(_Filters):
+    """Of batches of optimizations."""
 
 
 class BenchmarkFilters(_Filters):
@@ -187,8 +213,8 @@ class WebhookFilters(filters.FilterSet):  # type: ignore[misc]  # django-filter 
 
     enabled = _yes_or_no()
     event = filters.ChoiceFilter(choices=WebhookEvent.choices, method="hears_of")
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
     search = filters.CharFilter(method="find", max_length=200, help_text="Text in the address or the description.")
 
     def hears_of(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
@@ -210,5 +236,5 @@ class WebhookDeliveryFilters(filters.FilterSet):  # type: ignore[misc]  # django
         distinct=False,
         help_text="Repeat it for several.",
     )
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.access import viewers_only_look
-from accounts.models import ApiKeyScope
+from accounts.access import too_little
+from accounts.features import require
+from config.features import needed
+from config.permissions import door_of, is_enough
 from edge_ai.api.authentication import api_key_of, membership_of, workspace_of
 from edge_ai.engine.errors import UserInputError
 
@@ -27,15 +29,16 @@ class MayUseStudio(BasePermission):
                 code="workspace_required",
                 fix="Send the header X-Tenant-ID with the workspace's short name.",
             )
-        writes = request.method not in SAFE_METHODS
-        needed = ApiKeyScope.WRITE.value if writes else ApiKeyScope.READ.value
+        match = request.resolver_match
+        rule = door_of(match.view_name if match else "", request.method or "GET")
         key = api_key_of(request)
-        if key is not None and not key.allows(needed):
+        if key is not None and not key.allows(rule.scope):
             raise UserInputError(
-                f"The API key's scope does not cover this: it needs “{needed}” and has {', '.join(key.scopes)}.",
+                f"The API key's scope does not cover this: it needs “{rule.scope}” and has {', '.join(key.scopes)}.",
                 code="permission_denied",
                 fix="Use a key with more scope.",
             )
-        if writes and not membership.may_write:
-            raise viewers_only_look()
+        if not is_enough(membership.role, rule.least):
+            raise too_little(membership, rule.least)
+        require(needed(match.view_name if match else "", request.method or "GET"))
         return True

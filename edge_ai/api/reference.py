@@ -147,6 +147,8 @@ def _examples(path: str, verb: str, media_type: str, content: Described) -> Iter
         if media_type == JSON:
             said = json.dumps(example["value"], indent=1, ensure_ascii=False)
             lines += ['-H "Content-Type: application/json"', f"-d '{said}'"]
+        elif isinstance(example["value"], str):
+            lines += [f'-H "Content-Type: {media_type}"', "--data-binary @FILE"]
         else:
             for name, value in example["value"].items():
                 for item in value if isinstance(value, list) else [value]:

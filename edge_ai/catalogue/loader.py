@@ -67,7 +67,7 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.]*")
 _REFERENCE: Final = re.compile(r"\[([a-z0-9-]+)\]")
 #: Where a document is found: its address, or its publisher's number for it.
-_LOCATOR: Final = re.compile(r"https://\S+|\b[A-Z]{2,}[A-Z0-9]*-?\d{3,}")
+_LOCATOR: Final = re.compile(r"https://\S+|\b[A-Z]{2}[A-Z0-9]*-?\d{3}")
 #: Key in `sources` under which the documents behind the texts and lists are kept.
 TEXT_SOURCES: Final = "texts"
 

@@ -101,6 +101,8 @@ def check_archive(archive: zipfile.ZipFile, *, code: str, max_entries: int = MAX
         name = entry.filename.replace("\\", "/")
         if name.startswith("/") or re.match(r"^[A-Za-z]:", name) or ".." in name.split("/") or "\0" in name:
             raise refuse(f"has an entry outside its own folder ({name[:60]!r})")
+        if not entry.is_dir() and all(part in {"", "."} for part in name.split("/")):
+            raise refuse("has an entry without a name")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise refuse(f"has a link or a device in it ({name[:60]!r})")
         if name.lower() in names:

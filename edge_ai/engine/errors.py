@@ -91,7 +91,8 @@ CODES: dict[str, ErrorCode] = {
     "external_data_missing": _code(
         "Weights are missing",
         "The ONNX file keeps its weights in another file that was not uploaded with it.",
-        "Save the model with its weights inside: onnx.save(model, path, save_as_external_data=False).",
+        "Put both files into one .zip and upload that, or save the model with its weights inside: "
+        "onnx.save(model, path, save_as_external_data=False).",
     ),
     "model_unsafe": _code(
         "Refused for safety",
@@ -112,6 +113,12 @@ CODES: dict[str, ErrorCode] = {
         "Precision not supported",
         "The target format or the device cannot use this precision.",
         "Choose the precision that the answer names as nearest.",
+    ),
+    "batch_refused": _code(
+        "No combination works",
+        "Of the models, devices and precisions that were asked for together, none can be combined, or not all where the "
+        "request was strict.",
+        "Choose what the reasons name, which the answer lists for every combination.",
     ),
     "nothing_to_quantize": _code(
         "Nothing to quantize",
@@ -170,7 +177,36 @@ CODES: dict[str, ErrorCode] = {
         "Tell the operator: the page “Sandbox” of the administration says what is missing.",
     ),
     "file_too_large": _code("Too large", "The upload is larger than is accepted.", "Send a smaller file."),
-    "quota_exceeded": _code("Quota used up", "The workspace has used what it may.", "Delete what is no longer needed."),
+    "upload_offset_mismatch": _code(
+        "Not where the upload stands",
+        "The bytes do not begin where those that have arrived end.",
+        "Ask with HEAD for Upload-Offset, and go on from there.",
+    ),
+    "upload_incomplete": _code(
+        "The upload is not finished", "Bytes of the file are still missing.", "Send the rest, then ask again."
+    ),
+    "upload_expired": _code(
+        "The upload has expired", "Nothing arrived for too long, so the upload was given up.", "Begin a new upload."
+    ),
+    "upload_locked": _code(
+        "The upload is being written", "Another request is sending bytes of this upload.", "Wait a moment, then go on."
+    ),
+    "checksum_mismatch": _code(
+        "The checksum does not match",
+        "The bytes that arrived are not those that were sent; they were thrown away.",
+        "Send the same bytes again.",
+    ),
+    "quota_exceeded": _code(
+        "Quota used up",
+        "The workspace has, or has used, what its plan allows: models, stored bytes, or the job minutes of this month. "
+        "`details` says which limit it is, what is gone of it, and when it begins anew.",
+        "Delete what is no longer needed, wait for the next month, or have the operator give the workspace more.",
+    ),
+    "too_many_jobs": _code(
+        "Too many jobs at once",
+        "As many jobs of the workspace wait or run as its plan allows.",
+        "Wait until some have ended, as long as Retry-After says at least; or cancel some.",
+    ),
     "worker_lost": _code(
         "The worker was lost",
         "The worker that ran the job stopped answering, each time it was tried.",
@@ -204,6 +240,11 @@ CODES: dict[str, ErrorCode] = {
         "Not allowed",
         "Your role or the key's scope does not allow this.",
         "Ask the owner, or use a key with more scope.",
+    ),
+    "feature_off": _code(
+        "Switched off",
+        "The operator has switched this part of the studio off, for all or for this workspace; `details.feature` names it.",
+        "Ask the operator of the studio. What is there can be looked at, downloaded and deleted as before.",
     ),
     "not_found": _code(
         "Not found", "There is nothing at this address that you may see.", "Check the id and the workspace."

@@ -77,6 +77,16 @@ class DeviceFacts:
     memory_mb: int | None
     machine: Machine | None = None
 
+    @property
+    def quick_int8(self) -> bool:
+        """It has instructions for products of 8-bit integers that no sum of theirs saturates."""
+        return any("vnni" in name or "amx_int8" in name for name in self.extensions)
+
+    @property
+    def saturating(self) -> bool:
+        """Its products of 8-bit integers are known to saturate: an x86 processor that is known to lack VNNI and AMX."""
+        return self.architecture == "x86_64" and bool(self.extensions) and not self.quick_int8
+
 
 def nearest(target: Format, precision: Precision) -> dict[str, Any]:
     """Return the details of a refusal that name what works."""

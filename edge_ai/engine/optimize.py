@@ -23,7 +23,7 @@ from edge_ai.engine.lanes.base import LaneContext
 from edge_ai.engine.making import Making
 from edge_ai.engine.original import Asked, Original
 from edge_ai.engine.plan import DeviceFacts, plan_optimization, resolve_precision
-from edge_ai.engine.progress import OutputFile, Progress
+from edge_ai.engine.progress import Growing, OutputFile, Progress
 from edge_ai.engine.quantize.trial import Trial
 from edge_ai.engine.report import make_recipe, same_samples, sha256_of, size_cautions
 from edge_ai.engine.routes import Route, find_route, missing_here
@@ -73,7 +73,8 @@ class _Optimization:
         self._spec = spec
         self._workdir = workdir
         self._scratch = workdir / "scratch"
-        self._progress = progress
+        self._told = progress
+        self._progress: Progress = Growing(progress)
         self._options = OptimizeOptions.read(spec.options)
         self._source = workdir / spec.model_path
         self._dataset_path = None if spec.dataset_path is None else workdir / spec.dataset_path
@@ -112,7 +113,7 @@ class _Optimization:
                 self._workdir,
                 active=spec.keep_stages,
                 facts={"source": sha256_of(self._source), "format": spec.source_format},
-                progress=self._progress,
+                progress=self._told,  # it may want to know of finished stages
             ),
         )
         asked = original.ask(

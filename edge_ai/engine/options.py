@@ -132,6 +132,14 @@ class OptimizeOptions:
     per_channel: bool | None = _option(
         None, "Scale per channel", "Integer weights with one scale a channel.", "boolean", optional=True
     )
+    reduce_range: bool | None = _option(
+        None,
+        "Reduce the range of weights",
+        "With int8 for ONNX: weights of 7 bits, whose products do not saturate on x86 processors without VNNI; automatic: "
+        "where the device or this machine would saturate.",
+        "boolean",
+        optional=True,
+    )
     symmetric_activations: bool = _option(
         False, "Symmetric activations", "Integer activations whose zero is 0, as some accelerators need.", "boolean"
     )

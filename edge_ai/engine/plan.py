@@ -355,12 +355,12 @@ def _cautions(
                 fix="Give 50 to 300 representative samples.",
             )
         )
-    quick_int8 = any("vnni" in name or "amx_int8" in name for name in device.extensions)
-    if precision is Precision.INT8 and device.architecture == "x86_64" and device.extensions and not quick_int8:
+    if precision is Precision.INT8 and device.saturating:
         found.append(
             Caution(
                 code="no_int8_instructions",
-                detail=f"{device.name} has no VNNI or AMX instructions; int8 may be no faster than fp32 on it.",
+                detail=f"{device.name} has no VNNI or AMX instructions: int8 may be no faster than fp32 on it, and ONNX "
+                "variants get weights of 7 bits, so that their products do not saturate.",
                 fix="Benchmark the variant against the original before you ship it.",
             )
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
@@ -100,6 +101,34 @@ class BenchmarkSlot(models.Model):
         return self.host
 
 
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The line of a queue before one job.
+
+    Workspaces take turns, so before the *n*-th job of one come at most *n* of each other. What runs now, and the limits of
+    workspaces, are not counted into the place.
+
+    Parameters
+    ----------
+    place
+        Its place over all workspaces; 1 is next.
+    own
+        The jobs of its own workspace that go before it.
+    running
+        Jobs that somebody holds, of every workspace.
+    pace_seconds
+        How long a job of the queue runs at present; ``None`` before one was measured.
+    workers
+        How many serve the queue.
+    """
+
+    place: int
+    own: list[uuid.UUID]
+    running: list[uuid.UUID]
+    pace_seconds: float | None
+    workers: int
+
+
 class TicketQuerySet(models.QuerySet["Ticket"]):
     """Who is next."""
 
@@ -136,16 +165,21 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
         """Let a ticket count as running for longer."""
         self.filter(pk=job_id).update(taken_until=ClockTimestamp() + lease)
 
-    def place(self, job_id: uuid.UUID) -> int | None:
-        """Return a waiting job's place in the line of its queue, 1 being next; ``None`` when it does not wait.
+    def line_before(self, job_id: uuid.UUID, *, queue: str, schema_name: str) -> Line | None:
+        """Return the line before a workspace's waiting job; ``None`` when it does not wait. One query."""
+        waits, line = self._line(queue=queue, schema=schema_name, job=job_id, priority=None, jobs=1)
+        return line if waits else None
 
-        Workspaces take turns, so before the *n*-th job of one come at most *n* of each other. What runs now, and the
-        limits of workspaces, are not counted.
-        """
+    def line_for_another(self, *, queue: str, schema_name: str, priority: int, jobs: int = 1) -> Line:
+        """Return the line before the last of so many jobs that a workspace submits now. One query."""
+        return self._line(queue=queue, schema=schema_name, job=None, priority=priority, jobs=jobs)[1]
+
+    def _line(self, **known: Any) -> tuple[bool, Line]:
         with connection.cursor() as cursor:
-            cursor.execute(PLACE, {"job": job_id})
-            row = cursor.fetchone()
-        return int(row[0]) if row else None
+            cursor.execute(AHEAD, known | {"alive": ALIVE})
+            waits, own, others, running, pace_seconds, workers = cursor.fetchone()
+        place = len(own) + known["jobs"] + int(others)
+        return waits, Line(place=place, own=own, running=running, pace_seconds=pace_seconds, workers=int(workers))
 
     def waiting(self, queue: str) -> TicketQuerySet:
         """Tickets that nobody holds."""
@@ -166,9 +200,10 @@ WITH busy AS (
     LEFT JOIN busy b USING (schema_name)
     LEFT JOIN fleet_turn u ON u.schema_name = t.schema_name AND u.queue = t.queue
     LEFT JOIN accounts_workspace w ON w.schema_name = t.schema_name
+    LEFT JOIN accounts_plan p ON p.id = coalesce(w.plan_id, (SELECT id FROM accounts_plan WHERE is_default))
     WHERE t.queue = %(queue)s AND t.due_at <= clock_timestamp()
       AND (t.taken_until IS NULL OR t.taken_until < clock_timestamp())
-      AND coalesce(b.running, 0) < coalesce(w.concurrent_jobs, %(most)s)
+      AND coalesce(b.running, 0) < coalesce(w.concurrent_jobs, p.concurrent_jobs, %(most)s)
     ORDER BY coalesce(b.running, 0), u.served_at NULLS FIRST, t.priority DESC, t.due_at, t.job_id
     LIMIT 1 FOR UPDATE OF t SKIP LOCKED
 )"""
@@ -190,24 +225,28 @@ SELECT job_id FROM taken"""
 )
 
 #: Before a ticket come those of its own workspace that go first, and of each other workspace at most as many again.
-PLACE = """
-WITH mine AS (
-    SELECT queue, schema_name, priority, due_at, job_id FROM fleet_ticket
-    WHERE job_id = %(job)s AND (taken_until IS NULL OR taken_until < clock_timestamp())
-), waiting AS (
-    SELECT t.schema_name, count(*) AS tickets, count(*) FILTER (
-        WHERE t.schema_name = m.schema_name
-          AND (-t.priority, t.due_at, t.job_id) <= (-m.priority, m.due_at, m.job_id)
-    ) AS before
-    FROM fleet_ticket t JOIN mine m ON t.queue = m.queue
-    WHERE t.taken_until IS NULL OR t.taken_until < clock_timestamp()
-    GROUP BY t.schema_name
+AHEAD = """
+WITH line AS MATERIALIZED (
+    SELECT job_id, schema_name, -priority AS rank, due_at, coalesce(taken_until > clock_timestamp(), false) AS running
+    FROM fleet_ticket WHERE queue = %(queue)s
+), mine AS (
+    SELECT rank, due_at, job_id FROM line WHERE job_id = %(job)s AND NOT running
 ), own AS (
-    SELECT w.before FROM waiting w JOIN mine m USING (schema_name)
+    SELECT job_id FROM line WHERE schema_name = %(schema)s AND NOT running AND CASE
+        WHEN %(job)s::uuid IS NULL THEN rank <= -(%(priority)s)::int
+        ELSE (rank, due_at, job_id) < (SELECT rank, due_at, job_id FROM mine)
+    END
+), others AS (
+    SELECT least(count(*), (SELECT count(*) FROM own) + %(jobs)s) AS before
+    FROM line WHERE schema_name <> %(schema)s AND NOT running GROUP BY schema_name
 )
-SELECT own.before + coalesce((
-    SELECT sum(least(w.tickets, own.before)) FROM waiting w, mine m WHERE w.schema_name <> m.schema_name
-), 0) FROM own
+SELECT %(job)s::uuid IS NULL OR EXISTS (SELECT FROM mine),
+    ARRAY(SELECT job_id FROM own),
+    (SELECT coalesce(sum(before), 0) FROM others),
+    ARRAY(SELECT job_id FROM line WHERE running),
+    (SELECT seconds FROM fleet_pace WHERE queue = %(queue)s),
+    (SELECT coalesce(sum(workers), 0) FROM fleet_cluster
+     WHERE queue = %(queue)s AND ready AND seen_at > clock_timestamp() - %(alive)s)
 """
 
 

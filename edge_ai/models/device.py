@@ -98,6 +98,8 @@ class DeviceProfile(DeviceDescription):
     )
     visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.PRIVATE)
     is_template = models.BooleanField(default=False, editable=False)
+    #: The slug of the template that an own profile was begun with. No foreign key: the profile is its owner's since.
+    made_from = models.SlugField(max_length=80, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

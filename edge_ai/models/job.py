@@ -30,10 +30,11 @@ class JobKind(models.TextChoices):
     PACKAGING = "packaging", "Packaging"
     DIAGNOSIS = "diagnosis", "Diagnosis"
     DELETION = "deletion", "Clearing of storage"
+    EXPORT = "export", "Export of the workspace"
 
 
-#: What the studio does for itself; people are not shown it among what they asked for.
-HOUSEKEEPING = (JobKind.DELETION,)
+#: What is about the workspace and no model; people are not shown it among their jobs.
+HOUSEKEEPING = (JobKind.DELETION, JobKind.EXPORT)
 
 
 class JobStatus(models.TextChoices):
@@ -63,6 +64,7 @@ class Priority(models.IntegerChoices):
 
 
 FINAL = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+UNFINISHED = (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.RUNNING)
 BACKOFF_SECONDS = 2.0
 MAX_BACKOFF_SECONDS = 300.0
 CANCELLED_ERROR = {"code": "cancelled", "detail": "The job was cancelled.", "fix": "Start it again with Retry."}
@@ -73,7 +75,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
 
     def active(self) -> JobQuerySet:
         """Jobs that have not ended."""
-        return self.exclude(status__in=FINAL)
+        return self.filter(status__in=UNFINISHED)
 
     def claim(self, job_id: uuid.UUID, *, worker: str, lease: timedelta) -> uuid.UUID | None:
         """``queued → running``. Returns the lease's token, or ``None`` when somebody else has the job or it is not due."""
@@ -87,6 +89,7 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             lease_expires_at=ClockTimestamp() + lease,
             worker=worker,
             started_at=Coalesce(F("started_at"), ClockTimestamp()),
+            attempt_began_at=ClockTimestamp(),
             stage="",
             progress=0,
             error=None,
@@ -253,6 +256,8 @@ class Job(Owned):
     result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
+    #: When the attempt that ran last was claimed; its time goes into the ledger when it stops.
+    attempt_began_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[JobQuerySet] = JobQuerySet.as_manager()  # type: ignore[assignment]
@@ -314,6 +319,10 @@ class Job(Owned):
             models.Index(fields=["lease_expires_at"], condition=Q(status="running"), name="edge_ai_job_leases"),
             # reaper: messages that seem lost; queue position
             models.Index(fields=["queue", "run_after"], condition=Q(status="queued"), name="edge_ai_job_queued"),
+            # what counts against the workspace's limits
+            models.Index(
+                fields=["kind"], condition=Q(status__in=["pending", "queued", "running"]), name="edge_ai_job_open"
+            ),
             models.Index(fields=["waits_for"], condition=Q(status="pending"), name="edge_ai_job_waiting"),  # release
             # the same request again
             models.Index(
@@ -321,6 +330,16 @@ class Job(Owned):
             ),
             models.Index(fields=["owner", "-created_at"], name="edge_ai_job_mine"),  # list: mine, newest first
             models.Index(fields=["-created_at", "id"], name="edge_ai_job_newest"),  # list: the workspace's
+            # overview: what has not ended, the newest first
+            models.Index(fields=["-created_at"], condition=Q(status__in=UNFINISHED), name="edge_ai_job_unfinished"),
+            # overview: the last results; estimates: what ended lately
+            models.Index(
+                fields=["-finished_at"], condition=Q(finished_at__isnull=False), name="edge_ai_job_last_results"
+            ),
+            # notices: mine that have ended, the latest first
+            models.Index(
+                fields=["owner", "-finished_at"], condition=Q(finished_at__isnull=False), name="edge_ai_job_ended"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from edge_ai.models.base import OwnedQuerySet, known
+from edge_ai.models.batch import OptimizationBatch
 from edge_ai.models.dataset import Dataset
 from edge_ai.models.device import DeviceProfile
 from edge_ai.models.job import Job
@@ -48,6 +49,9 @@ class OptimizationJob(Job):
         max_length=10, choices=OptimizationLevel.choices, default=OptimizationLevel.BALANCED
     )
     options = models.JSONField(default=dict, blank=True)
+    batch = models.ForeignKey(
+        OptimizationBatch, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs", editable=False
+    )
 
     objects: ClassVar[OwnedQuerySet[OptimizationJob]] = OwnedQuerySet.as_manager()  # type: ignore[assignment]
 

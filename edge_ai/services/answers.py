@@ -1,4 +1,4 @@
-"""The same request on the same bytes has the same answer: finding it, and giving it instead of running again.
+"""The same request on the same model has the same answer: finding it, and giving it instead of running again.
 
 Benchmarks are never answered so: what they measure is this machine, now.
 """
@@ -51,8 +51,8 @@ def answer_key(
     """
     return content_key(
         {
-            "model": model.sha256,
-            "format": model.format,
+            # The row and not its bytes: a variant names its parent, and a second upload of a file is a model of its own.
+            "model": str(model.pk),
             "dataset": None if dataset is None else dataset.sha256,
             "device": asdict(device_profile.facts),
             "target_format": target_format,

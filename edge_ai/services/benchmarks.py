@@ -74,9 +74,9 @@ def of_variant(user: User, *, optimization: OptimizationJob, **fields: Any) -> B
     return BenchmarkRequest(model=optimization.model, optimization_job=optimization, **fields)
 
 
-def _name(request: BenchmarkRequest) -> str:
-    what = request.model.name if request.optimization_job is None else request.optimization_job.name
-    return f"{what} on {request.device_profile.name}"
+def usual_name(what: str, device_profile: DeviceProfile) -> str:
+    """Return what a benchmark is called whose asker gave it no name."""
+    return f"{what} on {device_profile.name}"[:200]
 
 
 def plan_benchmark(user: User, *, request: BenchmarkRequest) -> Plan | None:
@@ -129,6 +129,11 @@ def kind_of(device: DeviceProfile) -> ResultKind:
     return ResultKind.MEASURED if device.is_host else ResultKind.ESTIMATED
 
 
+def queue_of(device: DeviceProfile) -> Queue:
+    """Return which workers run a benchmark on a device: what only estimates waits for no quiet machine."""
+    return Queue.BENCHMARK if kind_of(device) == ResultKind.MEASURED else Queue.STUDIO
+
+
 def _check_baseline(request: BenchmarkRequest) -> None:
     """Refuse to hold what is measured against what is estimated, and estimates against anything.
 
@@ -158,6 +163,7 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
     """
     plan_benchmark(user, request=request)
     kind = kind_of(request.device_profile)
+    what = request.model.name if request.optimization_job is None else request.optimization_job.name
     with transaction.atomic():
         if request.optimization_job is not None:
             awaited: Job | None = variant_awaited(request.optimization_job)
@@ -167,10 +173,9 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
             owner=user,
             visibility=request.visibility,
             kind=JobKind.BENCHMARK,
-            # What only estimates waits for no quiet machine.
-            queue=Queue.BENCHMARK if kind == ResultKind.MEASURED else Queue.STUDIO,
+            queue=queue_of(request.device_profile),
             result_kind=kind,
-            name=request.name.strip()[:200] or _name(request)[:200],
+            name=request.name.strip()[:200] or usual_name(what, request.device_profile),
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
             max_attempts=settings.JOB_MAX_ATTEMPTS,

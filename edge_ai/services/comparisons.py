@@ -20,6 +20,7 @@ from edge_ai.models import (
     ComparisonJob,
     Dataset,
     DeviceProfile,
+    Event,
     JobKind,
     JobStatus,
     Model,
@@ -31,6 +32,7 @@ from edge_ai.services import queue
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import first_analysis_awaited, require_usable
+from edge_ai.services.telemetry import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,10 @@ class ComparisonRequest:
     priority: int = Priority.NORMAL
 
 
-def _name(models: Sequence[Model]) -> str:
+def usual_name(models: Sequence[Model]) -> str:
+    """Return what a comparison is called whose asker gave it no name."""
     others = models[1].name if len(models) == 2 else f"{len(models) - 1} others"
-    return f"{models[0].name} against {others}"
+    return f"{models[0].name} against {others}"[:200]
 
 
 def plan_comparison(user: User, *, request: ComparisonRequest) -> Plan | None:
@@ -128,7 +131,7 @@ def submit_comparison(user: User, *, request: ComparisonRequest) -> ComparisonJo
             visibility=request.visibility,
             kind=JobKind.COMPARISON,
             queue=Queue.BENCHMARK,
-            name=request.name.strip()[:200] or _name(request.models)[:200],
+            name=request.name.strip()[:200] or usual_name(request.models),
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
             max_attempts=settings.JOB_MAX_ATTEMPTS,
@@ -158,6 +161,7 @@ def samples_url(user: User, *, job: ComparisonJob) -> str:
     """
     if job.samples_blob_id is None:
         raise UserInputError("The comparison has no samples yet.", code="not_found", fix="Wait until it has completed.")
+    track(Event.FILE_DOWNLOADED, what="samples")
     return storage.signed_url(
         sha256=job.samples_blob_id, file_name=f"comparison-{job.pk}-samples.npz", mime_type="application/x-npz"
     )

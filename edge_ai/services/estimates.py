@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from accounts.models import User
 from edge_ai.engine.plan import Plan
-from edge_ai.models import JobStatus, Model, OptimizationJob
+from edge_ai.models import Job, JobKind, JobStatus, Model, OptimizationJob
 
 RECENT: Final = 100
+#: So many of the optimizations that ended last are looked at.
+LOOKED_AT: Final = 300
 #: So many jobs, and a largest model so many times the smallest, before the time is said to grow with the size.
 ENOUGH_FOR_A_LINE, SIZES_APART = 5, 2.0
 #: Fewer jobs have no tenth and no ninetieth percentile: their shortest and longest are told.
@@ -57,16 +59,16 @@ class Run:
 def estimate_optimization(user: User, *, model: Model, target_format: str, plan: Plan | None) -> Estimate:
     """Estimate the time of a planned optimization from the completed ones that the user sees. One query.
 
-    Alike are those from the same format to the same, in the same precision, however that was asked for.
+    Alike are those from the same format to the same, in the same precision, however that was asked for. They are looked for
+    among the :data:`LOOKED_AT` that ended last, so that a workspace with very many jobs does not wait for all to be read.
     """
     if plan is None:
         return none_yet("The model is still being analysed; what will run is decided then.")
+    ended = Job.objects.visible_to(user).filter(kind=JobKind.OPTIMIZATION, status=JobStatus.COMPLETED)
+    lately = ended.filter(started_at__isnull=False, finished_at__isnull=False).order_by("-finished_at")
     rows = (
-        OptimizationJob.objects.visible_to(user)
-        .filter(
-            status=JobStatus.COMPLETED,
-            started_at__isnull=False,
-            finished_at__isnull=False,
+        OptimizationJob.objects.filter(
+            pk__in=lately.values("pk")[:LOOKED_AT],
             target_format=target_format,
             model__format=model.format,
             result__precision=plan.precision,

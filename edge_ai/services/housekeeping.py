@@ -8,12 +8,14 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Coalesce, TruncDate
+from django.utils import timezone
 
 from accounts.models import Membership, Role
 from edge_ai import storage
-from edge_ai.models import FINAL, HOUSEKEEPING, Artifact, Job, JobDay, JobKind, JobStatus, Queue
+from edge_ai.models import FINAL, Artifact, AuditAction, Job, JobDay, JobKind, JobStatus, Queue, UsageDay
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.services import queue
+from edge_ai.services import queue, quotas
+from edge_ai.services.audit import note_all
 
 #: Days that may still change when the roll-up runs: jobs of these are counted again.
 OPEN_DAYS = 2
@@ -51,12 +53,26 @@ def collect_blobs() -> Job | None:
 
 def expire_artifacts() -> int:
     """Remove artifacts whose time has come; their bytes go when nothing else refers to them. Returns how many."""
-    gone, _ = Artifact.objects.filter(expires_at__lt=ClockTimestamp()).delete()
+    with transaction.atomic():
+        over = list(Artifact.objects.select_for_update().filter(expires_at__lt=ClockTimestamp()))
+        note_all(AuditAction.ARTIFACT_EXPIRED, over)
+        gone, _ = Artifact.objects.filter(pk__in=[artifact.pk for artifact in over]).delete()
     return gone
 
 
 def roll_up() -> int:
-    """Add up the jobs of the last days by day, kind and end; returns how many sums there are. May be run at any time."""
+    """Add up the jobs of the last days by day, kind and end; returns how many sums there are. May be run at any time.
+
+    What the workspace has now is kept as what it had on this day.
+    """
+    found = quotas.standing().quotas
+    UsageDay.objects.update_or_create(
+        day=timezone.now().date(),
+        defaults={
+            "model_count": int(found[quotas.Limit.MODELS].used),
+            "stored_bytes": int(found[quotas.Limit.STORED_BYTES].used),
+        },
+    )
     since = ClockTimestamp() - timedelta(days=OPEN_DAYS)
     ended = Job.objects.filter(status__in=FINAL, finished_at__gte=TruncDate(since))
     sums = (
@@ -89,7 +105,7 @@ def roll_up() -> int:
         update_fields=["jobs", "attempts", "wait_seconds", "run_seconds"],
     )
     Job.objects.filter(
-        kind__in=HOUSEKEEPING, status=JobStatus.COMPLETED, finished_at__lt=ClockTimestamp() - HOUSEKEEPING_KEPT
+        kind=JobKind.DELETION, status=JobStatus.COMPLETED, finished_at__lt=ClockTimestamp() - HOUSEKEEPING_KEPT
     ).delete()
     return len(rows)
 

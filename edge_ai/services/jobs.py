@@ -12,10 +12,13 @@ from accounts.models import User
 from config.database.identity import acting_as_system
 from edge_ai.engine.errors import UserInputError
 from edge_ai.models import (
+    HOUSEKEEPING,
     AnalysisJob,
+    AuditAction,
     BenchmarkRun,
     ComparisonJob,
     DiagnosisJob,
+    Event,
     EventKind,
     Job,
     JobEvent,
@@ -28,8 +31,10 @@ from edge_ai.models import (
     WebhookEvent,
 )
 from edge_ai.models.job import CANCELLED_ERROR
-from edge_ai.services import queue
+from edge_ai.services import queue, quotas
+from edge_ai.services.audit import note
 from edge_ai.services.readiness import analysis_awaited, first_analysis_awaited, variant_awaited
+from edge_ai.services.telemetry import track
 from edge_ai.services.webhooks import emit, emit_end
 
 #: Jobs that need a model, which may have to be analysed first.
@@ -60,6 +65,7 @@ def cancel_job(user: User, *, job: Job) -> Job:
                 fix="There is nothing left to cancel.",
             )
         status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
+        note(AuditAction.JOB_CANCELLED, job, before={"status": job.status})
         if status == JobStatus.CANCELLED:
             record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
             queue.withdraw(job.pk)
@@ -77,10 +83,12 @@ def retry_job(user: User, *, job: Job) -> Job:
     Raises
     ------
     UserInputError
-        ``conflict`` for a job that has not ended, or has its result; ``permission_denied`` for a colleague's job.
+        ``conflict`` for a job that has not ended, or has its result; ``permission_denied`` for a colleague's job;
+        ``quota_exceeded``, ``too_many_jobs``.
     """
     _own(user, job)
     with transaction.atomic():
+        quotas.hold()
         awaited = _awaited(job)
         if not Job.objects.restart(job.pk, waits_for=awaited):
             raise UserInputError(
@@ -88,6 +96,9 @@ def retry_job(user: User, *, job: Job) -> Job:
                 code="conflict",
                 fix="Submit a new job instead.",
             )
+        quotas.admit([job])
+        note(AuditAction.JOB_RETRIED, job, before={"status": job.status})
+        track(Event.JOB_RETRIED, kind=job.kind)
         if job.kind == JobKind.ANALYSIS:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
         if awaited is None:
@@ -148,6 +159,7 @@ def settle(job_id: uuid.UUID) -> None:
     if not job.is_final:
         return
     emit_end(job)
+    _count_end(job)
     if job.status != JobStatus.COMPLETED and job.kind == JobKind.ANALYSIS:
         model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
         failed = (
@@ -158,6 +170,17 @@ def settle(job_id: uuid.UUID) -> None:
         if failed:
             emit(WebhookEvent.MODEL_FAILED, Model.objects.get(pk=model_id), occasion=str(job.finished_at))
     tell_waiting(job)
+
+
+def _count_end(job: Job) -> None:
+    if job.kind in HOUSEKEEPING:
+        return
+    if job.status == JobStatus.COMPLETED:
+        track(Event.JOB_COMPLETED, kind=job.kind, attempt=job.attempt)
+    elif job.status == JobStatus.FAILED:
+        track(Event.JOB_FAILED, kind=job.kind, code=str((job.error or {}).get("code", "internal_error")))
+    else:
+        track(Event.JOB_CANCELLED, kind=job.kind)
 
 
 def tell_waiting(job: Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -11,17 +12,33 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import User
-from config.database.identity import acting_as_system
 from config.middleware import current_request_id
 from edge_ai import storage
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import sniff_model
-from edge_ai.models import AnalysisJob, ComparedModel, Job, JobKind, JobStatus, Model, Queue, Visibility
-from edge_ai.services import queue
+from edge_ai.models import (
+    AnalysisJob,
+    AuditAction,
+    ComparedModel,
+    Event,
+    Job,
+    JobKind,
+    JobStatus,
+    Model,
+    Queue,
+    UploadPurpose,
+    Visibility,
+)
+from edge_ai.services import queue, quotas
+from edge_ai.services.audit import fields_of, note
+from edge_ai.services.resumable import Made, take
 from edge_ai.services.shared_use import refusing_what_others_use
-from edge_ai.services.uploads import receive
+from edge_ai.services.telemetry import track
+from edge_ai.services.uploads import Incoming, receive
 
 CHANGEABLE = frozenset({"name", "description", "tags", "visibility"})
+#: What the audit trail keeps of a model.
+NOTED = ("name", "visibility", "format", "size_bytes", "sha256")
 
 
 def upload_model(
@@ -40,25 +57,48 @@ def upload_model(
     Raises
     ------
     UserInputError
-        ``model_unreadable``, ``model_unsafe``, ``file_too_large``.
+        ``model_unreadable``, ``model_unsafe``, ``file_too_large``, ``quota_exceeded``.
     """
-    with receive(file, limit_bytes=settings.MAX_UPLOAD_BYTES) as incoming:
-        sniffed = sniff_model(incoming.path)
-        with transaction.atomic():
-            blob = storage.put(incoming.path, incoming.mark)
-            model = Model.objects.create(
-                owner=user,
-                visibility=visibility,
-                name=name.strip()[:200] or incoming.file_name,
-                description=description,
-                tags=list(tags),
-                file_name=incoming.file_name,
-                format=sniffed.format.value,
-                blob=blob,
-                size_bytes=incoming.mark.size_bytes,
-                sha256=incoming.mark.sha256,
-            )
-            analyze(user, model=model)
+    fields = {"name": name, "description": description, "tags": list(tags), "visibility": visibility}
+    with receive(file, limit_bytes=quotas.standing().largest(UploadPurpose.MODEL)) as incoming:
+        return _take_in(user, incoming, fields)
+
+
+def model_from_upload(user: User, *, upload: UUID, **fields: Any) -> Made[Model]:
+    """Make a model of a finished resumable upload, once; asked again, return the same model.
+
+    Raises
+    ------
+    UserInputError
+        Those of :func:`upload_model`; ``not_found``, ``upload_incomplete``, ``upload_expired``.
+    """
+    return take(
+        user,
+        upload_id=upload,
+        purpose=UploadPurpose.MODEL,
+        rows=Model.objects.owned_by(user),
+        make=lambda incoming: _take_in(user, incoming, fields, reserved=True),
+    )
+
+
+def _take_in(user: User, incoming: Incoming, fields: dict[str, Any], *, reserved: bool = False) -> Model:
+    sniffed = sniff_model(incoming.path)
+    name = fields["name"].strip()[:200] or incoming.file_name
+    with transaction.atomic():
+        blob = storage.put(incoming.path, incoming.mark)
+        quotas.claim_model(size_bytes=incoming.mark.size_bytes, sha256=incoming.mark.sha256, reserved=reserved)
+        model = Model.objects.create(
+            **(fields | {"name": name}),
+            owner=user,
+            file_name=incoming.file_name,
+            format=sniffed.format.value,
+            blob=blob,
+            size_bytes=incoming.mark.size_bytes,
+            sha256=incoming.mark.sha256,
+        )
+        note(AuditAction.MODEL_CREATED, model, after=fields_of(model, NOTED))
+        track(Event.MODEL_UPLOADED, format=model.format, size_bytes=model.size_bytes)
+        analyze(user, model=model)
     model.refresh_from_db()
     return model
 
@@ -91,9 +131,11 @@ def update_model(user: User, *, model: Model, fields: dict[str, Any]) -> Model:
         raise UserInputError(
             f"“{model.name}” belongs to a colleague.", code="permission_denied", fix="Ask its owner to change it."
         )
-    Model.objects.owned_by(user).filter(pk=model.pk).update(
-        **{name: value for name, value in fields.items() if name in CHANGEABLE}
-    )
+    changes = {name: value for name, value in fields.items() if name in CHANGEABLE}
+    with transaction.atomic():
+        was = Model.objects.owned_by(user).select_for_update().get(pk=model.pk)
+        Model.objects.filter(pk=model.pk).update(**changes)
+        note(AuditAction.MODEL_CHANGED, was, before=fields_of(was, changes), after=changes)
     model.refresh_from_db()
     return model
 
@@ -120,8 +162,7 @@ def delete_model(user: User, *, model: Model) -> None:
                 fix="Cancel them, or wait until they have ended.",
             )
         jobs = list(Job.objects.filter(_jobs_on(model)).values_list("pk", flat=True))
-        with acting_as_system():  # whose job was answered by one of them may be a colleague
-            Job.objects.filter(answered_by__in=jobs).update(answered_by=None)
+        note(AuditAction.MODEL_DELETED, model, before=fields_of(model, NOTED) | {"jobs": len(jobs)})
         model.delete()
         Job.objects.filter(pk__in=jobs).delete()
 
@@ -137,6 +178,12 @@ def _jobs_on(model: Model) -> Q:
     )
 
 
+def model_graph_url(user: User, *, model: Model) -> str:
+    """Return a signed link by which the viewer of graphs, which has no session, reads the model's file."""
+    return storage.graph_url(sha256=model.sha256, file_name=model.file_name)
+
+
 def model_url(user: User, *, model: Model) -> str:
     """Return a signed link to the model's file."""
+    track(Event.FILE_DOWNLOADED, what="model")
     return storage.signed_url(sha256=model.sha256, file_name=model.file_name, mime_type="application/octet-stream")

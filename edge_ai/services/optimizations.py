@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from config.middleware import current_request_id
-from edge_ai.engine.plan import Plan
+from edge_ai.engine.plan import Caution, Plan
 from edge_ai.engine.plan import plan_optimization as plan_for
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
 from edge_ai.models import (
@@ -21,6 +21,7 @@ from edge_ai.models import (
     JobKind,
     JobStatus,
     Model,
+    OptimizationBatch,
     OptimizationJob,
     Priority,
     Queue,
@@ -31,6 +32,15 @@ from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.estimates import Estimate, estimate_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
+from edge_ai.services.resumable import has_room
+from edge_ai.services.waiting import Wait, wait_for_another
+
+COPIES_ON_DISK: Final = 3
+LITTLE_ROOM: Final = Caution(
+    code="storage_nearly_full",
+    detail="The studio’s disk has little room left; the job may fail when it stores the variant.",
+    fix="Delete what is no longer needed, or tell the operator.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +76,7 @@ def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | Non
     OptimizeOptions.read(request.options)
     if model.analysis is None:
         return None
-    return plan_for(
+    plan = plan_for(
         analysis=model.analysis,
         size_bytes=model.size_bytes,
         source_format=Format(model.format),
@@ -79,11 +89,22 @@ def plan_optimization(user: User, *, request: OptimizationRequest) -> Plan | Non
         missing_tools=missing_tools(),
         memory_bytes=settings.ENGINE_MEMORY_BYTES,
     )
+    # The job works on a copy of the model, and makes several variants before it keeps one.
+    if has_room(COPIES_ON_DISK * model.size_bytes):
+        return plan
+    return replace(plan, warnings=(*plan.warnings, LITTLE_ROOM))
 
 
 def estimated_time(user: User, *, request: OptimizationRequest, plan: Plan | None) -> Estimate:
     """Say how long what is planned will run, by how long it took before."""
     return estimate_optimization(user, model=request.model, target_format=request.target_format, plan=plan)
+
+
+def expected_wait(*, request: OptimizationRequest) -> Wait | None:
+    """Say how long the job would wait for a worker; ``None`` where it waits for its model's analysis first."""
+    if request.model.analysis is None:
+        return None
+    return wait_for_another(Queue.STUDIO, priority=request.priority)
 
 
 def earlier_answer(user: User, *, request: OptimizationRequest, plan: Plan | None) -> OptimizationJob | None:
@@ -93,21 +114,29 @@ def earlier_answer(user: User, *, request: OptimizationRequest, plan: Plan | Non
     return answers.earlier_answer(user, _key(request, plan), visibility=request.visibility)
 
 
-def submit_optimization(user: User, *, request: OptimizationRequest) -> OptimizationJob:
+def submit_optimization(
+    user: User, *, request: OptimizationRequest, batch: OptimizationBatch | None = None
+) -> OptimizationJob:
     """Queue an optimization, or answer it at once from an earlier job; one of a model being analysed waits for that.
+
+    Parameters
+    ----------
+    batch
+        What it was asked for with others; whoever asks for it claims what its jobs need.
 
     Raises
     ------
     EngineError
-        As :func:`plan_optimization`.
+        As :func:`plan_optimization`; ``quota_exceeded``, ``too_many_jobs``.
     """
     plan = plan_optimization(user, request=request)
     earlier = earlier_answer(user, request=request, plan=plan)
     if earlier is not None:
         # Whoever deletes the earlier job meanwhile makes this one run.
         with contextlib.suppress(IntegrityError), transaction.atomic():
-            job = _create(user, request, plan, **answers.answered_fields(earlier))
+            job = _create(user, request, plan, batch=batch, **answers.answered_fields(earlier))
             answers.tell_answer(job, earlier)
+            queue.note_submission(job)
             job.refresh_from_db()
             return job
     with transaction.atomic():
@@ -116,10 +145,11 @@ def submit_optimization(user: User, *, request: OptimizationRequest) -> Optimiza
             user,
             request,
             plan,
+            batch=batch,
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
         )
-        queue.submit(job)
+        queue.submit(job, admitted=batch is not None)
     job.refresh_from_db()
     return job
 
@@ -132,7 +162,12 @@ def run_afresh(user: User, *, job: OptimizationJob) -> OptimizationJob:
     EngineError
         As :func:`plan_optimization`.
     """
-    request = OptimizationRequest(
+    return submit_optimization(user, request=replace(request_of(job), name=job.name, fresh=True))
+
+
+def request_of(job: OptimizationJob) -> OptimizationRequest:
+    """Return what a job was asked with, but for its name."""
+    return OptimizationRequest(
         model=job.model,
         device_profile=job.device_profile,
         dataset=job.dataset,
@@ -140,12 +175,14 @@ def run_afresh(user: User, *, job: OptimizationJob) -> OptimizationJob:
         precision=job.precision,
         optimization_level=job.optimization_level,
         options=job.options,
-        name=job.name,
         visibility=job.visibility,
         priority=job.priority,
-        fresh=True,
     )
-    return submit_optimization(user, request=request)
+
+
+def usual_name(model: Model, target_format: str, precision: str) -> str:
+    """Return what an optimization is called whose asker gave it no name."""
+    return f"{model.name} → {target_format} {precision}"[:200]
 
 
 def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
@@ -154,7 +191,7 @@ def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state
         visibility=request.visibility,
         kind=JobKind.OPTIMIZATION,
         queue=Queue.STUDIO,
-        name=request.name.strip()[:200] or f"{request.model.name} → {request.target_format} {request.precision}"[:200],
+        name=request.name.strip()[:200] or usual_name(request.model, request.target_format, request.precision),
         max_attempts=settings.JOB_MAX_ATTEMPTS,
         priority=request.priority,
         request_id=current_request_id(),

@@ -13,7 +13,10 @@ from django.db import connection
 from django_q.tasks import async_task
 
 from edge_ai.fleet.models import Ticket
-from edge_ai.models import EventKind, Job, JobEvent, JobStatus
+from edge_ai.models import AuditAction, Event, EventKind, Job, JobEvent, JobStatus
+from edge_ai.services.audit import fields_of, note
+from edge_ai.services.quotas import UNASKED, admit
+from edge_ai.services.telemetry import track
 
 DELIVER = "edge_ai.worker.tasks.deliver"
 
@@ -46,8 +49,29 @@ def withdraw(*job_ids: uuid.UUID) -> None:
     Ticket.objects.filter(job_id__in=job_ids).delete()
 
 
-def submit(job: Job) -> None:
-    """Tell the story's beginning and send the job, unless it waits for another."""
+def submit(job: Job, *, admitted: bool = False) -> None:
+    """Claim what the job needs, tell the story's beginning, and send the job, unless it waits for another.
+
+    Parameters
+    ----------
+    admitted
+        The caller claims what it needs, together with other jobs.
+
+    Raises
+    ------
+    EngineError
+        ``quota_exceeded``, ``too_many_jobs``.
+    """
+    if not admitted:
+        admit([job])
     JobEvent.objects.create(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=f"The job is {job.status}.")
+    note_submission(job)
     if job.status == JobStatus.QUEUED:
         send(job.pk)
+
+
+def note_submission(job: Job) -> None:
+    """Keep in the audit trail that somebody asked for a job."""
+    if job.kind not in UNASKED:
+        note(AuditAction.JOB_SUBMITTED, job, after=fields_of(job, ("kind", "visibility", "priority")))
+        track(Event.JOB_SUBMITTED, kind=job.kind)

@@ -21,11 +21,19 @@ class Regular:
 REGULARS = (
     Regular(chore="reap", minutes=1),
     Regular(chore="expire_artifacts", minutes=60),
+    Regular(chore="expire_exports", minutes=60),
     Regular(chore="expire_uploads", minutes=60),
+    Regular(chore="sweep_uploads", minutes=60),
     Regular(chore="collect_blobs", minutes=30),
-    Regular(chore="roll_up", minutes=60),
+    Regular(chore="roll_up", minutes=10),
+    Regular(chore="roll_up_usage", minutes=10),
+    Regular(chore="export_usage", minutes=5),
     Regular(chore="retry_webhooks", minutes=1),
+    Regular(chore="make_workspaces", minutes=1),
+    Regular(chore="remove_workspaces", minutes=30),
     Regular(chore="prune_webhooks", minutes=24 * 60),
+    Regular(chore="prune_kept_answers", minutes=60),
+    Regular(chore="prune_share_links", minutes=24 * 60),
 )
 
 

@@ -43,6 +43,7 @@ def receive(file: UploadedFile[Any], *, limit_bytes: int) -> Iterator[Incoming]:
             f"The file is {size:,} bytes; at most {limit_bytes:,} are accepted.",
             code="file_too_large",
             fix="Send a smaller file.",
+            details={"limit": "upload_bytes", "allowed": limit_bytes, "asked": size},
             field="file",
         )
     if size == 0:

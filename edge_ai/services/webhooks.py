@@ -25,11 +25,13 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.models import (
     TEST_EVENT,
     Artifact,
+    AuditAction,
     BenchmarkRun,
     ComparisonJob,
     DeliveryStatus,
     DiagnosisJob,
     DisabledReason,
+    Event,
     Job,
     JobKind,
     Model,
@@ -41,6 +43,8 @@ from edge_ai.models import (
     WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.services.audit import fields_of, note
+from edge_ai.services.telemetry import track
 from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
 
 log = logging.getLogger(__name__)
@@ -54,6 +58,8 @@ JOB_EVENTS = {
 }
 #: What a message tells of each pair of a comparison.
 PAIR = ("a", "b", "ratio_p50", "ci95", "verdict")
+#: What the audit trail keeps of an endpoint.
+NOTED = ("url", "events", "description", "enabled")
 MAX_ENDPOINTS = 20
 MAX_REDELIVERED = 10_000
 OVERLAP = timedelta(hours=24)
@@ -259,14 +265,17 @@ def create_endpoint(
             fix="Delete one that is not needed any more.",
         )
     secret = signing.new_secret()
-    endpoint = WebhookEndpoint.objects.create(
-        owner=user,
-        url=url,
-        events=_ordered(events),
-        description=description,
-        secret=vault.close(secret),
-        **_switched(enabled),
-    )
+    with transaction.atomic():
+        endpoint = WebhookEndpoint.objects.create(
+            owner=user,
+            url=url,
+            events=_ordered(events),
+            description=description,
+            secret=vault.close(secret),
+            **_switched(enabled),
+        )
+        note(AuditAction.WEBHOOK_CREATED, endpoint, after=fields_of(endpoint, NOTED))
+        track(Event.WEBHOOK_CREATED)
     endpoint.refresh_from_db()
     return endpoint, secret
 
@@ -287,6 +296,7 @@ def update_endpoint(user: User, *, endpoint: WebhookEndpoint, fields: dict[str, 
     enabled = fields.get("enabled")
     with transaction.atomic():
         mine = WebhookEndpoint.objects.visible_to(user).filter(pk=endpoint.pk)
+        was = mine.select_for_update().get()
         if changes:
             mine.update(**changes)
         if enabled is True:
@@ -295,6 +305,7 @@ def update_endpoint(user: User, *, endpoint: WebhookEndpoint, fields: dict[str, 
             Q(pk=endpoint.pk, owner_id=user.pk), reason=DisabledReason.BY_HAND
         ):
             WebhookDelivery.objects.give_up(endpoint.pk, error=delivery.SWITCHED_OFF)
+        note(AuditAction.WEBHOOK_CHANGED, was, before=fields_of(was, NOTED), after=fields_of(mine.get(), NOTED))
     endpoint.refresh_from_db()
     return endpoint
 
@@ -303,6 +314,8 @@ def delete_endpoint(user: User, *, endpoint: WebhookEndpoint) -> None:
     """Remove an endpoint with its log."""
     with transaction.atomic(), acting_as_system():  # the log is the studio's to write and to remove
         mine = WebhookEndpoint.objects.visible_to(user).select_for_update().filter(pk=endpoint.pk)
+        for each in mine:
+            note(AuditAction.WEBHOOK_DELETED, each, before=fields_of(each, NOTED))
         messages = list(WebhookDelivery.objects.filter(endpoint__in=mine).values_list("message_id", flat=True))
         mine.delete()
         WebhookMessage.objects.filter(pk__in=messages, deliveries__isnull=True).delete()
@@ -318,6 +331,7 @@ def rotate_secret(user: User, *, endpoint: WebhookEndpoint, overlap: timedelta =
             previous_secret=now.secret if overlap else "",
             previous_secret_expires_at=timezone.now() + overlap if overlap else None,
         )
+        note(AuditAction.WEBHOOK_SECRET_ROTATED, now)
     endpoint.refresh_from_db()
     return secret
 
@@ -335,6 +349,7 @@ def send_test(user: User, *, endpoint: WebhookEndpoint) -> WebhookDelivery:
             made = WebhookDelivery.objects.create(
                 endpoint=endpoint, message=message, event_type=TEST_EVENT, enqueued_at=timezone.now()
             )
+            note(AuditAction.WEBHOOK_TESTED, endpoint)
         delivery.attempt(made.pk)
         made.refresh_from_db()
     return made
@@ -355,6 +370,7 @@ def redeliver(user: User, *, delivery: WebhookDelivery) -> WebhookDelivery:
             raise UserInputError("It is being sent just now.", code="conflict", fix="Wait for what comes of it.")
         WebhookDelivery.objects.filter(pk=delivery.pk).update(enqueued_at=ClockTimestamp())
         outbox.hint(delivery.pk)
+        note(AuditAction.WEBHOOK_REDELIVERED, delivery.endpoint, after={"deliveries": 1})
     delivery.refresh_from_db()
     return delivery
 
@@ -383,7 +399,10 @@ def redeliver_many(
     ids = list(
         chosen.exclude(event_type=TEST_EVENT).order_by("created_at").values_list("pk", flat=True)[:MAX_REDELIVERED]
     )
-    return int(WebhookDelivery.objects.filter(pk__in=ids).start_again())
+    with transaction.atomic():
+        count = int(WebhookDelivery.objects.filter(pk__in=ids).start_again())
+        note(AuditAction.WEBHOOK_REDELIVERED, endpoint, after={"deliveries": count})
+    return count
 
 
 def _check(url: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edge_ai.web.measured import compared, gain_words
-from edge_ai.web.wording import metric, percent, significant
+from edge_ai.web.wording import AREAS, LOWER_IS_BETTER, NUMBERS, metric, percent, significant
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CSV_HEAD = (
@@ -44,7 +44,7 @@ def rows_of(result: Mapping[str, Any]) -> list[Row]:
     front = pareto_front(
         [
             # Without accuracy, what is small and fast is on the front.
-            (run["latency_ms"]["p50"], float(run["size_bytes"]) if named is None else _less(accuracy))
+            (run["latency_ms"]["p50"], float(run["size_bytes"]) if named is None else cost(accuracy, named))
             for run, accuracy in zip(runs, accuracies, strict=True)
         ]
     )
@@ -61,8 +61,11 @@ def rows_of(result: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _less(accuracy: float | None) -> float | None:
-    return None if accuracy is None else -accuracy
+def cost(accuracy: float | None, name: str) -> float | None:
+    """Return a figure of accuracy such that less is better."""
+    if accuracy is None or name in LOWER_IS_BETTER:
+        return accuracy
+    return -accuracy
 
 
 def pareto_front(points: Sequence[tuple[float, float | None]]) -> set[int]:
@@ -73,6 +76,14 @@ def pareto_front(points: Sequence[tuple[float, float | None]]) -> set[int]:
         for place, (x, y) in known.items()
         if not any((a <= x and b <= y) and (a < x or b < y) for a, b in known.values())
     }
+
+
+def front_words(rows: Iterable[Any]) -> str:
+    """Return what a scatter says of its Pareto front: a line needs two ends."""
+    front = sum(row.on_front for row in rows)
+    if front > 1:
+        return "The line joins the Pareto front."
+    return "One alone is the Pareto front: no other is better in either." if front else ""
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
@@ -110,6 +121,7 @@ def chart_of(rows: Sequence[Row], *, margin: float) -> dict[str, Any]:
     named = rows[0].metric
     return {
         "metric": metric(named) if named else None,
+        "percent": named not in NUMBERS | AREAS,
         "margin": margin,
         "points": [
             {
@@ -159,15 +171,19 @@ def _cell(known: Mapping[tuple[str, str], Mapping[str, Any]], mine: str, other: 
     return {"ratio": 1 / pair["ratio_p50"], "ci95": [1 / high, 1 / low], "verdict": turned}
 
 
-def points(delta: float | None) -> str:
-    """Return a difference of accuracies in percentage points, with its sign."""
-    return "–" if delta is None else f"{delta * 100:+.2f} points".replace("-", "−")
+def points(delta: float | None, name: str = "") -> str:
+    """Return a difference of accuracies with its sign: in percentage points, where the figure is told in percent."""
+    if delta is None:
+        return "–"
+    return (f"{delta:+.4g}" if name in NUMBERS | AREAS else f"{delta * 100:+.2f} points").replace("-", "−")
 
 
 def change(delta: float | None) -> str:
-    """Return a relative difference, with its sign: ``−12.3 %``."""
+    """Return a relative difference, with its sign: ``−12.3 %``; what is ten times as much or more, as that: ``14.1 ×``."""
     if delta is None:
         return "–"
+    if delta >= 9:
+        return f"{significant(1 + delta)} ×"
     return ("+" if delta > 0 else "−" if delta < 0 else "") + percent(abs(delta))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -10,18 +11,19 @@ from django.db.models import QuerySet
 from accounts.models import User
 from edge_ai.engine.spec import MAX_BENCHMARK_SECONDS, MAX_MARGIN, MAX_THREADS, MIN_COMPARISON_SECONDS
 from edge_ai.models import Dataset, DeviceProfile, Model
-from edge_ai.web.forms import DatasetField, DeviceField, PriorityField
+from edge_ai.web.forms import PriorityField, offer_rows
+from edge_ai.web.row_fields import DatasetField, DeviceField, Offers, RowField, RowsField
 
 
 class ComparisonForm(forms.Form):
     """Models, which of them comes first, device, data and budget."""
 
-    model = forms.ModelMultipleChoiceField(
+    model = RowsField(
         label="Models",
         queryset=Model.objects.none(),
         error_messages={"required": "Choose two to eight models."},
     )
-    first = forms.ModelChoiceField(label="Compared with", queryset=Model.objects.none(), required=False)
+    first = RowField(label="Compared with", queryset=Model.objects.none(), required=False)
     device_profile = DeviceField(label="Device", queryset=DeviceProfile.objects.none(), empty_label=None)
     dataset = DatasetField(
         label="Data",
@@ -54,16 +56,21 @@ class ComparisonForm(forms.Form):
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the models.")
     priority = PriorityField()
 
-    def __init__(self, data: Any = None, *, user: User, models: QuerySet[Model], **options: Any) -> None:
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        user: User,
+        models: QuerySet[Model],
+        offered: Sequence[Model],
+        offers: Offers | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(data, **options)
-        self._field("model").queryset = models
-        self._field("first").queryset = models
-        devices = DeviceProfile.objects.visible_to(user)
-        self._field("device_profile").queryset = devices
-        if "device_profile" not in self.initial:
-            # The machine that the studio runs on comes first.
-            self.initial["device_profile"] = devices.values_list("pk", flat=True).first()
-        self._field("dataset").queryset = Dataset.objects.visible_to(user).order_by("-created_at")
+        self.offers = offers or Offers.to(user)
+        self._field("model").offer(models, offered)
+        self._field("first").offer(models, offered)
+        offer_rows(self, user, self.offers)
 
     def _field(self, name: str) -> Any:
         return self.fields[name]

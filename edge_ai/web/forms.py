@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -37,9 +36,11 @@ from edge_ai.models import (
     ResultKind,
     Visibility,
 )
+from edge_ai.services.targets import usual_target
 from edge_ai.web.option_fields import ENTROPY, GROUPS, UNDECIDED, offer_within, option_fields, read_options
+from edge_ai.web.row_fields import OFFERED, DatasetField, DeviceField, Offers, RunField, seen_datasets, seen_devices
+from edge_ai.web.tag_forms import TagsForm
 
-SHOWN_IN_LISTS = 200
 # Precisions that are made here, with what a person needs to know to choose; the plan has the last word.
 PRECISIONS: tuple[tuple[str, str, str], ...] = (
     (
@@ -94,24 +95,6 @@ def add_domain_error(form: forms.Form, error: EngineError) -> None:
     form.add_error(name if name in form.fields else None, FormError(error))
 
 
-class _GroupedDevices(forms.models.ModelChoiceIterator[Any]):
-    """Devices under the headings of their categories."""
-
-    def __iter__(self) -> Iterator[Any]:
-        devices = list(self.queryset)
-        order = {category: place for place, category in reversed(list(enumerate(d.category for d in devices)))}
-        devices.sort(key=lambda device: order[device.category])
-        for _, group in groupby(devices, key=lambda device: device.category):
-            members = list(group)
-            yield members[0].get_category_display(), [self.choice(device) for device in members]
-
-
-class DeviceField(forms.ModelChoiceField[DeviceProfile]):
-    """Chooses a device."""
-
-    iterator = _GroupedDevices
-
-
 class PriorityField(forms.TypedChoiceField):
     """Which of the workspace's own jobs goes first."""
 
@@ -124,20 +107,6 @@ class PriorityField(forms.TypedChoiceField):
             required=False,
             help_text="Among this workspace’s own jobs; other workspaces do not wait longer for it.",
         )
-
-
-class DatasetField(forms.ModelChoiceField[Dataset]):
-    """Chooses a data set and says what each holds."""
-
-    def label_from_instance(self, obj: Dataset) -> str:
-        return f"{obj.name} · {obj.sample_count:,} samples{', labelled' if obj.has_labels else ''}"
-
-
-class RunField(forms.ModelChoiceField[BenchmarkRun]):
-    """Chooses an earlier benchmark."""
-
-    def label_from_instance(self, obj: BenchmarkRun) -> str:
-        return f"{obj.name} · {obj.p50_ms:.3g} ms" if obj.p50_ms is not None else obj.name
 
 
 def described(choices: Iterable[tuple[str, str, str]], chosen: object) -> list[dict[str, Any]]:
@@ -161,6 +130,19 @@ def fitting(model: Model, datasets: Iterable[Dataset]) -> list[Dataset]:
     return found
 
 
+def offer_rows(form: forms.Form, user: User, offers: Offers, *, dataset: Dataset | None = None) -> None:
+    """Let a form choose from what was read; the first device and this data set, unless others are named."""
+    if offers.devices:
+        form.initial.setdefault("device_profile", offers.devices[0].pk)
+    if dataset is not None:
+        form.initial.setdefault("dataset", dataset.pk)
+    fields: dict[str, Any] = form.fields
+    fields["device_profile"].offer(seen_devices(user), offers.devices)
+    fields["dataset"].offer(seen_datasets(user), offers.datasets)
+    for name in ("device_profile", "dataset"):
+        fields[name].offer_also(form[name].value())
+
+
 class ModelUploadForm(forms.Form):
     """A model file and what to call it."""
 
@@ -171,19 +153,13 @@ class ModelUploadForm(forms.Form):
     )
 
 
-class ModelForm(forms.Form):
+class ModelForm(TagsForm):
     """What people call a model, and who sees it."""
 
     name = forms.CharField(max_length=200)
     description = forms.CharField(max_length=4000, required=False, widget=forms.Textarea(attrs={"rows": 3}))
-    tags = forms.CharField(max_length=800, required=False, help_text="Words, separated by commas; at most 20.")
     visibility = forms.ChoiceField(label="Who sees it", choices=Visibility.choices)
-
-    def clean_tags(self) -> list[str]:
-        tags = [word.strip() for word in str(self.cleaned_data["tags"]).split(",") if word.strip()]
-        if len(tags) > 20 or any(len(tag) > 40 for tag in tags):
-            raise forms.ValidationError("At most 20 tags of at most 40 letters each.", code="invalid_request")
-        return list(dict.fromkeys(tags))
+    field_order = ("name", "description", "tags", "visibility")
 
 
 class DatasetUploadForm(forms.Form):
@@ -228,33 +204,18 @@ class OptimizationForm(forms.Form):
     )
     priority = PriorityField()
 
-    def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
+    def __init__(
+        self, data: Any = None, *, user: User, model: Model, offers: Offers | None = None, **options: Any
+    ) -> None:
         super().__init__(data, **options)
+        self.offers = offers or Offers.to(user)
         self.fields |= option_fields()
         self._targets = targets_of(Format(model.format))
-        self.initial.setdefault("target_format", self._usual_target(model))
+        self.initial.setdefault("target_format", usual_target(model))
         offer_within(self.fields["calibration_method"], str(self["target_format"].value()))
-        devices = DeviceProfile.objects.visible_to(user)
-        self._field("device_profile").queryset = devices
-        if "device_profile" not in self.initial:
-            # The machine that the studio runs on comes first.
-            self.initial["device_profile"] = devices.values_list("pk", flat=True).first()
-        datasets = Dataset.objects.visible_to(user).order_by("-created_at")
-        self._field("dataset").queryset = datasets
-        self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])
-        self._offer("dataset", [dataset for dataset in self.fitting if dataset.kind != DatasetKind.EVALUATION])
-
-    def _field(self, name: str) -> Any:
-        return self.fields[name]
-
-    def _offer(self, name: str, best: list[Dataset]) -> None:
-        if best and name not in self.initial:
-            self.initial[name] = best[0].pk
-
-    def _usual_target(self, model: Model) -> str:
-        """Return the model's own format where variants can be made in it, else the first that it can become."""
-        own = Format(model.format)
-        return (own if own in self._targets else next(iter(self._targets), Format.ONNX)).value
+        self.fitting = fitting(model, self.offers.datasets)
+        best = next((dataset for dataset in self.fitting if dataset.kind != DatasetKind.EVALUATION), None)
+        offer_rows(self, user, self.offers, dataset=best)
 
     @staticmethod
     def adjusted(data: QueryDict) -> QueryDict:
@@ -285,7 +246,9 @@ class OptimizationForm(forms.Form):
 
     def options_changed(self) -> int:
         """Return how many options differ from what they usually are."""
-        return len(self.options()) if self.is_bound and self.is_valid() else 0
+        if not self.is_bound:
+            return sum(1 for _, _, names in GROUPS for name in names if name in self.initial)
+        return len(self.options()) if self.is_valid() else 0
 
     def targets(self) -> list[dict[str, Any]]:
         """Return the tiles of the formats that the model can become."""
@@ -363,33 +326,34 @@ class BenchmarkForm(forms.Form):
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the model and the device.")
     priority = PriorityField()
 
-    def __init__(self, data: Any = None, *, user: User, model: Model, **options: Any) -> None:
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        user: User,
+        model: Model,
+        offers: Offers | None = None,
+        runs: Sequence[BenchmarkRun] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(data, **options)
-        devices = DeviceProfile.objects.visible_to(user)
-        self._field("device_profile").queryset = devices
-        if "device_profile" not in self.initial:
-            # The machine that the studio runs on comes first.
-            self.initial["device_profile"] = devices.values_list("pk", flat=True).first()
-        datasets = Dataset.objects.visible_to(user).order_by("-created_at")
-        self._field("dataset").queryset = datasets
-        self.fitting = fitting(model, datasets[:SHOWN_IN_LISTS])
-        best = [dataset for dataset in self.fitting if dataset.has_labels and dataset.kind != DatasetKind.CALIBRATION]
-        if best and "dataset" not in self.initial:
-            self.initial["dataset"] = best[0].pk
-        runs = self.comparable(user, model)
-        self._field("baseline").queryset = runs
-        parents = runs.filter(model_id=model.parent_id).first() if model.parent_id else None
-        if parents is not None and "baseline" not in self.initial:
-            self.initial["baseline"] = parents.pk
-
-    def _field(self, name: str) -> Any:
-        return self.fields[name]
+        self.offers = offers or Offers.to(user)
+        comparable = self.comparable(user, model)
+        self.runs = list(comparable[:OFFERED]) if runs is None else runs
+        self.fitting = fitting(model, self.offers.datasets)
+        labelled = (each for each in self.fitting if each.has_labels and each.kind != DatasetKind.CALIBRATION)
+        offer_rows(self, user, self.offers, dataset=next(labelled, None))
+        of_parent = next((run for run in self.runs if run.model_id == model.parent_id), None)
+        if of_parent is not None:
+            self.initial.setdefault("baseline", of_parent.pk)
+        baseline: Any = self.fields["baseline"]
+        baseline.offer(comparable, self.runs)
+        baseline.offer_also(self["baseline"].value())
 
     @staticmethod
     def comparable(user: User, model: Model) -> QuerySet[BenchmarkRun]:
         """Completed measurements of the model and of its family, the newest first."""
-        family = Q(model=model) | Q(model__parent=model)
-        if model.parent_id is not None:
-            family |= Q(model=model.parent_id) | Q(model__parent=model.parent_id)
-        measured = BenchmarkRun.objects.visible_to(user).filter(result_kind=ResultKind.MEASURED)
-        return measured.filter(family, status=JobStatus.COMPLETED).order_by("-created_at")
+        heads = [pk for pk in (model.pk, model.parent_id) if pk is not None]
+        family = Model.objects.filter(Q(pk__in=heads) | Q(parent__in=heads)).order_by().values("pk")
+        measured = BenchmarkRun.objects.visible_to(user).filter(result_kind=ResultKind.MEASURED, model__in=family)
+        return measured.filter(status=JobStatus.COMPLETED).defer("result").order_by("-created_at")

@@ -21,6 +21,7 @@ GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
             "calibration_method",
             "percentile",
             "per_channel",
+            "reduce_range",
             "symmetric_activations",
             "search",
             "seed",
@@ -72,7 +73,7 @@ class OptionField(forms.Field):
         """Return the value in the engine's own type; ``None`` where nothing was chosen."""
         if isinstance(value, bool):
             return value
-        text = str(value or "").strip()
+        text = "" if value is None else str(value).strip()
         if text in ("", UNDECIDED) and (self.rule.optional or not text):
             return None
         return _parsed(self.rule, text)
@@ -98,6 +99,30 @@ def read_options(cleaned: Mapping[str, Any]) -> dict[str, Any]:
         for name in option_rules()
         if (value := cleaned.get(name)) is not None and value != _listed(getattr(usual, name))
     }
+
+
+def shown_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the fields show for options that a request was made with; those that are not known are left out."""
+    shown = {}
+    for name, rule in option_rules().items():
+        if name not in given or given[name] is None:
+            continue
+        value = given[name]
+        if rule.kind == "names":
+            shown[name] = "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        elif (
+            rule.kind == "boolean"
+            and isinstance(value, bool)
+            and not isinstance(_usual_widget(name), forms.CheckboxInput)
+        ):
+            shown[name] = "true" if value else "false"
+        else:
+            shown[name] = value
+    return shown
+
+
+def _usual_widget(name: str) -> forms.Widget:
+    return _widget(option_rules()[name], getattr(OptimizeOptions(), name))
 
 
 def _parsed(rule: OptionRule, text: str) -> Any:

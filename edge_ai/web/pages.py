@@ -1,42 +1,22 @@
-"""What views share: pages of a list, sorting through the URL, fragments for htmx, redirects after a post."""
+"""What views share: choices in the URL, fragments for htmx, redirects after a post."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
 
-from django.core.paginator import Page, Paginator
-from django.db.models import Model as DjangoModel
-from django.db.models import QuerySet
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render, resolve_url
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
 
-PAGE_SIZE = 25
+from accounts.access import MemberRequest, View
+from edge_ai.web.listing import Listing
+
 UNPROCESSABLE = 422
-
-M = TypeVar("M", bound=DjangoModel)
-
-
-def listed(
-    request: HttpRequest, rows: QuerySet[M], *, columns: Mapping[str, str], default: str, page_size: int = PAGE_SIZE
-) -> tuple[Page[M], str]:
-    """Return the page of a list that the URL asks for, and how it is sorted.
-
-    Parameters
-    ----------
-    columns
-        The names that the URL may sort by, and the field behind each. Rows that are equal are told apart by their key, so
-        that no row is on two pages.
-    default
-        How the list is sorted when the URL says nothing, or something that is not known.
-    """
-    ordering = request.GET.get("ordering", "")
-    if ordering.removeprefix("-") not in columns:
-        ordering = default
-    field = columns[ordering.removeprefix("-")]
-    sign = "-" if ordering.startswith("-") else ""
-    found = Paginator(rows.order_by(f"{sign}{field}", "pk"), page_size).get_page(request.GET.get("page"))
-    return found, ordering
 
 
 def chosen(request: HttpRequest, name: str, values: list[str]) -> str:
@@ -59,13 +39,64 @@ def page(request: HttpRequest, template: str, context: dict[str, Any], *, status
     return response
 
 
+def list_page(
+    request: MemberRequest, template: str, found: Listing, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """Render a page with a list, or only the list when htmx asks for another part or order of it.
+
+    The view that the address asks for is remembered by the browser until it is closed, for :func:`comes_back`. The cookie
+    is signed for one person in one workspace, since a filter may name something that others do not see.
+    """
+    response = page(request, template, context | {"listing": found}, status=status)
+    if request.method == "GET" and request.META.get("QUERY_STRING"):
+        name, salt = _kept_under(request, found.of.address)
+        if found.view:
+            response.set_signed_cookie(
+                name,
+                urlencode(found.view),
+                salt=salt,
+                path=found.path,
+                secure=settings.SESSION_COOKIE_SECURE,
+                httponly=True,
+                samesite="Lax",
+            )
+        elif name in request.COOKIES:
+            response.delete_cookie(name, path=found.path, samesite="Lax")
+    return response
+
+
+def comes_back(address: str) -> Callable[[View], View]:
+    """Lead whoever asks for a list without saying how to the view of it that was looked at last.
+
+    Goes inside ``in_workspace``; ``address`` is the name of the list's URL.
+    """
+
+    def around(view: View) -> View:
+        @wraps(view)
+        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.META.get("QUERY_STRING"):
+                name, salt = _kept_under(request, address)
+                kept = request.get_signed_cookie(name, default="", salt=salt)
+                if kept:
+                    return redirect(f"{reverse(address)}?{kept}")
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return around
+
+
+def forget_view(request: MemberRequest, response: HttpResponse, address: str) -> HttpResponse:
+    """Have a list come back whole: the view that was looked at last may hide what has been added since."""
+    response.delete_cookie(_kept_under(request, address)[0], path=reverse(address), samesite="Lax")
+    return response
+
+
+def _kept_under(request: MemberRequest, address: str) -> tuple[str, str]:
+    name = f"view-{address.partition(':')[2]}"
+    return name, f"{name}:{request.workspace.pk}:{request.user.pk}"
+
+
 def see_other(to: Any, *args: Any, **kwargs: Any) -> HttpResponseRedirect:
     """Redirect after a post: the browser gets the other page."""
     return HttpResponseRedirect(resolve_url(to, *args, **kwargs), status=303)
-
-
-def uploaded(request: HttpRequest, to: Any, *args: Any) -> HttpResponse:
-    """Lead to what an upload became. A script is told where, since it would follow a redirect and use the message up."""
-    if request.headers.get("X-Upload"):
-        return HttpResponse(status=201, headers={"Location": resolve_url(to, *args)})
-    return see_other(to, *args)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge_ai.engine.errors import EngineError
-from edge_ai.engine.plan import plan_optimization
+from edge_ai.engine.plan import Plan, plan_optimization
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
 from edge_ai.models import BenchmarkRun, ComparisonJob, Job, JobKind, JobStatus, OptimizationJob, ResultKind
 from edge_ai.services.datasets import header_of
@@ -59,13 +59,16 @@ def planned(job: Job) -> list[tuple[str, str]]:
         return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:
         return [("clear", "Remove what nothing refers to")]
+    if job.kind == JobKind.EXPORT:
+        return [("pack", "Write everything into one file")]
     return [("analyze", "Read the model")]
 
 
-def _optimization(job: OptimizationJob) -> list[tuple[str, str]]:
+def plan_of(job: OptimizationJob) -> Plan | None:
+    """Return the plan of an optimization; ``None`` where its model is not analysed yet, or its data set is gone."""
     model = job.model
     try:
-        plan = plan_optimization(
+        return plan_optimization(
             analysis=model.analysis or {},
             size_bytes=model.size_bytes,
             source_format=Format(model.format),
@@ -77,7 +80,13 @@ def _optimization(job: OptimizationJob) -> list[tuple[str, str]]:
             dataset=header_of(job.dataset),
         )
     except EngineError:
-        # The model is not analysed yet, or the data set is gone: the usual way is shown.
+        return None
+
+
+def _optimization(job: OptimizationJob) -> list[tuple[str, str]]:
+    plan = plan_of(job)
+    if plan is None:
+        # The usual way is shown.
         return [("load", "Read the model"), ("quantize", "Quantize"), ("parity", "Compare with the original")]
     return [(stage.name, stage.title) for stage in plan.stages]
 

@@ -165,6 +165,8 @@ def _settle(delivery: WebhookDelivery, token: uuid.UUID, outcome: Outcome) -> No
     """Write the attempt down, with what follows from it for the delivery and for the endpoint."""
     disabled: DisabledReason | None = None
     with transaction.atomic():
+        if WebhookDelivery.objects.select_for_update().filter(pk=delivery.pk).first() is None:
+            return  # its endpoint was deleted while the receiver was waited for
         WebhookAttempt.objects.create(
             delivery=delivery,
             number=delivery.attempt,

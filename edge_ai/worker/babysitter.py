@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 
+from config.logs import about
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
 from edge_ai.fleet.models import BenchmarkSlot, Pace, Ticket
@@ -29,6 +30,7 @@ from edge_ai.services.jobs import record, settle
 from edge_ai.services.leftovers import folder_name
 from edge_ai.storage import sweep
 from edge_ai.worker import outcomes, turns, warm, work
+from edge_ai.worker.exporting import export_workspace
 from edge_ai.worker.heart import Heart
 from edge_ai.worker.room import Room
 from edge_ai.worker.stages import AttemptStages
@@ -41,6 +43,8 @@ READ_SECONDS = 0.25
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 #: Tells the workers of one cluster from those of another whose processes have the same numbers, as in containers.
 TAG_VARIABLE = "STUDIO_CLUSTER_TAG"
+#: Codes that are no fault of what was asked for.
+OURS = frozenset({"internal_error", "engine_crashed"})
 SLOT_WAIT = timedelta(seconds=2)
 
 
@@ -65,7 +69,9 @@ def run_job(schema_name: str, job_id: uuid.UUID) -> None:
             return
         token = Job.objects.claim(job_id, worker=worker_name(), lease=lease())
         if token is not None:
-            Babysitter(schema_name, Job.objects.get(pk=job_id), token).run()
+            job = Job.objects.get(pk=job_id)
+            with about(workspace=schema_name, job=job_id, user=job.owner_id):
+                Babysitter(schema_name, job, token).run()
 
 
 def worker_name() -> str:
@@ -150,6 +156,12 @@ class Babysitter:
         if self.job.kind == JobKind.DELETION:
             removed = sweep(go_on=self._keep_lease)
             self._complete({"result": {"removed": removed}})
+            return
+        if self.job.kind == JobKind.EXPORT:
+            with self._heart:
+                result, made = export_workspace(self.job.owner, self.folder)
+            file = {"role": "export", "path": made.name, "mime_type": "application/zip"}
+            self._complete({"result": result, "files": [file]})
             return
         with self._heart:
             prepared = work.prepare(self.job, self.folder)
@@ -299,11 +311,16 @@ class Babysitter:
         self._insist(lambda: self._end_attempt(error))
 
     def _end_attempt(self, error: EngineError) -> None:
+        details = dict(error.details or {})
+        if error.code in OURS:
+            # By what people see, the log is found.
+            details["request_id"] = self.job.request_id or str(self.job.pk)
+            log.warning("Job %s ended in %s in the request %s.", self.job.pk, error.code, details["request_id"])
         body = {
             "code": error.code,
             "detail": str(error),
             "fix": error.fix,
-            **({"details": error.details} if error.details else {}),
+            **({"details": details} if details else {}),
         }
         with transaction.atomic():
             ended = Job.objects.end_attempt(

@@ -12,8 +12,9 @@ from django_q.tasks import async_task
 
 from accounts.models import Workspace
 from config.database.identity import acting_as_system, current, workspace_as_system
-from edge_ai.services import housekeeping
+from edge_ai.services import exports, housekeeping, repeats, resumable, share_links, telemetry, telemetry_export
 from edge_ai.webhooks import outbox
+from edge_ai.worker import workspaces
 from edge_ai.worker.reaper import reap
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,22 @@ def expire_uploads() -> int:
 
 
 #: Done once, not in workspaces.
-ONCE: Mapping[str, Callable[[], Any]] = {"expire_uploads": expire_uploads}
+ONCE: Mapping[str, Callable[[], Any]] = {
+    "expire_uploads": expire_uploads,
+    "make_workspaces": workspaces.make_workspaces,
+    "remove_workspaces": workspaces.remove_workspaces,
+}
 EACH: Mapping[str, Callable[[], Any]] = {
     "reap": reap,
     "expire_artifacts": housekeeping.expire_artifacts,
+    "expire_exports": exports.expire_exports,
+    "sweep_uploads": resumable.sweep,
     "collect_blobs": housekeeping.collect_blobs,
     "roll_up": housekeeping.roll_up,
+    "prune_kept_answers": repeats.forget_old,
+    "roll_up_usage": telemetry.roll_up_usage,
+    "export_usage": telemetry_export.export_usage,
+    "prune_share_links": share_links.forget_ended,
     "retry_webhooks": outbox.sweep,
     "prune_webhooks": outbox.prune,
 }
@@ -50,7 +61,9 @@ def everywhere(chore: str) -> None:
             log.info("%s: %s", chore, ONCE[chore]())
             return
         with acting_as_system():
-            for schema_name in list(Workspace.objects.values_list("schema_name", flat=True)):
+            for schema_name in list(
+                Workspace.objects.filter(made_at__isnull=False).values_list("schema_name", flat=True)
+            ):
                 async_task(
                     IN_WORKSPACE,
                     chore,

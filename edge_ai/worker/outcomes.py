@@ -21,6 +21,7 @@ from edge_ai.models import (
     AnalysisJob,
     Artifact,
     ArtifactType,
+    AuditAction,
     BenchmarkRun,
     ComparisonJob,
     DiagnosisJob,
@@ -34,11 +35,16 @@ from edge_ai.models import (
     PackagingJob,
     ResultKind,
     WebhookEvent,
+    WorkspaceExport,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.services.artifacts import NOTED as ARTIFACT_NOTED
+from edge_ai.services.audit import fields_of, note
 from edge_ai.services.diagnoses import with_requests
 from edge_ai.services.history import regression
 from edge_ai.services.jobs import record, settle
+from edge_ai.services.layers import keep_layers
+from edge_ai.services.models import NOTED as MODEL_NOTED
 from edge_ai.services.webhooks import emit
 from edge_ai.worker.surroundings import surroundings
 from edge_ai.worker.work import EXTENSIONS
@@ -125,6 +131,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _packaged(job_id, result, files)
         elif job.kind == JobKind.DIAGNOSIS:
             result = _with_surroundings(job, _diagnosed(job_id, result))
+        elif job.kind == JobKind.EXPORT:
+            _exported(job_id, files["export"])
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -136,8 +144,18 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
     return True
 
 
+def _exported(job_id: UUID, file: ChildFile) -> None:
+    blob = storage.put(file.path, file.mark)
+    WorkspaceExport.objects.filter(job_id=job_id).update(
+        blob=blob,
+        size_bytes=file.mark.size_bytes,
+        expires_at=ClockTimestamp() + timedelta(days=settings.EXPORT_DAYS),
+    )
+
+
 def _analysed(job_id: UUID, result: dict[str, Any]) -> None:
     model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
+    keep_layers(model_id, result.pop("layers", None))
     Model.objects.filter(pk=model_id).update(
         status=ModelStatus.READY, analysis=result, precision=str(result.get("precision") or "")[:20], error=None
     )
@@ -148,6 +166,7 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
     job = OptimizationJob.objects.select_related("model", "device_profile").get(pk=job_id)
     made = files["model"]
     analysis = result.pop("analysis")
+    layers = analysis.pop("layers", None)
     precision = str(result.get("precision") or job.precision)
     stem = variant_stem(Path(job.model.file_name).stem, job, precision)
     file_name = stem + EXTENSIONS.get(job.target_format, ".bin")
@@ -167,6 +186,8 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
         parent=job.model,
         producer=job,
     )
+    keep_layers(variant.pk, layers)
+    note(AuditAction.MODEL_CREATED, variant, after=fields_of(variant, MODEL_NOTED) | {"job": str(job.pk)})
     emit(WebhookEvent.MODEL_READY, variant)
     made_by: dict[str, Any] = {
         "optimization_job": job,
@@ -203,6 +224,7 @@ def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name:
         expires_at=expiry(),
         **fields,
     )
+    note(AuditAction.ARTIFACT_CREATED, artifact, after=fields_of(artifact, ARTIFACT_NOTED) | {"job": str(job.pk)})
     emit(WebhookEvent.ARTIFACT_CREATED, artifact)
     return artifact
 

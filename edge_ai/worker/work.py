@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -136,9 +137,17 @@ def _optimize(job: OptimizationJob, folder: Path) -> OptimizeSpec:
         precision=Precision(job.precision),
         optimization_level=OptimizationLevel(job.optimization_level),
         dataset_path=_dataset(job.dataset, folder),
-        options=job.options,
+        options=_options(job),
         keep_stages=settings.STAGE_CACHE_BYTES > 0,
     )
+
+
+def _options(job: OptimizationJob) -> dict[str, Any]:
+    """Return the options of a job; what they leave open follows from its device."""
+    options: dict[str, Any] = dict(job.options)
+    if options.get("reduce_range") is None and job.device_profile.facts.saturating:
+        options["reduce_range"] = True
+    return options
 
 
 def _benchmark(job: BenchmarkRun, folder: Path) -> BenchmarkSpec | EstimateSpec:

@@ -17,6 +17,34 @@
     };
   }
 
+  // A slider below, whose ends are drawn apart; the wheel zooms with Ctrl alone, so that the page scrolls as ever.
+  function zoom() {
+    const { text } = look();
+    const fill = colour("primary", 0.15);
+    return [
+      { type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: false, moveOnMouseWheel: false, filterMode: "none" },
+      {
+        type: "slider",
+        height: 18,
+        bottom: 8,
+        left: 24,
+        right: 24,
+        filterMode: "none",
+        showDetail: false,
+        brushSelect: false,
+        borderColor: colour("base-content", 0.3),
+        backgroundColor: "transparent",
+        fillerColor: fill,
+        dataBackground: { lineStyle: { opacity: 0 }, areaStyle: { opacity: 0 } },
+        selectedDataBackground: { lineStyle: { opacity: 0 }, areaStyle: { opacity: 0 } },
+        handleStyle: { color: colour("base-100"), borderColor: colour("base-content", 0.6) },
+        moveHandleStyle: { color: colour("base-content", 0.3) },
+        emphasis: { handleStyle: { borderColor: colour("primary") }, moveHandleStyle: { color: colour("primary", 0.6) } },
+        textStyle: text,
+      },
+    ];
+  }
+
   function histogram(chart, latency) {
     const { axis, shared, text } = look();
     const edges = chart.histogram.edges_ms;
@@ -24,6 +52,8 @@
     const fill = colour("primary", 0.75);
     return {
       ...shared,
+      grid: { ...shared.grid, bottom: 36 },
+      dataZoom: zoom(),
       tooltip: {
         ...shared.tooltip,
         trigger: "item",
@@ -34,6 +64,7 @@
       series: [
         {
           type: "custom",
+          clip: true,
           encode: { x: [0, 1], y: 2 },
           data: bars,
           renderItem: (_, api) => {
@@ -57,6 +88,8 @@
     const [low, high] = [Math.min(...chart.series_ms) * 0.9, Math.max(...chart.series_ms) * 1.05];
     return {
       ...shared,
+      grid: { ...shared.grid, bottom: 36 },
+      dataZoom: zoom(),
       tooltip: { ...shared.tooltip, formatter: ([point]) => `sample ${point.value[0].toLocaleString("en")}\n${precise(point.value[1], 4)} ms` },
       xAxis: { ...axis, type: "value", min: 0, max: chart.series_ms.length * stride, splitLine: { show: false }, axisLabel: { ...axis.axisLabel, showMaxLabel: false } },
       yAxis: { ...axis, type: "value", name: "ms", min: low, max: high, axisLine: { show: false }, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },

@@ -1,57 +1,9 @@
-// Page of a comparison: models by latency and accuracy with the Pareto front, and ratios with their intervals.
+// Page of a comparison: models by latency and accuracy, and ratios with their intervals.
 (() => {
   "use strict";
-  const { colour, draw, look, precise, read, save } = globalThis.studioCharts;
-  const megabytes = (bytes) => `${precise(bytes / 1e6)} MB`;
-  const percent = (value) => `${(value * 100).toFixed(2)} %`;
+  const { colour, draw, look, precise, read } = globalThis.studioCharts;
   // Variants differ at the end of their names.
   const short = (name, most) => (name.length > most ? `${name.slice(0, most - 9)}…${name.slice(-8)}` : name);
-
-  function scatter({ metric, points }) {
-    const { axis, shared, text } = look();
-    const known = metric ? points.filter((point) => point.accuracy !== null) : points;
-    const y = (point) => (metric ? point.accuracy * 100 : point.size_bytes / 1e6);
-    const largest = Math.max(...known.map((point) => point.size_bytes));
-    const size = (point) => (metric ? 8 + 26 * Math.sqrt(point.size_bytes / largest) : 12);
-    const front = known.filter((point) => point.front).sort((a, b) => a.p50_ms - b.p50_ms);
-    // Room for the largest circles and their names at the edges.
-    const span = (values) => {
-      const [low, high] = [Math.min(...values), Math.max(...values)];
-      const room = (high - low || Math.abs(high) * 0.04 || 1) * 0.25;
-      return [low - room, high + room];
-    };
-    const [left, right] = span(known.map((point) => point.p50_ms));
-    const [bottom, top] = span(known.map(y));
-    return {
-      ...shared,
-      grid: { ...shared.grid, top: 36, bottom: 28 },
-      tooltip: {
-        ...shared.tooltip,
-        trigger: "item",
-        formatter: ({ data }) => {
-          const { point } = data;
-          const accuracy = point?.accuracy === null || !metric ? "" : `\n${percent(point.accuracy)} ${metric}`;
-          return point ? `${point.number}: ${point.name}\np50 ${precise(point.p50_ms)} ms${accuracy}\n${megabytes(point.size_bytes)}` : "";
-        },
-      },
-      xAxis: { ...axis, type: "value", min: Math.max(0, left), max: right, name: "p50, ms", nameLocation: "middle", nameGap: 26, axisLabel: { ...axis.axisLabel, formatter: (value) => precise(value), showMinLabel: false, showMaxLabel: false } },
-      yAxis: { ...axis, type: "value", min: metric ? bottom : Math.max(0, bottom), max: top, name: metric ? `${metric}, %` : "size, MB", nameTextStyle: { ...axis.nameTextStyle, align: "left" }, axisLabel: { ...axis.axisLabel, formatter: (value) => (metric && value > 100 ? "" : precise(value, 4)), showMinLabel: false, showMaxLabel: false } },
-      series: [
-        { type: "line", silent: true, symbol: "none", lineStyle: { color: colour("base-content", 0.45), type: "dashed", width: 1 }, data: front.map((point) => [point.p50_ms, y(point)]) },
-        {
-          type: "scatter",
-          data: known.map((point) => ({
-            value: [point.p50_ms, y(point)],
-            point,
-            symbolSize: size(point),
-            itemStyle: { color: colour(point.front ? "primary" : "base-content", point.front ? 0.75 : 0.35) },
-            label: { show: true, position: "top", ...text, formatter: String(point.number) },
-          })),
-          labelLayout: { hideOverlap: true },
-        },
-      ],
-    };
-  }
 
   function forest({ margin, ratios }) {
     const { axis, shared, text } = look();
@@ -104,12 +56,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     const data = read("comparison-data");
     if (!data) return;
-    const charts = { "scatter-chart": draw("scatter-chart", () => scatter(data)), "forest-chart": draw("forest-chart", () => forest(data)) };
-    for (const button of document.querySelectorAll("[data-png]")) {
-      const chart = charts[button.dataset.png];
-      if (!chart) continue;
-      button.hidden = false;
-      button.addEventListener("click", () => save(chart, `${button.dataset.png}.png`));
-    }
+    draw("scatter-chart", () => globalThis.studioScatter(data));
+    draw("forest-chart", () => forest(data));
   });
 })();

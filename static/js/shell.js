@@ -1,9 +1,8 @@
-// Every page: menus close by Esc and by a click elsewhere, "/" goes to the search, "?" lists the shortcuts, buttons marked
+// Every page: menus close by Esc, by a click elsewhere and when they are left, and arrows go through them; buttons marked
 // data-copy copy their text, and a job's log follows its end.
 (() => {
   "use strict";
   const menus = () => document.querySelectorAll("details[data-menu][open]");
-  const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
 
   document.addEventListener("click", (event) => {
     for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
@@ -24,17 +23,24 @@
         menu.querySelector("summary").focus();
       }
     }
-    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "/") {
-      const search = document.querySelector("[data-search]");
-      if (search?.offsetParent) {
-        event.preventDefault();
-        search.focus();
-      }
-    } else if (event.key === "?") {
-      document.getElementById("shortcuts")?.showModal();
-    }
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") walk(event);
   });
+
+  document.addEventListener("focusout", (event) => {
+    for (const menu of menus()) if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
+  });
+
+  // The arrows open a menu and go round its entries.
+  function walk(event) {
+    const menu = event.target.closest?.("details[data-menu]");
+    if (!menu) return;
+    event.preventDefault();
+    menu.open = true;
+    const entries = [...menu.querySelectorAll("a, button")].filter((each) => each.checkVisibility());
+    const now = entries.indexOf(event.target);
+    const next = event.key === "ArrowDown" ? now + 1 : (now < 0 ? 0 : now) - 1;
+    entries.at(next % entries.length)?.focus();
+  }
 
   async function copy(button) {
     const said = button.querySelector("[data-copy-said]") ?? button;
@@ -69,6 +75,10 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     toEnd();
+    // On a phone a row of tabs is wider than the page: the one that is open is in it.
+    for (const tab of document.querySelectorAll(".tabs-row [aria-current]")) {
+      tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+    }
     for (const button of document.querySelectorAll("[data-copy], [data-open]")) button.hidden = false;
   });
 })();

@@ -12,8 +12,14 @@
     }
   };
   const put = (choice) => {
-    if (choice === "light" || choice === "dark") root.dataset.theme = choice;
+    const chosen = choice === "light" || choice === "dark";
+    if (chosen) root.dataset.theme = choice;
     else delete root.dataset.theme;
+    for (const colour of document.querySelectorAll("meta[data-theme-color]")) {
+      const theme = colour.dataset.themeColor;
+      if (chosen) colour.media = theme === choice ? "all" : "not all";
+      else colour.media = `(prefers-color-scheme: ${theme})`;
+    }
   };
   put(read());
 

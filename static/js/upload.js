@@ -1,87 +1,123 @@
-// Models and Datasets: the upload form takes dropped files and shows bytes, rate and time left while it sends. It posts the
-// form as it is and goes where the answer leads; without this script the browser does the same without the numbers.
+// Models and Datasets: the form takes several files, dropped or chosen, sends two at a time, and remembers what was begun.
+// Without this script the browser posts the form as it is, one file at a time.
 (() => {
   "use strict";
-  const megabytes = (bytes) => `${(bytes / 1e6).toLocaleString("en", { maximumSignificantDigits: 3 })} MB`;
-  const seconds = (s) => (s < 60 ? `${Math.ceil(s)} s` : `${Math.floor(s / 60)} min ${Math.ceil(s % 60)} s`);
+  const uploads = globalThis.studioUploads;
+  const AT_A_TIME = 2;
+  const WEIGHTS = /(\.data|\.bin|\.weights|[._]onnx_data)$/i;
+
+  class Zone {
+    constructor(form) {
+      const set = form.dataset;
+      this.form = form;
+      this.purpose = set.upload;
+      this.endpoint = new URL(set.uploadsAt, location.href).href;
+      this.headers = { "X-CSRFToken": form.elements.csrfmiddlewaretoken.value, "X-Tenant-ID": set.workspace };
+      // What was begun by somebody else on this machine, or in another workspace, is none of this page's business.
+      this.begun = `studio.${set.scope}.${this.purpose}.`;
+      this.formats = JSON.parse(document.getElementById("formats")?.textContent ?? "{}");
+      this.template = document.querySelector("template[data-upload-row]");
+      this.lines = document.querySelector("[data-upload-rows]");
+      this.said = document.querySelector("[data-upload-said]");
+      this.waiting = [];
+      this.working = new Set();
+      this.kept = new Map();
+      this.count = 0;
+    }
+
+    fingerprint(file) {
+      return `${this.begun}${file.size}.${file.lastModified}.${encodeURIComponent(file.name)}`;
+    }
+
+    say(words) {
+      this.said.textContent = words;
+    }
+
+    take(file, told, besideOnnx) {
+      this.count += 1;
+      const line = new uploads.Line(this, file.name, file.size);
+      this.kept.get(this.fingerprint(file))?.remove();
+      const limit = Number(this.form.dataset.limit);
+      const problem =
+        (file.size > limit && { detail: `The file has ${uploads.megabytes(file.size)}; at most ${uploads.megabytes(limit)} are accepted.`, code: "file_too_large" }) ||
+        (!file.size && { detail: "The file is empty.", fix: "Choose a file with content." }) ||
+        (besideOnnx && WEIGHTS.test(file.name) && { detail: "These look like weights that an ONNX model keeps beside it.", fix: "Put the .onnx and its weights into one .zip and upload that.", code: "external_data_missing" }) ||
+        (this.isUnderWay(file) && { detail: "This file is on its way already.", fix: "Wait for it." });
+      if (problem) line.fail(problem, "refused");
+      else this.add(new uploads.Sending(this, file, told, line));
+    }
+
+    isUnderWay(file) {
+      return [...this.working, ...this.waiting].some((each) => this.fingerprint(each.file) === this.fingerprint(file));
+    }
+
+    add(sending) {
+      this.waiting.push(sending);
+      this.next();
+    }
+
+    next(done) {
+      this.working.delete(done);
+      this.waiting = this.waiting.filter((each) => each !== done);
+      while (this.working.size < AT_A_TIME && this.waiting.length) {
+        const sending = this.waiting.shift();
+        this.working.add(sending);
+        sending.start();
+      }
+    }
+
+    // A file that came alone leads to its page; of several, the list below shows what became of them.
+    async finished(page) {
+      // A list that is narrowed may hide what has come: it does not come back so, or says so.
+      const whole = document.querySelector("[data-list-everything]")?.href;
+      if (page && this.count === 1) {
+        if (whole) await fetch(whole).catch(() => null);
+        return location.assign(page);
+      }
+      const note = document.querySelector("[data-upload-narrowed]");
+      note.hidden = !whole;
+      if (whole) note.querySelector("a").href = whole;
+      if (document.getElementById("list")) return htmx.ajax("GET", location.href, { target: "#list", swap: "outerHTML" });
+      const answer = await fetch(location.href).catch(() => null);
+      if (!answer?.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("listed");
+      document.getElementById("listed").replaceWith(document.adoptNode(fresh));
+      htmx.process(fresh);
+    }
+  }
 
   function equip(form) {
-    const file = form.querySelector('input[type="file"]');
-    const words = form.querySelector("[data-drop-words]");
-    if (words) words.hidden = false;
-    for (const kind of ["dragenter", "dragover"]) {
+    const zone = new Zone(form);
+    const { file, name } = form.elements;
+    file.multiple = true;
+    for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
       form.addEventListener(kind, (event) => {
-        event.preventDefault();
-        form.classList.add("over");
+        if (kind !== "dragleave") event.preventDefault();
+        form.classList.toggle("over", kind.startsWith("drage") || kind === "dragover");
+        if (kind !== "drop" || !event.dataTransfer.files.length) return;
+        file.files = event.dataTransfer.files;
+        file.dispatchEvent(new Event("change"));
+        form.querySelector("button:not([type])").focus();
       });
     }
-    for (const kind of ["dragleave", "drop"]) form.addEventListener(kind, () => form.classList.remove("over"));
-    form.addEventListener("drop", (event) => {
-      event.preventDefault();
-      if (!event.dataTransfer.files.length) return;
-      file.files = event.dataTransfer.files;
-      file.focus();
-    });
+    // Of several files each is named after itself.
+    file.addEventListener("change", () => (name.disabled = file.files.length > 1));
     form.addEventListener("submit", (event) => {
       if (!file.files.length) return;
       event.preventDefault();
-      send(form, file.files[0]);
+      const told = Object.fromEntries([...new FormData(form)].filter(([key]) => ["name", "kind", "visibility"].includes(key)));
+      const besideOnnx = zone.purpose === "model" && [...file.files].some((each) => /\.onnx$/i.test(each.name));
+      for (const each of file.files) zone.take(each, told, besideOnnx);
+      file.value = name.value = "";
+      name.disabled = false;
     });
-  }
-
-  function send(form, file) {
-    const box = form.querySelector("[data-upload-progress]");
-    const bar = box.querySelector("progress");
-    const said = box.querySelector("[data-upload-said]");
-    const button = form.querySelector("button:not([type])");
-    const limit = Number(form.dataset.limit);
-    box.hidden = false;
-    if (limit && file.size > limit) {
-      said.textContent = `The file has ${megabytes(file.size)}; at most ${megabytes(limit)} are accepted.`;
-      return;
-    }
-    button.disabled = true;
-    const request = new XMLHttpRequest();
-    const began = performance.now();
-    request.upload.addEventListener("progress", (event) => {
-      if (!event.lengthComputable) return;
-      const passed = (performance.now() - began) / 1000;
-      const rate = event.loaded / Math.max(passed, 0.001);
-      bar.value = (100 * event.loaded) / event.total;
-      const left = event.loaded < event.total ? `, ${seconds((event.total - event.loaded) / rate)} left` : "";
-      said.textContent = `${megabytes(event.loaded)} of ${megabytes(event.total)}, ${megabytes(rate)}/s${left}`;
+    globalThis.addEventListener("online", () => {
+      for (const each of [...zone.working]) if (each.line.state === "lost") each.retry();
     });
-    request.upload.addEventListener("load", () => {
-      said.textContent = "Sent. The studio is looking at it.";
-    });
-    request.addEventListener("load", () => {
-      const made = request.status === 201 && request.getResponseHeader("Location");
-      if (made) {
-        location.assign(made);
-        return;
-      }
-      const answer = new DOMParser().parseFromString(request.responseText, "text/html");
-      const again = answer.getElementById(form.id);
-      if (again) {
-        form.replaceWith(again);
-        equip(again);
-        again.querySelector('[role="alert"]')?.scrollIntoView({ block: "nearest" });
-      } else {
-        button.disabled = false;
-        const reason = answer.querySelector("main p:not(.num)")?.textContent;
-        said.textContent = reason ?? `The studio answered ${request.status}. Try again.`;
-      }
-    });
-    request.addEventListener("error", () => {
-      button.disabled = false;
-      said.textContent = "The connection was lost, and nothing was kept. Press Upload to try again.";
-    });
-    request.open("POST", form.action);
-    request.setRequestHeader("X-Upload", "1");
-    request.send(new FormData(form));
+    uploads.recall(zone);
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const form of document.querySelectorAll("form[data-upload]")) equip(form);
+    if (globalThis.tus?.isSupported) for (const form of document.querySelectorAll("form[data-upload]")) equip(form);
   });
 })();

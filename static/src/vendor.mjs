@@ -17,6 +17,12 @@ const LIBRARIES = [
     use: "charts of a benchmark",
     files: { "echarts.min.js": "dist/echarts.min.js", LICENSE: "LICENSE", NOTICE: "NOTICE" },
   },
+  {
+    name: "tus-js-client",
+    package: "tus-js-client",
+    use: "resumable uploads",
+    files: { "tus.min.js": "dist/tus.min.js", LICENSE: "LICENSE" },
+  },
 ];
 const TARGET = "static/vendor";
 const checking = process.argv.includes("--check");

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Role, User, Workspace
 from config.database.identity import acting_as_system
+from tests.conftest import PASSWORD
 
 ME = "/api/edge/v1/me/"
 DEVICES = "/api/edge/v1/device-profiles/"
@@ -30,6 +31,11 @@ def issue(user: User, **fields: Any) -> tuple[ApiKey, str]:
 def script(secret: str, scheme: str = "Bearer") -> Client:
     """A script that sends a key."""
     return Client(headers={"Authorization": f"{scheme} {secret}"})
+
+
+def prove(client: Client) -> None:
+    """Say the password once more, which making a key takes."""
+    assert client.post("/accounts/confirm/", {"password": PASSWORD}).status_code == 302
 
 
 def change(key: ApiKey, **fields: Any) -> None:
@@ -180,6 +186,7 @@ def test_the_page_lists_ones_own_keys_of_this_workspace(
 
 def test_a_form_that_is_filled_in_wrongly_makes_no_key(owner: User, browser_of: Callable[[User], Client]) -> None:
     client = browser_of(owner)
+    prove(client)
     for form in (
         {"name": "", "scope": "read", "days": "30"},
         {"name": "x", "scope": "root", "days": "30"},
@@ -197,7 +204,9 @@ def test_a_form_that_is_filled_in_wrongly_makes_no_key(owner: User, browser_of: 
 def test_a_key_lasts_as_long_as_was_asked_for(
     owner: User, browser_of: Callable[[User], Client], days: str, left: timedelta | None
 ) -> None:
-    browser_of(owner).post("/settings/api-keys/", {"name": "mine", "scope": "read", "days": days})
+    client = browser_of(owner)
+    prove(client)
+    client.post("/settings/api-keys/", {"name": "mine", "scope": "read", "days": days})
     with acting_as_system():
         expires_at = ApiKey.objects.get(name="mine").expires_at
     assert (expires_at is None) == (left is None)

@@ -18,6 +18,8 @@ from tests.api.support import BASE, MISSING, Script, problem, send_json
 from tests.conftest import inside, person
 from tests.edge_ai import factories
 
+# What uploads ask for before they look for a row; other addresses pass over it.
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
 VERBS = ("get", "post", "patch", "delete")
 
 
@@ -43,6 +45,12 @@ def takes_an_id(param: Any) -> bool:
     return MISSING in address(param.values[1])
 
 
+def ask(client: Client, verb: str, where: str) -> Any:
+    """Send a request without a body that any address would look at."""
+    sent = {"data": b"x", "content_type": "application/offset+octet-stream"} if verb == "patch" else {}
+    return getattr(client, verb)(where, headers=TUS, **sent)
+
+
 @pytest.mark.parametrize(("verb", "name"), operations())
 def test_nobody_gets_in_anonymously(db: None, verb: str, name: str) -> None:
     response = getattr(Client(), verb)(address(name))
@@ -59,7 +67,7 @@ def test_a_bad_key_is_a_401(db: None, key: str) -> None:
 
 @pytest.mark.parametrize(("verb", "name"), [p for p in operations() if takes_an_id(p)])
 def test_what_does_not_exist_is_a_404(owner: User, script_of: Script, verb: str, name: str) -> None:
-    problem(getattr(script_of(owner), verb)(address(name)), 404, "not_found")
+    problem(ask(script_of(owner), verb, address(name)), 404, "not_found")
 
 
 @pytest.fixture
@@ -71,12 +79,14 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "model": str(model.pk),
             "dataset": str(factories.make_dataset(owner).pk),
             "device-profile": str(factories.make_device(owner).pk),
+            "batch": str(factories.make_batch(owner, model).pk),
             "job": str(factories.make_optimization(owner, model).pk),
             "benchmark": str(factories.make_benchmark(owner, model).pk),
             "comparison": str(factories.make_comparison(owner, model).pk),
             "package": str(factories.make_packaging(owner, model).pk),
             "diagnosis": str(factories.make_diagnosis(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
+            "upload": str(factories.make_upload(owner).pk),
             "webhook": str(factories.make_endpoint(owner).pk),
         }
 
@@ -88,11 +98,18 @@ def test_another_persons_id_is_a_404(
 ) -> None:
     stranger: User = request.getfixturevalue(who)
     theirs = private[name.rsplit("-", 1)[0]]
-    problem(getattr(script_of(stranger), verb)(address(name, theirs)), 404, "not_found")
+    problem(ask(script_of(stranger), verb, address(name, theirs)), 404, "not_found")
 
 
 @pytest.mark.parametrize(
-    "name", [route.name for route in resources if str(route.pattern).count("/") == 1 and route.name != "me"]
+    "name",
+    [
+        route.name
+        for route in resources
+        if str(route.pattern).count("/") == 1
+        and route.name not in {"me", "usage"}
+        and hasattr(route.callback.view_class, "get")  # type: ignore[attr-defined]  # every one is a class
+    ],
 )
 def test_lists_show_nothing_of_others(
     private: dict[str, str], colleague: User, outsider: User, owner: User, script_of: Script, name: str

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from accounts.models import User, Workspace
+from config.database.identity import acting_as_system
+from edge_ai.fleet.models import Ticket
+from edge_ai.models import Model
 from tests.api.support import Script, send_json
 from tests.conftest import inside
 from tests.edge_ai import factories
 
 
 def test_a_dry_run_tells_the_time_by_what_ran_before(alpha: Workspace, owner: User, script_of: Script) -> None:
+    with acting_as_system():
+        Ticket.objects.all().delete()  # nobody waits in line
     with inside(alpha, owner):
         model = factories.make_model(owner)
         for seconds in (4, 9, 6):
@@ -23,6 +28,12 @@ def test_a_dry_run_tells_the_time_by_what_ran_before(alpha: Workspace, owner: Us
     answer = send_json(script_of(owner), "post", "optimization-jobs/", wanted)
     assert answer.status_code == 200, answer.content
     assert answer.json()["estimate"] == {"seconds": 6.0, "low": 4.0, "high": 9.0, "samples": 3, "reason": None}
+    wait = answer.json()["wait"]
+    assert (wait["place"], wait["seconds"]) == (1, None)
+    assert "No worker serves this queue" in wait["reason"], "there is none in tests"
+    with inside(alpha, owner):
+        Model.objects.filter(pk=model.pk).update(status="uploaded", analysis=None)
+    assert send_json(script_of(owner), "post", "optimization-jobs/", wanted).json()["wait"] is None
 
 
 def test_another_workspace_s_jobs_tell_nothing(

@@ -51,6 +51,7 @@ def test_an_optimization_is_queued(ids: dict[str, str], owner: User, script_of: 
         *("id", "owner", "name", "visibility", "status", "stage", "progress", "attempt", "max_attempts"),
         *("cancel_requested", "error", "model", "device_profile", "dataset", "target_format", "precision"),
         *(
+            "batch",
             "optimization_level",
             "options",
             "priority",
@@ -79,6 +80,7 @@ def test_a_dry_run_queues_nothing(alpha: Workspace, ids: dict[str, str], owner: 
     plan = answer.json()
     assert set(plan) == {
         *("decided", "route", "precision", "stages", "warnings", "expected_size_bytes", "estimate", "cached"),
+        "wait",
     }
     assert plan["estimate"] == {
         "seconds": None,

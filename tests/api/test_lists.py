@@ -59,7 +59,7 @@ def test_a_list_costs_the_same_however_long_it_is(alpha: Workspace, owner: User,
             LISTS[path](owner, model)
     queries_for_many, many = cost()
     assert many == one + 19
-    assert queries_for_many == queries_for_one <= 6
+    assert queries_for_many == queries_for_one <= 7
 
 
 def walk(script: Client, link: str | None, way: str = "next") -> list[str]:

@@ -87,7 +87,7 @@ def test_what_goes_wrong_outside_the_views_of_the_api(owner: User, script_of: Sc
     response = script.get("/api/explodes-plainly/")
     problem(response, 500, "internal_error")
     assert b"secret" not in response.content
-    for where in ("/api/", "/api/nothing/", f"{BASE}models/not-an-id/", f"{BASE}uploads/", f"{BASE}models/%00/"):
+    for where in ("/api/", "/api/nothing/", f"{BASE}models/not-an-id/", f"{BASE}models/%00/"):
         problem(script.get(where), 404, "not_found")
 
 

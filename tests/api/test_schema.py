@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # no type information
 import pytest
 import yaml
 from django.test import Client
@@ -53,12 +54,14 @@ def test_every_address_is_described() -> None:
     assert len(description()["paths"]) == len(resources)
     assert description()["openapi"].startswith("3.1")
     ids = [operation["operationId"] for verbs in description()["paths"].values() for operation in verbs.values()]
-    assert len(ids) == len(set(ids)) == 65
+    assert len(ids) == len(set(ids)) == 76
 
 
 @pytest.mark.parametrize(("path", "verb", "operation"), operations())
 def test_every_operation_says_what_it_needs_to(path: str, verb: str, operation: dict[str, Any]) -> None:
     assert operation["summary"]
+    assert len(operation["description"]) >= 40, "a person learns something from it"
+    assert operation["description"] != operation["summary"]
     assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
     assert operation["security"] == [{"apiKey": []}, {"session": []}]
     refusals = {status for status in operation["responses"] if int(status) >= 400}
@@ -70,6 +73,32 @@ def test_every_operation_says_what_it_needs_to(path: str, verb: str, operation: 
         assert schema == {"$ref": "#/components/schemas/Problem"}
     for body in operation.get("requestBody", {}).get("content", {}).values():
         assert body["examples"], "a body has an example"
+
+
+def recorded() -> list[Any]:
+    return [
+        pytest.param(operation["operationId"], status, body, id=f"{operation['operationId']} {status}")
+        for verbs in description()["paths"].values()
+        for operation in verbs.values()
+        for status, response in operation["responses"].items()
+        for kind, body in response.get("content", {}).items()
+        if status[0] == "2" and kind == "application/json"
+    ]
+
+
+@pytest.mark.parametrize(("name", "status", "body"), recorded())
+def test_every_answer_has_an_example_that_fits_it(name: str, status: str, body: dict[str, Any]) -> None:
+    """Recorded from a real studio: see benchmarks/api_examples.py."""
+    schema = {"components": description()["components"], **body["schema"]}
+    checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    assert body["examples"], "run benchmarks/api_examples.py"
+    for example in body["examples"].values():
+        assert not [f"{error.json_path}: {error.message}"[:300] for error in checker.iter_errors(example["value"])]
+
+
+def test_examples_tell_no_secrets() -> None:
+    said = COMMITTED.read_text()
+    assert not re.search(r"eas_[a-z2-7]{8}_[A-Za-z0-9_-]{43}|whsec_[A-Za-z0-9+/]{8}|/tmp/|/root/|/work/", said)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
+from tests.browser.bars import TELL_BREACHES, Complaints
 from tests.browser.work import Work, do_work
 from tests.studio import RealStudio
 
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_MS = 15_000
-# Kept in the page, where a breach of the Content-Security-Policy is told even if the console says nothing of it.
-TELL_BREACHES = """document.addEventListener("securitypolicyviolation", (event) =>
-  console.error(`Content-Security-Policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
+PATIENCE_MS = 30_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,24 +77,22 @@ Open = Callable[..., Page]
 def open_page(chromium: Browser, studio: RealStudio) -> Iterator[Open]:
     """Open a page in a window of its own: ``open_page(storage_state=signed_in, java_script_enabled=False)``.
 
-    A test fails that leaves anything on a console, except what it says it expects in ``expected``.
+    A test fails that leaves anything on a console, except what it says it expects in ``expected``, one text or several.
     """
-    complaints: list[str] = []
+    complaints = Complaints()
     contexts = []
 
-    def make(*, expected: str = "", **options: Any) -> Page:
-        context = chromium.new_context(base_url=studio.base, **({"viewport": {"width": 1440, "height": 900}} | options))
+    def make(*, expected: str | tuple[str, ...] = (), **options: Any) -> Page:
+        foreseen = (expected,) if isinstance(expected, str) else expected
+        context = chromium.new_context(
+            **({"base_url": studio.base, "viewport": {"width": 1440, "height": 900}} | options)
+        )
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(TELL_BREACHES)
         contexts.append(context)
         page = context.new_page()
 
-        def hear(message: ConsoleMessage) -> None:
-            if message.type in {"error", "warning"} and not (expected and expected in message.text):
-                complaints.append(f"{page.url}: {message.text}")
-
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        complaints.hear(page, foreseen)
         return page
 
     yield make

@@ -36,6 +36,8 @@ class Work:
     comparison: str
     diagnosis: str
     webhook: str
+    batch: str
+    artifact: str
 
 
 def upload(studio: RealStudio, path: str, file_name: str, content: bytes, **values: str) -> dict[str, Any]:
@@ -114,6 +116,9 @@ def do_work(studio: RealStudio) -> Work:
     assert ask(studio, "POST", f"{API}webhooks/{webhook}/test/", {}).body["status"] == "failed"
     bundle = made(studio, "packages/", {"model": variant, "priority": "high"})
     assert await_final(studio, f"packages/{bundle}/")["status"] == "completed"
+    several = {"models": [model, variant], "device_profiles": [device], "precisions": ["fp16", "int4"]}
+    batch = made(studio, "optimization-jobs/batch/", several)
+    assert await_final(studio, f"optimization-jobs/batches/{batch}/")["counts"]["refused"]
     return Work(
         model=model,
         variant=variant,
@@ -129,4 +134,6 @@ def do_work(studio: RealStudio) -> Work:
         comparison=comparison,
         diagnosis=diagnosis,
         webhook=webhook,
+        batch=batch,
+        artifact=ask(studio, "GET", f"{API}artifacts/?artifact_type=optimized_model").body["results"][0]["id"],
     )

@@ -9,7 +9,7 @@ import pytest
 from django_q.models import OrmQ
 
 from accounts.models import User, Workspace
-from edge_ai.models import Artifact, Blob, Dataset, Job, Model, WebhookEndpoint, WebhookMessage
+from edge_ai.models import Artifact, Blob, Dataset, Job, JobTime, Model, WebhookEndpoint, WebhookMessage
 from tests.conftest import inside_as_system
 
 
@@ -25,6 +25,6 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
             Artifact.objects.all().delete()
             Job.objects.update(waits_for=None)
             Model.objects.all().delete()
-            for left in (Job, Dataset, Blob):
+            for left in (Job, Dataset, Blob, JobTime):
                 left.objects.all().delete()
             OrmQ.objects.all().delete()

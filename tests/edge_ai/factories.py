@@ -22,16 +22,22 @@ from edge_ai.models import (
     Dataset,
     DeviceProfile,
     DiagnosisJob,
+    Job,
     JobKind,
+    KeptAnswer,
     Model,
+    OptimizationBatch,
     OptimizationJob,
     PackagingJob,
     Queue,
+    ShareLink,
+    Upload,
     WebhookAttempt,
     WebhookDelivery,
     WebhookEndpoint,
     WebhookEvent,
     WebhookMessage,
+    WorkspaceExport,
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.job import CANCELLED_ERROR
@@ -99,6 +105,51 @@ def make_dataset(owner: User, **fields: Any) -> Dataset:
         "has_labels": True,
     }
     return Dataset.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_upload(owner: User, **fields: Any) -> Upload:
+    """An upload of which nothing has arrived."""
+    expires_at = timezone.now() + timedelta(hours=1)
+    defaults: dict[str, Any] = {"file_name": "digits.onnx", "length_bytes": 100, "expires_at": expires_at}
+    return Upload.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_kept_answer(owner: User, **fields: Any) -> KeptAnswer:
+    """What a request was answered."""
+    return KeptAnswer.objects.create(owner=owner, **({"key": "k1", "request_sha256": "0" * 64, "status": 201} | fields))
+
+
+def make_batch(owner: User, *models: Model, **fields: Any) -> OptimizationBatch:
+    """A batch of models in int8 on this machine, without its jobs; each was refused in int4."""
+    host = host_device()
+    asked: dict[str, Any] = {
+        "models": [str(model.pk) for model in models],
+        "device_profiles": [str(host.pk)],
+        "precisions": ["int8", "int4"],
+        "dataset": None,
+        "target_format": None,
+        "optimization_level": "balanced",
+        "options": {},
+        "priority": 1,
+        "fresh": False,
+    }
+    refused = [
+        {
+            "model": str(model.pk),
+            "model_name": model.name,
+            "device_profile": str(host.pk),
+            "device_name": host.name,
+            "precision": "int4",
+            "target_format": "onnx",
+            "code": "unsupported_precision",
+            "detail": "It has no use for int4.",
+            "fix": "Choose int8.",
+            "nearest": None,
+        }
+        for model in models
+    ]
+    defaults: dict[str, Any] = {"name": "All of them", "content_key": "0" * 64, "asked": asked, "refused": refused}
+    return OptimizationBatch.objects.create(owner=owner, **(defaults | fields))
 
 
 def host_device() -> DeviceProfile:
@@ -226,6 +277,32 @@ def make_artifact(owner: User, model: Model | None = None, **fields: Any) -> Art
         "sha256": blob.sha256,
     }
     return Artifact.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_export(owner: User, **fields: Any) -> WorkspaceExport:
+    """An export that was made, for an hour."""
+    job = Job.objects.create(
+        owner=owner, kind=JobKind.EXPORT, queue=Queue.STUDIO, name="export", **possible({"status": "completed"})
+    )
+    blob = make_blob()
+    defaults: dict[str, Any] = {
+        "job": job,
+        "blob": blob,
+        "size_bytes": blob.size_bytes,
+        "expires_at": timezone.now() + timedelta(hours=1),
+    }
+    return WorkspaceExport.objects.create(owner=owner, **(defaults | fields))
+
+
+def make_share_link(owner: User, comparison: ComparisonJob | None = None, **fields: Any) -> ShareLink:
+    """A link of an hour to a comparison, whose token nobody knows."""
+    defaults: dict[str, Any] = {
+        "title": "compare",
+        "token_sha256": hashlib.sha256(uuid.uuid4().bytes).hexdigest(),
+        "comparison": comparison or make_comparison(owner),
+        "expires_at": timezone.now() + timedelta(hours=1),
+    }
+    return ShareLink.objects.create(owner=owner, **(defaults | fields))
 
 
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBzdHVkaW8ncyB0ZXN0cw=="

@@ -25,7 +25,7 @@ from accounts.models import User, Workspace
 from config.database.identity import workspace_as_system
 from edge_ai.engine.errors import InternalError
 from edge_ai.fleet.models import BenchmarkSlot
-from edge_ai.models import AnalysisJob, Artifact, Job, JobEvent, JobStatus, Model
+from edge_ai.models import AnalysisJob, Artifact, Job, JobEvent, JobStatus, Model, ModelLayers
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.sandbox import SandboxError
@@ -82,6 +82,11 @@ def test_a_job_is_done_once_however_often_its_message_comes(owner: User) -> None
     model.refresh_from_db()
     assert (model.status, model.precision) == ("ready", "fp32")
     assert model.analysis is not None and model.analysis["parameter_count"] > 0
+    # The layers are kept apart, since they may be many.
+    assert "layers" not in model.analysis
+    layers = ModelLayers.objects.get(model=model)
+    assert (layers.count, len(layers.rows)) == (model.analysis["node_count"], model.analysis["node_count"])
+    assert sum(row["parameters"] for row in layers.rows) == model.analysis["parameter_count"]
     assert JobEvent.objects.filter(job_id=job_id, kind="status", stage="running").count() == 1
     assert JobEvent.objects.filter(job_id=job_id, kind="stage").exists()
     assert work_folders() == []
@@ -300,8 +305,10 @@ def test_a_variant_its_file_and_the_jobs_end_are_one(sitter: Babysitter) -> None
     (sitter.folder / "v.onnx").write_bytes(b"a variant")
     said = [{"role": "model", "path": "v.onnx", "name": "v.onnx", "format": "onnx", "mime_type": "x"}]
     files = outcomes.collect(sitter.folder, said)
-    assert outcomes.complete(sitter.job.pk, sitter.token, {"analysis": factories.ANALYSIS, "ratio": 2}, files)
+    analysis = factories.ANALYSIS | {"layers": {"rows": [{"name": "conv"}], "count": 1}}
+    assert outcomes.complete(sitter.job.pk, sitter.token, {"analysis": analysis, "ratio": 2}, files)
     variant = Model.objects.get(producer=sitter.job.pk)
+    assert (variant.layers.rows, variant.analysis) == ([{"name": "conv"}], factories.ANALYSIS)
     job = Job.objects.get(pk=sitter.job.pk)
     assert (job.status, job.result) == (JobStatus.COMPLETED, {"ratio": 2, "model": str(variant.pk)})
     assert variant.owner_id == job.owner_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from edge_ai import storage
 from edge_ai.models import Artifact, Blob, Job, JobDay, JobEvent, JobKind, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import housekeeping
+from edge_ai.services.activity import activity
 from edge_ai.services.schedules import REGULARS, sync_schedules
 from edge_ai.worker import chores, tasks
 from tests.conftest import inside_as_system
@@ -115,3 +116,23 @@ def test_days_are_added_up_and_stay_when_jobs_are_deleted(alpha: Workspace, owne
         Job.objects.all().delete()
         housekeeping.roll_up()
         assert JobDay.objects.get(pk=first.pk).jobs == 2
+
+
+def test_days_are_told_as_they_were_added_up(alpha: Workspace) -> None:
+    with inside_as_system(alpha):
+        today = date(2026, 3, 2)
+        for day, kind, status, jobs, waited in (
+            (today, JobKind.BENCHMARK, JobStatus.COMPLETED, 3, 6.0),
+            (today, JobKind.OPTIMIZATION, JobStatus.COMPLETED, 1, 2.0),
+            (today, JobKind.OPTIMIZATION, JobStatus.FAILED, 1, 7.0),
+            (today, JobKind.DELETION, JobStatus.COMPLETED, 9, 90.0),
+            (today - timedelta(days=2), JobKind.ANALYSIS, JobStatus.CANCELLED, 2, 1.0),
+            (today - timedelta(days=3), JobKind.ANALYSIS, JobStatus.COMPLETED, 5, 1.0),
+        ):
+            JobDay.objects.create(
+                day=day, kind=kind, status=status, jobs=jobs, attempts=jobs, wait_seconds=waited, run_seconds=1.0
+            )
+        first, between, last = activity(until=today, days=3)
+        assert (first.day, first.cancelled, first.jobs, first.wait_seconds) == (date(2026, 2, 28), 2, 2, 0.5)
+        assert (between.jobs, between.wait_seconds) == (0, None)
+        assert (last.completed, last.failed, last.jobs, last.wait_seconds) == (4, 1, 5, 3.0)

@@ -22,8 +22,8 @@ from edge_ai.worker import outcomes
 from edge_ai.worker.babysitter import run_job
 from edge_ai.worker.heart import Heart
 
-LEASE_S = 1.0
-LONGER_S = 2.5
+LEASE_S = 2.0
+LONGER_S = 4.5
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from edge_ai.models import (
     WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.services.batches import BatchRequest, submit_batch
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.jobs import settle
 from edge_ai.services.webhooks import emit
@@ -165,3 +166,12 @@ def test_many_sweeps_send_one_hint(committed: User) -> None:
     for _ in range(5):
         factories.make_delivery(endpoint)
     assert sum(at_once(sweep, 4)) == OrmQ.objects.filter(key="webhook").count() == 5
+
+
+def test_of_two_equal_batches_one_is_made(committed: User) -> None:
+    models, devices = [factories.make_model(committed)], [factories.host_device()]
+    request = BatchRequest(models=models, device_profiles=devices, precisions=["fp16"])
+    made = at_once(lambda: submit_batch(committed, request=request), 4)
+    assert len({each.batch.pk for each in made}) == 1
+    assert sorted(each.now for each in made) == [False, False, False, True]
+    assert made[0].batch.jobs.count() == 1

@@ -10,9 +10,10 @@ from django.apps import apps
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import ApiKey, Membership, Role, User, Workspace
-from edge_ai.models import Job, JobDay, JobEvent
+from edge_ai.models import Job, JobDay, JobEvent, ModelLayers
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
+from tests.web.support import make_invitation
 
 #: Tables that belong to nobody in particular, each with the reason why it may do without a policy.
 OPEN_TABLES = {
@@ -21,6 +22,7 @@ OPEN_TABLES = {
 
 OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_model": factories.make_model,
+    "edge_ai_modellayers": lambda user: ModelLayers.objects.create(model=factories.make_model(user), rows=[], count=0),
     "edge_ai_dataset": factories.make_dataset,
     "edge_ai_deviceprofile": factories.make_device,
     "edge_ai_optimizationjob": factories.make_optimization,
@@ -35,6 +37,11 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
     "edge_ai_jobevent": lambda user: JobEvent.objects.create(
         job_id=factories.make_optimization(user).pk, kind="log", message="secret"
     ),
+    "edge_ai_keptanswer": factories.make_kept_answer,
+    "edge_ai_optimizationbatch": factories.make_batch,
+    "edge_ai_workspaceexport": factories.make_export,
+    "edge_ai_sharelink": factories.make_share_link,
+    "edge_ai_upload": factories.make_upload,
     "edge_ai_webhookendpoint": factories.make_endpoint,
     "edge_ai_webhookdelivery": lambda user: factories.make_delivery(factories.make_endpoint(user)),
     "edge_ai_webhookmessage": lambda user: factories.make_delivery(factories.make_endpoint(user)).message,
@@ -44,6 +51,7 @@ OWNED: dict[str, Callable[[User], models.Model]] = {
 }
 #: Tables whose rows belong to whoever owns the row that they refer to.
 BY_REFERENCE = {
+    "edge_ai_modellayers",
     "edge_ai_comparedmodel",
     "edge_ai_jobevent",
     "edge_ai_webhookdelivery",
@@ -51,8 +59,13 @@ BY_REFERENCE = {
     "edge_ai_webhookattempt",
 }
 #: Sums over everybody's work: read by every member, written by the studio alone; see the test below.
-SUMS = {"edge_ai_jobday"}
+SUMS = {"edge_ai_eventday", "edge_ai_jobday", "edge_ai_jobtime", "edge_ai_usageday"}
+#: Single events of use, which the studio alone reads; tried in test_telemetry.py.
+COUNTED = {"edge_ai_usageevent"}
+#: Read by owners and admins alone, and changed by nobody; tried in test_audit.py.
+TRAIL = {"edge_ai_auditevent"}
 KEY = {
+    "edge_ai_modellayers": "model_id",
     "edge_ai_comparisonjob": "job_ptr_id",
     "edge_ai_packagingjob": "job_ptr_id",
     "edge_ai_diagnosisjob": "job_ptr_id",
@@ -89,7 +102,9 @@ def test_every_table_of_a_workspace_is_protected_or_excused(alpha: Workspace) ->
         )
         protected = {row[0] for row in cursor.fetchall()}
     assert tables - protected == set(OPEN_TABLES)
-    assert set(OWNED) == tables - set(OPEN_TABLES) - SUMS, "every protected table needs its row in the tests below"
+    assert set(OWNED) == tables - set(OPEN_TABLES) - SUMS - TRAIL - COUNTED, (
+        "every protected table needs its row in the tests below"
+    )
 
 
 @pytest.mark.parametrize("table", sorted(OWNED))
@@ -178,15 +193,33 @@ def test_templates_are_read_by_all_and_changed_by_none(alpha: Workspace, colleag
         assert sql("DELETE FROM edge_ai_deviceprofile WHERE is_template") == 0
 
 
-def test_keys_and_memberships_are_their_holders_business(alpha: Workspace, owner: User, colleague: User) -> None:
+def test_keys_are_their_holders_business_and_memberships_their_workspaces(
+    alpha: Workspace, owner: User, colleague: User, outsider: User
+) -> None:
     with inside(alpha, owner):
         ApiKey.issue(user=owner, workspace=alpha, name="mine", scopes=["read"])
     with inside(alpha, colleague):
         assert sql("SELECT 1 FROM accounts_apikey WHERE user_id = %s", owner.pk) == 0
-        assert sql("SELECT 1 FROM accounts_membership WHERE user_id = %s", owner.pk) == 0
+        assert sql("SELECT 1 FROM accounts_membership WHERE user_id = %s", owner.pk) == 1, "colleagues know each other"
+        assert sql("SELECT 1 FROM accounts_membership WHERE user_id = %s", outsider.pk) == 0
         assert sql("UPDATE accounts_membership SET role = 'owner'") == 0, "no role is raised by hand"
+        assert sql("DELETE FROM accounts_membership") == 0
         with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
             Membership.objects.create(user=colleague, workspace=Workspace.objects.get(slug="beta"), role=Role.OWNER)
+    with inside(alpha, None):
+        assert sql("SELECT 1 FROM accounts_membership") == 0
+
+
+def test_invitations_are_seen_by_those_who_manage_members(
+    alpha: Workspace, owner: User, colleague: User, outsider: User
+) -> None:
+    made = make_invitation(alpha, owner)
+    for user, sees in ((owner, 1), (colleague, 0), (outsider, 0), (None, 0)):
+        with inside(alpha, user):
+            assert sql("SELECT 1 FROM accounts_invitation WHERE id = %s", made.pk) == sees
+    with inside(alpha, owner):
+        assert sql("UPDATE accounts_invitation SET role = 'owner'") == 0
+        assert sql("DELETE FROM accounts_invitation") == 0
 
 
 def test_an_identity_does_not_outlive_a_rollback(alpha: Workspace, owner: User, colleague: User) -> None:

@@ -63,6 +63,34 @@ def test_a_signed_link_delivers_the_file_to_whoever_holds_it(alpha: Workspace, o
     assert answer["ETag"] == f'"{blob.sha256}"'
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "body", "told"),
+    [
+        ({"Range": "bytes=2-"}, 206, b"small model", "bytes 2-12/13"),
+        ({"Range": "bytes=2-6"}, 206, b"small", "bytes 2-6/13"),
+        ({"Range": "bytes=8-99"}, 206, b"model", "bytes 8-12/13"),
+        ({"Range": "bytes=13-"}, 416, b"", "bytes */13"),
+        ({"Range": "bytes=6-2"}, 200, b"a small model", None),
+        ({"Range": "bytes=0-1,4-5"}, 200, b"a small model", None),
+        ({"Range": "bytes=2-", "If-Range": '"another"'}, 200, b"a small model", None),
+    ],
+)
+def test_a_part_of_a_file_is_delivered(
+    headers: dict[str, str], status: int, body: bytes, told: str | None, alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"a small model")
+        url = storage.signed_url(sha256=blob.sha256, file_name="m.onnx", mime_type="application/octet-stream")
+    answer = Client().get(url, headers=headers)
+    assert answer.status_code == status
+    sent = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+    assert sent == body
+    assert answer.get("Content-Range") == told
+    if status != 416:
+        assert int(answer["Content-Length"]) == len(body)
+        assert answer["Accept-Ranges"] == "bytes"
+
+
 def test_a_link_that_was_altered_or_is_too_old_leads_nowhere(
     alpha: Workspace, owner: User, tmp_path: Path, settings: Any
 ) -> None:

@@ -143,8 +143,8 @@ def test_a_stopped_supervisor_lets_a_short_job_end_and_returns_a_long_one(bench:
     short = bench.benchmark(1)
     bench.engine()
     os.kill(supervisor.pid, signal.SIGTERM)
-    gone_soon({supervisor}, "it was told to leave when its job is done")
     row = bench.end(short)
+    gone_soon({supervisor}, "it was told to leave when its job is done")
     assert (row["status"], row["attempt"], len(bench.began(short))) == ("completed", 1, 1)
 
     supervisor = bench.supervisor("benchmark")
@@ -200,7 +200,8 @@ def test_the_doctor_finds_a_working_studio_well(bench: Bench) -> None:
     found = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert found["queue studio"]["facts"]["live_workers"] == 2
     assert found["queue benchmark"]["facts"]["live_workers"] == 1
-    assert found["migrations"]["facts"] == {"missing": [], "workspaces": 1, "complete_workspaces": 1}
+    facts = found["migrations"]["facts"]  # tests before this one have made workspaces
+    assert facts["missing"] == [] and facts["workspaces"] == facts["complete_workspaces"] >= 1
     assert found["database"]["facts"]["embedded"] is True
     assert abs(found["clock"]["facts"]["skew_seconds"]) < 60
 

@@ -36,6 +36,7 @@ from edge_ai.services import jobs
 from edge_ai.services import webhooks as service
 from edge_ai.webhooks import outbox
 from edge_ai.webhooks.delivery import KEPT_BYTES, SWITCHED_OFF, attempt
+from edge_ai.webhooks.sender import send
 from edge_ai.worker.tasks import deliver_webhook
 from edge_ai.worker.webhooks import sweep_everywhere
 from tests.conftest import inside, inside_as_system, person
@@ -461,6 +462,24 @@ def test_a_delivery_that_kills_its_workers_ends(owner: User) -> None:
     attempt(delivery.pk)
     delivery.refresh_from_db()
     assert delivery.status == "failed"
+
+
+def test_an_endpoint_that_is_deleted_while_it_answers_leaves_nothing(
+    owner: User, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = factories.make_endpoint(owner, url=there.url)
+    made = factories.make_delivery(endpoint)
+
+    def deleting(*arguments: Any, **named: Any) -> Any:
+        answer = send(*arguments, **named)
+        endpoint.delete()
+        return answer
+
+    monkeypatch.setattr("edge_ai.webhooks.delivery.send", deleting)
+    assert attempt(made.pk)
+    assert len(there.received) == 1
+    assert not WebhookAttempt.objects.exists() and not WebhookDelivery.objects.exists()
+    connection.check_constraints()
 
 
 def test_an_endpoint_that_fails_is_given_one_request_at_a_time(owner: User, there: Receiver) -> None:

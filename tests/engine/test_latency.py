@@ -26,4 +26,6 @@ def test_a_network_with_many_times_the_work_is_found_slower_and_itself_the_same(
     assert slower.ratio > 2.0
     assert slower.verdict is Verdict.SLOWER
     assert slower.ci95[0] <= slower.ratio <= slower.ci95[1]
-    assert 0.6 < same.ratio < 1.6
+    # Of itself: no more than noise, however much of that the machine has.
+    assert same.verdict not in {Verdict.SLOWER, Verdict.FASTER}
+    assert same.ci95[0] <= 1.0 <= same.ci95[1] or 0.9 < same.ratio < 1.1

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -177,3 +179,14 @@ def test_an_error_crosses_the_process_boundary_whole(kind: type[EngineError]) ->
 def test_the_runtime_that_failed_is_named(format: str, name: str) -> None:
     error = explain_failure("load", "ValueError", "no", {"model_path": "model", "format": format})
     assert name in error.message
+
+
+def test_a_runner_whose_parent_is_gone_already_does_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_ai.engine.measure.runner", "1"],
+        input=b"",
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

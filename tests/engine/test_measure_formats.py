@@ -37,7 +37,10 @@ def check_whole(result: dict[str, Any]) -> None:
     assert result["first_inference_ms"] > 0
     assert result["throughput_per_s"] > 0
     memory = result["memory_mb"]
-    assert 0 < memory["baseline"] < memory["peak"]
+    if memory["baseline"] is None:  # what other tests map of the same libraries changes the shares
+        assert "came or went" in result["memory_detail"]
+    else:
+        assert 0 < memory["baseline"] <= memory["loaded"]
     assert 0 < memory["loaded"] <= memory["peak"]
     assert result["memory_detail"].startswith("baseline: ")
     assert (result["operators"] is None) == (result["operators_reason"] is not None)

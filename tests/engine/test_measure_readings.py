@@ -103,15 +103,16 @@ def test_memory_prefers_the_proportional_share(tmp_path: Path) -> None:
 
 def test_memory_of_this_process_is_believable() -> None:
     before_mb = read_used_mb()
-    held = np.ones(20_000_000, dtype=np.uint8)
+    # More than what was freed before can serve: the allocator gets it from the system, and gives it back.
+    held = np.ones(100_000_000, dtype=np.uint8)
     during_mb = read_used_mb()
     del held
     rise_mb = read_rise_mb()
     assert before_mb is not None
     assert during_mb is not None
     assert rise_mb is not None
-    assert during_mb - before_mb > 15
-    assert rise_mb > 15
+    assert during_mb - before_mb > 75
+    assert rise_mb > 75
 
 
 def test_processor_is_named_with_its_vector_instructions_only(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_warm_up_waits_until_the_latency_has_settled() -> None:
 
 @pytest.mark.parametrize("budget_s", [0.0, 0.3])
 def test_warm_up_gives_up_when_its_time_is_used_up(budget_s: float) -> None:
-    work = Work(lambda call: 0.002 * (call + 1))
+    work = Work(lambda call: 0.002 * 1.3**call)
     warmed = warm_up(work, runs=None, max_seconds=budget_s)
     assert warmed.stable is False
     assert warmed.runs == work.calls >= 1

@@ -162,6 +162,8 @@ def test_a_first_way_that_is_not_good_is_not_the_last(tmp_path: Path) -> None:
     assert len(trials) >= 4
     assert trials[0]["sqnr_db"] < 30
     assert made.result["parity"]["sqnr_db"] == max(trial["sqnr_db"] for trial in trials)
+    percents = [percent for _, percent, _ in made.told.stages]
+    assert percents == sorted(percents) and "Looking for the layers that lose most" in str(made.told.stages)
 
 
 def test_without_a_search_the_first_way_is_the_only_one(tmp_path: Path) -> None:

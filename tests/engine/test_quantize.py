@@ -29,6 +29,7 @@ from edge_ai.engine.quantize.int4 import quantize_to_int4
 from edge_ai.engine.quantize.sensitivity import layers_to_spare, screen_layers
 from edge_ai.engine.quantize.weight_only import store_weights_as_fp8, store_weights_as_int8
 from edge_ai.engine.runtime.base import Feed
+from edge_ai.engine.saturating import products_saturate
 
 from . import graphs
 
@@ -314,6 +315,35 @@ def test_symmetric_activations_have_zero_in_the_middle(tmp_path: Path) -> None:
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in read_model(tmp_path / "v.onnx").graph.initializer}
     points = [array for name, array in held.items() if name.endswith("_zero_point")]
     assert points and all(array.dtype in (np.int8, np.int32) and not array.any() for array in points)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_of_seven_bits_saturate_nothing(tmp_path: Path, bits: int) -> None:
+    prepared = prepare_graph(graphs.save(graphs.conv_net(), tmp_path / "m.onnx"), tmp_path, opset=17)
+    ranges = static.calibrate(prepared.path, PICTURES, static.Calibration.MIN_MAX, tmp_path)
+    recipe = static.recipes(OptimizeOptions(reduce_range=bits == 7))[0]
+    static.quantize_statically(prepared.path, tmp_path / "v.onnx", recipe, ranges)
+    model = read_model(tmp_path / "v.onnx")
+    weights = [numpy_helper.to_array(each) for each in model.graph.initializer if each.name.endswith("w_quantized")]
+    assert len(weights) == 2 and all(array.dtype == np.int8 for array in weights)
+    assert max(int(np.abs(array.astype(np.int16)).max()) for array in weights) == (64 if bits == 7 else 127)
+
+
+def test_the_range_is_reduced_where_products_saturate_unless_the_options_say_otherwise() -> None:
+    def reduced(asked: bool | None, *, saturating: bool) -> set[bool]:
+        return {way.reduce_range for way in static.recipes(OptimizeOptions(reduce_range=asked), saturating=saturating)}
+
+    assert reduced(None, saturating=True) == {True}
+    assert reduced(None, saturating=False) == {False}
+    assert reduced(False, saturating=True) == {False}
+    assert reduced(True, saturating=False) == {True}
+
+
+def test_whether_products_saturate_is_asked_of_the_runtime() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    if "avx" not in flags:
+        pytest.skip("not an x86 processor")
+    assert products_saturate() is not ("vnni" in flags or "amx_int8" in flags)
 
 
 def test_options_leave_only_the_ways_that_they_allow() -> None:

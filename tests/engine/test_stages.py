@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge_ai.engine import identity, optimize, stages
 from edge_ai.engine.evaluate.distance import OutputParity
 from edge_ai.engine.evaluate.kept import parity_from_json, parity_to_json, tensors_from_json, tensors_to_json
 from edge_ai.engine.evaluate.parity import MetricChange, Parity
+from edge_ai.engine.evaluate.significance import PairedChange
 from edge_ai.engine.pipeline import run
 from edge_ai.engine.quantize import tflite
 from edge_ai.engine.runtime.base import Tensor
@@ -255,7 +256,13 @@ def test_figures_come_back_to_the_last_bit() -> None:
         notes=("a note",),
         informative=False,
     )
-    assert parity_from_json(json.loads(json.dumps(parity_to_json(parity)))) == parity
+    change = PairedChange(
+        samples=7, only_first=3, only_second=1, difference=-100 * 2 / 7, ci95=(-70.5, 1 / 3), p_value=0.625
+    )
+    judged = replace(parity, metric=MetricChange(name="top1", reference=2 / 3, variant=0.1, samples=7, change=change))
+    for each in (parity, judged):
+        again = parity_from_json(json.loads(json.dumps(parity_to_json(each))))
+        assert again == each and again.to_json() == each.to_json()
     tensors = (
         Tensor(name="x", dtype="int8", shape=(None, "n", 3), scale=float(np.float32(0.1)), zero_point=-3),
         Tensor(name="s", dtype="string", shape=None),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 
-from accounts.models import User, Workspace
+from accounts.models import Invitation, Membership, Role, User, Workspace
+from config.database.identity import acting_as_system
 from edge_ai.models import (
     Artifact,
     BenchmarkRun,
@@ -21,8 +22,11 @@ from edge_ai.models import (
     Job,
     JobEvent,
     Model,
+    OptimizationBatch,
     OptimizationJob,
+    ShareLink,
     WebhookDelivery,
+    WorkspaceExport,
 )
 from edge_ai.web.urls import urlpatterns
 from tests.conftest import inside, inside_as_system
@@ -30,20 +34,31 @@ from tests.edge_ai import factories
 from tests.web import results
 
 #: Pages without an owner's rows behind them.
-PUBLIC = {"landing", "error-codes"}
+PUBLIC = {"landing", "sample", "error-codes"}
+#: Addresses for whoever has signed in, whatever they are in which workspace.
+FOR_ANYBODY = {"workspace-create"}
 #: Addresses that only take a post.
 POST_ONLY = {
     *("job-cancel", "job-retry", "job-afresh", "packaging-create", "variant-benchmark"),
-    *("diagnosis-create", "diagnosis-fix"),
-    *("dataset-delete", "artifact-delete", "webhook-delete"),
+    *("diagnosis-create", "diagnosis-fix", "model-layers-read", "model-tags", "member-role"),
+    *("model-bulk", "job-bulk", "artifact-bulk", "dataset-bulk"),
+    *("workspace-keep", "workspace-export", "invitation-resend", "invitation-revoke"),
+    *("dataset-delete", "artifact-delete", "webhook-delete", "share-revoke"),
+    *("batch-cancel", "batch-retry"),
     *("webhook-switch", "webhook-rotate", "webhook-test", "webhook-redeliver", "webhook-delivery-redeliver"),
 }
 #: Addresses that answer with text for programs, and what kind of text it is.
-PLAIN_TEXT = {"job-log": "text/plain", "comparison-table": "text/csv"}
+PLAIN_TEXT = {
+    "job-log": "text/plain",
+    "comparison-table": "text/csv",
+    "audit-export": "text/csv",
+    "job-ended": "application/json",
+    "audit-lines": "application/x-ndjson",
+}
 #: Addresses whose GET answers with a redirect.
 LEADS_ELSEWHERE = {
-    *("model-upload", "dataset-upload", "model-download", "artifact-download"),
-    *("benchmark-samples", "comparison-samples"),
+    *("model-upload", "dataset-upload", "model-download", "dataset-download", "artifact-download"),
+    *("benchmark-samples", "comparison-samples", "workspace-export-download"),
 }
 
 
@@ -61,6 +76,11 @@ class Rows:
     artifact: Artifact
     delivery: WebhookDelivery
     diagnosis: DiagnosisJob
+    member: Membership
+    invitation: Invitation
+    share_link: ShareLink
+    batch: OptimizationBatch
+    export: WorkspaceExport
 
     def key_of(self, parameter: str) -> UUID | int:
         """The id that an address takes."""
@@ -75,9 +95,26 @@ class Rows:
             "webhook_id": self.delivery.endpoint_id,
             "delivery_id": self.delivery.pk,
             "diagnosis_id": self.diagnosis.pk,
+            "member_id": self.member.pk,
+            "invitation_id": self.invitation.pk,
+            "link_id": self.share_link.pk,
+            "batch_id": self.batch.pk,
+            "export_id": self.export.pk,
             "place": 0,
         }
         return known[parameter]
+
+
+def make_invitation(workspace: Workspace, user: User) -> Invitation:
+    """An invitation that nobody has accepted."""
+    with acting_as_system():
+        return Invitation.issue(
+            workspace_id=workspace.pk,
+            email=f"{uuid4().hex}@example.com",
+            role=Role.MEMBER,
+            invited_by=user,
+            expires_at=timezone.now() + timedelta(days=7),
+        )[0]
 
 
 def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
@@ -85,10 +122,10 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
     with inside(workspace, user):
         model = factories.make_model(user, **shared)
         dataset = factories.make_dataset(user, **shared)
+        batch = factories.make_batch(user, model, **shared)
+        asked = {"dataset": dataset, "precision": "int8", "batch": batch}
         optimization = factories.make_optimization(
-            user,
-            model,
-            **(results.ENDED | {"result": results.OPTIMIZED, "dataset": dataset, "precision": "int8"} | shared),
+            user, model, **(results.ENDED | {"result": results.OPTIMIZED} | asked | shared)
         )
         variant = factories.make_model(
             user, name="digits · int8", parent=model, producer=optimization, size_bytes=1500, **shared
@@ -132,14 +169,20 @@ def make_rows(workspace: Workspace, user: User, **shared: Any) -> Rows:
             optimization=optimization,
             benchmark=benchmark,
             comparison=comparison,
+            share_link=factories.make_share_link(user, comparison),
             artifact=factories.make_artifact(user, variant, optimization_job=optimization, **shared),
             delivery=delivery,
+            batch=batch,
+            export=factories.make_export(user),
             diagnosis=factories.make_diagnosis(
                 user,
                 variant,
                 baseline=model,
                 **(results.ENDED | {"result": results.diagnosed(model, dataset), "dataset": dataset} | shared),
             ),
+            # Whoever was there first: another owner.
+            member=Membership.objects.filter(workspace=workspace).order_by("created_at")[0],
+            invitation=make_invitation(workspace, user),
         )
 
 

@@ -158,6 +158,7 @@ def test_a_zip_of_images_is_taken_in_and_nonsense_is_explained(
         return " ".join(sent.content.decode().split())
 
     text = send({"resize": [8, 8]})
-    assert "images for the only input" in text
+    assert "<dt>Content</dt><dd>Images</dd>" in text
+    assert "the model’s only one" in text
     assert wording.shape([1, 3, 8, 8]) in text
     assert "“std”" in send({"resize": [8, 8], "std": 0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.urls import reverse
 
 from accounts.models import User, Workspace
 from edge_ai.models import ComparisonJob, Model
-from edge_ai.web.compared import change, headline, pareto_front, points
+from edge_ai.web.compared import change, front_words, headline, pareto_front, points
 from tests.conftest import inside
 from tests.edge_ai import factories
 from tests.web import results
@@ -54,7 +55,9 @@ def test_the_front_is_what_nothing_beats(points_: list[tuple[float, float | None
 
 
 def test_differences_have_signs() -> None:
-    assert [change(delta) for delta in (-0.42, 0.0, 0.5, None)] == ["−42.0 %", "0.0 %", "+50.0 %", "–"]
+    assert [change(delta) for delta in (-0.42, 0.0, 0.5, 13.08, None)] == [
+        *("−42.0 %", "0.0 %", "+50.0 %", "14.1 ×", "–"),
+    ]
     assert [points(delta) for delta in (-0.0123, 0.0, 0.01, None)] == [
         "−1.23 points",
         "+0.00 points",
@@ -71,6 +74,15 @@ def test_the_headline_claims_no_more_than_is_known(owner: User) -> None:
         "None is shown to be faster than “a”, though not all is clear."
     )
     assert headline(results.compared(*models, ratios=(1.0, 2.0))) == "None is shown to be faster than “a”."
+
+
+def test_a_front_of_one_is_no_line() -> None:
+    def told(*fronts: bool) -> str:
+        return front_words([SimpleNamespace(on_front=each) for each in fronts])
+
+    assert told(True, True, False) == "The line joins the Pareto front."
+    assert told(False, True) == "One alone is the Pareto front: no other is better in either."
+    assert told(False, False) == ""
 
 
 def test_models_are_chosen_and_the_first_is_marked(
@@ -160,6 +172,7 @@ def test_more_models_take_no_more_queries(alpha: Workspace, owner: User, browser
         with CaptureQueriesContext(connection) as asked:
             assert f"m{count - 1}" in browser.get(address).content.decode()
         chosen = "&".join(f"model={model.pk}" for model in models)
+        browser.get(f"{to('comparison-create')}?{chosen}")  # what a process remembers is asked for once
         with CaptureQueriesContext(connection) as asked_to_choose:
             browser.get(f"{to('comparison-create')}?{chosen}")
         costs.append((len(asked), len(asked_to_choose)))

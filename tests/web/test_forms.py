@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User, Workspace
@@ -19,6 +21,7 @@ from edge_ai.engine.routes import targets_of
 from edge_ai.engine.spec import Format
 from edge_ai.models import BenchmarkRun, Dataset, Job, Model, OptimizationJob, Priority
 from edge_ai.sample import CALIBRATION_DATA, ONNX_MODEL
+from edge_ai.web.row_fields import OFFERED
 from tests.conftest import inside
 from tests.edge_ai import factories
 from tests.web.support import Rows, make_rows
@@ -56,15 +59,6 @@ def test_an_upload_leads_to_the_model(alpha: Workspace, owner: User, browser_of:
     text = browser_of(owner).get(response["Location"]).content.decode()
     assert "hx-get" in text
     assert 'http-equiv="refresh"' in text
-
-
-def test_an_upload_by_script_is_told_where_and_keeps_the_message(
-    alpha: Workspace, owner: User, browser_of: Browser
-) -> None:
-    browser = browser_of(owner)
-    response = browser.post(to("model-upload"), {"file": uploaded(ONNX_MODEL)}, headers={"X-Upload": "1"})
-    assert response.status_code == 201
-    assert "is uploaded and being analysed" in browser.get(response["Location"]).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -318,6 +312,7 @@ def test_every_option_can_be_given_and_arrives_as_it_was_meant(
         "calibration_method": ("entropy", "entropy"),
         "percentile": ("99.9", 99.9),
         "per_channel": ("false", False),
+        "reduce_range": ("true", True),
         "symmetric_activations": ("on", True),
         "exclude_layers": ("conv1\nconv, 2\n", ["conv1", "conv, 2"]),
         "weight_only": ("on", True),
@@ -383,6 +378,10 @@ def test_another_format_brings_its_precisions_with_the_plan(
     assert 'id="precisions" hx-swap-oob="true"' in text
     assert "Not for the chosen format; made for" in text
     assert "target_format=openvino&amp;precision=fp16" in text, "the nearest that works is a link"
+    assert "Make it in fp16</a>" in text
+    nearest = text.partition("target_format=openvino&amp;precision=fp16")[0].rpartition('href="')[2]
+    again = browser_of(owner).get(nearest + "target_format=openvino&precision=fp16")
+    assert "Makes <span" in again.content.decode(), "and leads to a plan"
 
 
 def test_only_what_the_format_s_quantizer_has_is_offered(
@@ -421,3 +420,50 @@ def test_the_plan_says_how_long_by_what_ran_before(
     assert "By one job like it." in browser.post(address, asked | {"precision": "int8"}, headers=HTMX).content.decode()
     text = browser.post(address, asked | {"precision": "fp16"}, headers=HTMX).content.decode()
     assert "No optimization from onnx to onnx in fp16 has been completed here yet." in text
+    assert "No worker serves this queue at the moment." in text
+
+
+def test_a_full_disk_is_told_before_anything_runs(
+    alpha: Workspace, rows: Rows, owner: User, browser_of: Browser, settings: Any
+) -> None:
+    asked = {"precision": "fp16", "action": "plan"}
+    with inside(alpha, owner):
+        asked["device_profile"] = str(factories.host_device().pk)
+    browser, address = browser_of(owner), to("optimization-create", rows.model.pk)
+    told = "disk has little room left"
+    assert told not in browser.post(address, asked, headers=HTMX).content.decode()
+    settings.DISK_RESERVE_BYTES = 2**62
+    assert told in browser.post(address, asked, headers=HTMX).content.decode()
+
+
+def test_the_form_and_its_plan_take_few_queries(alpha: Workspace, rows: Rows, owner: User, browser_of: Browser) -> None:
+    browser, address = browser_of(owner), to("optimization-create", rows.model.pk)
+    browser.get(address)
+    counts = []
+    for more in (0, 20):
+        with inside(alpha, owner):
+            for _ in range(more):
+                factories.make_dataset(owner)
+                factories.make_optimization(owner, rows.model)
+        with CaptureQueriesContext(connection) as asked:
+            assert browser.get(address).status_code == 200
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+    assert counts[0] < 30, counts
+
+
+def test_of_very_many_data_sets_the_newest_are_offered_and_the_one_that_is_named(
+    alpha: Workspace, owner: User, rows: Rows, browser_of: Browser
+) -> None:
+    with inside(alpha, owner):
+        for number in range(OFFERED):
+            factories.make_dataset(owner, name=f"later {number}")
+    browser = browser_of(owner)
+    address, oldest = to("optimization-create", rows.model.pk), f'<option value="{rows.dataset.pk}"'
+    usual = browser.get(address).content.decode()
+    assert usual.count("later ") == OFFERED and oldest not in usual
+    assert f"Of more, the {OFFERED} newest are offered." in usual
+    named = browser.get(address, {"dataset": str(rows.dataset.pk)}).content.decode()
+    assert f"{oldest} selected>" in named
+    sent = {"device_profile": str(rows.optimization.device_profile_id), "dataset": str(rows.dataset.pk)}
+    assert browser.post(address, sent).status_code == 303

@@ -104,7 +104,8 @@ def test_a_job_that_has_ended_lets_the_page_load_anew_and_stops_asking(
     response = browser_of(owner).get(to("job-events", rows.optimization.pk), headers=HTMX)
     assert response["HX-Refresh"] == "true"
     assert "hx-get" not in response.content.decode()
-    assert "hx-get" not in browser_of(owner).get(to("job-detail", rows.optimization.pk)).content.decode()
+    asks = f'hx-get="{to("job-events", rows.optimization.pk)}'
+    assert asks not in browser_of(owner).get(to("job-detail", rows.optimization.pk)).content.decode()
 
 
 def test_the_job_page_shows_before_and_after(rows: Rows, owner: User, browser_of: Browser) -> None:

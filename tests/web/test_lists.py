@@ -20,6 +20,7 @@ LISTS = (
     "overview",
     "model-list",
     "job-list",
+    "batch-list",
     "benchmark-list",
     "comparison-list",
     "dataset-list",
@@ -45,7 +46,7 @@ def test_more_rows_take_no_more_queries(name: str, alpha: Workspace, owner: User
     assert one < 20
 
 
-@pytest.mark.parametrize("tab", ["overview", "operators", "variants", "benchmarks", "files"])
+@pytest.mark.parametrize("tab", ["overview", "graph", "operators", "layers", "variants", "benchmarks", "files"])
 def test_a_model_with_more_around_it_takes_no_more_queries(
     tab: str, alpha: Workspace, owner: User, browser_of: Browser
 ) -> None:

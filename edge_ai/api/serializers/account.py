@@ -33,18 +33,28 @@ class KeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     prefix = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
+    rate_per_minute = serializers.IntegerField(
+        source="rate", help_text="Requests that it may make in a minute; 0: any."
+    )
 
 
 class QuotaSerializer(serializers.Serializer[Any]):
-    """What is accepted."""
+    """What the workspace may have and use; null where there is no limit. `usage/` has what is gone of it."""
 
-    max_upload_bytes = serializers.IntegerField()
-    max_dataset_bytes = serializers.IntegerField()
+    plan = serializers.CharField(help_text="What the operator calls these limits.")
+    max_upload_bytes = serializers.IntegerField(help_text="Of one model file.")
+    max_dataset_bytes = serializers.IntegerField(help_text="Of one data set.")
     max_dataset_samples = serializers.IntegerField()
+    max_models = serializers.IntegerField(allow_null=True)
+    max_stored_bytes = serializers.IntegerField(allow_null=True)
+    max_job_minutes = serializers.IntegerField(allow_null=True, help_text="In a calendar month (UTC).")
+    max_open_jobs = serializers.IntegerField(allow_null=True, help_text="Jobs that wait or run.")
+    concurrent_jobs = serializers.IntegerField(help_text="Jobs that run at once on each queue; others wait in line.")
+    resets_at = serializers.DateTimeField(help_text="When the job minutes begin anew.")
 
 
 class UsageSerializer(serializers.Serializer[Any]):
-    """What is there: rows that you see, and bytes stored by the whole workspace."""
+    """What is there: rows that you see, and bytes and minutes of the whole workspace."""
 
     models = serializers.IntegerField()
     datasets = serializers.IntegerField()
@@ -53,6 +63,8 @@ class UsageSerializer(serializers.Serializer[Any]):
     artifacts = serializers.IntegerField()
     active_jobs = serializers.IntegerField(help_text="Jobs that have not ended.")
     stored_bytes = serializers.IntegerField(help_text="Of the whole workspace; equal files count once.")
+    reserved_bytes = serializers.IntegerField(help_text="Promised to uploads under way and to variants in the making.")
+    job_minutes = serializers.FloatField(help_text="That jobs of the whole workspace ran this month.")
 
 
 class MeSerializer(serializers.Serializer[Any]):

@@ -90,3 +90,13 @@ class DatasetUploadSerializer(StrictSerializer):
     description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, default="", allow_blank=True)
     kind = EnumField(DatasetKind, required=False, default=DatasetKind.BOTH.value)
     visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)
+
+
+class DatasetFromUploadSerializer(StrictSerializer):
+    """A resumable upload, and what it is for."""
+
+    upload = serializers.UUIDField(help_text="Id of a finished resumable upload.")
+    name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
+    description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, default="", allow_blank=True)
+    kind = EnumField(DatasetKind, required=False, default=DatasetKind.BOTH.value)
+    visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)

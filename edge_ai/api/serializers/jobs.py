@@ -65,6 +65,7 @@ OPTIMIZATION = [
     "optimization_level",
     "options",
     "answered_by",
+    "batch",
 ]
 BENCHMARK = [
     "model",
@@ -229,7 +230,7 @@ class OptimizationRequestSerializer(JobRequestSerializer):
     fresh = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="Run even where a completed job that you see has the answer to the same request on the same bytes.",
+        help_text="Run even where a completed job that you see has the answer to the same request on the same model.",
     )
 
 
@@ -313,6 +314,11 @@ class PlanSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="The completed job that would answer the request at once; null where it would run, as benchmarks "
         "always do.",
+    )
+    wait = WaitSerializer(
+        allow_null=True,
+        help_text="How long it would wait for a worker, submitted now; null where it waits for an analysis first, or is "
+        "answered at once.",
     )
 
 

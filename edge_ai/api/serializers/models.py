@@ -134,3 +134,13 @@ class ModelChangesSerializer(StrictSerializer):
     def changes(self) -> dict[str, Any]:
         """Return the new values."""
         return dict(self.validated_data)
+
+
+class ModelFromUploadSerializer(StrictSerializer):
+    """A resumable upload, and what to call it."""
+
+    upload = serializers.UUIDField(help_text="Id of a finished resumable upload.")
+    name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
+    description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, default="", allow_blank=True)
+    tags = TagsField(required=False, default=list)
+    visibility = EnumField(Visibility, required=False, default=Visibility.PRIVATE.value)

@@ -12,6 +12,13 @@ from edge_ai.engine.dataset_task import TASKS
 NUMBER = {"type": ["number", "null"]}
 
 
+CAUTION: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "properties": {"code": {"type": "string"}, "detail": {"type": "string"}, "fix": {"type": "string"}},
+}
+
+
 @extend_schema_field(
     {
         "type": ["object", "null"],
@@ -88,7 +95,7 @@ NUMBER = {"type": ["number", "null"]}
                 "description": "What was done to the network, with sizes in bytes where that changed them.",
                 "items": {"type": "object", "additionalProperties": True},
             },
-            "warnings": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+            "warnings": {"type": "array", "items": CAUTION},
             "recipe": {"type": "object", "additionalProperties": True},
             "calibration": {
                 "type": ["object", "null"],
@@ -212,11 +219,17 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
                 "description": "The shape that gave the most: `streams`, `threads` of each, `per_s`; `tried` has all.",
                 "additionalProperties": True,
             },
-            "load_ms": {"type": ["object", "null"], "additionalProperties": True},
+            "load_ms": {
+                "type": ["object", "null"],
+                "description": "From the file to the first answer: in a fresh process, and again in the same.",
+                "additionalProperties": True,
+                "properties": {"cold": NUMBER, "warm": NUMBER},
+            },
             "memory_mb": {
                 "type": ["object", "null"],
                 "description": "`baseline`, `loaded` and `peak`, and `high_water`, the process's largest resident set.",
                 "additionalProperties": True,
+                "properties": {"baseline": NUMBER, "loaded": NUMBER, "peak": NUMBER},
             },
             "cpu_percent": NUMBER,
             "cpu_time": {
@@ -247,13 +260,32 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
                 "the model as well.",
                 "additionalProperties": True,
             },
-            "operators": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
+            "operators": {
+                "type": ["array", "null"],
+                "description": "Where the runtime tells them.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": True,
+                    "properties": {
+                        "name": {"type": "string"},
+                        "type": {"type": "string"},
+                        "count": {"type": ["integer", "null"]},
+                        "total_ms": NUMBER,
+                        "share": NUMBER,
+                    },
+                },
+            },
             "environment": {"type": "object", "additionalProperties": True},
             "noise": {
                 "type": "object",
                 "description": "`verdict` (`quiet` or `noisy`), `detail`, the `signals` that it rests on, `outliers`, and "
                 "`attempts`: a noisy measurement is prolonged, then repeated once.",
                 "additionalProperties": True,
+                "properties": {
+                    "verdict": {"type": "string", "enum": ["quiet", "noisy"]},
+                    "cv": NUMBER | {"description": "The spread of the latencies by their mean."},
+                    "detail": {"type": "string"},
+                },
             },
             "comparison": {
                 "type": ["object", "null"],
@@ -261,6 +293,10 @@ def latency_schema(*, estimated: bool = False) -> dict[str, Any]:
                 "between the two environments.",
                 "additionalProperties": True,
                 "properties": {
+                    "against": {"type": "string", "format": "uuid"},
+                    "ratio_p50": NUMBER,
+                    "ci95": {"type": ["array", "null"], "items": {"type": "number"}},
+                    "verdict": {"type": "string", "enum": ["faster", "slower", "same", "inconclusive"]},
                     "accuracy": {
                         "type": ["object", "null"],
                         "description": "This run's accuracy against the baseline's on the same samples, by McNemar's test; "

@@ -35,6 +35,8 @@ class ArtifactList(StudioListView[Artifact]):
         "list_artifacts",
         tag=TAG,
         summary="List artifacts, newest first",
+        description="Bundles, reports and whatever else jobs left behind as files. Filter by the model or the job "
+        "that they are of, by their type, or by the device.",
         answers={200: ArtifactSerializer(many=True)},
         problems=LISTING,
     )
@@ -45,7 +47,14 @@ class ArtifactList(StudioListView[Artifact]):
 class ArtifactDetail(StudioView):
     """One artifact."""
 
-    @documented("get_artifact", tag=TAG, summary="One artifact", answers={200: ArtifactSerializer})
+    @documented(
+        "get_artifact",
+        tag=TAG,
+        summary="One artifact",
+        description="What it is, what it was made from, its size and SHA-256, how often it was downloaded, and until "
+        "when it is kept.",
+        answers={200: ArtifactSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(ArtifactSerializer(_artifact(request, id)).data)
 
@@ -53,7 +62,8 @@ class ArtifactDetail(StudioView):
         "delete_artifact",
         tag=TAG,
         summary="Remove an artifact",
-        description="The model that it was made from stays.",
+        description="The model that it was made from stays. Its owner alone may do this; what is gone does not come "
+        "back.",
         answers={204: "Removed."},
         problems=CHANGING,
     )
@@ -71,7 +81,8 @@ class ArtifactDownload(StudioView):
         "download_artifact",
         tag=TAG,
         summary="Go to a signed link to the artifact's file",
-        description="Counts as a download when the owner asks.",
+        description="Follow the redirect without your key. Counts as a download when the owner asks. Check what "
+        "arrives against `sha256`.",
         answers={302: "The header Location has a link that works for a few minutes, without a key."},
     )
     def get(self, request: Request, id: UUID) -> HttpResponse:

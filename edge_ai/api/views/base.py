@@ -7,27 +7,29 @@ from uuid import UUID
 
 from django.db.models import Model as Row
 from django.http import HttpResponse, HttpResponseRedirect
+from django_filters import CharFilter
 from rest_framework.generics import GenericAPIView
 from rest_framework.mixins import ListModelMixin
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.views import APIView
 
 from accounts.middleware import PARAMETER
 from accounts.models import User
+from edge_ai.api.careful import CarefulView
 from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader
 from edge_ai.api.pagination import PARAMETERS
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models.base import Owned
+from edge_ai.services.resumable import Made
 
 R = TypeVar("R", bound=Row)
 METHODS = ["get", "head", "post", "patch", "delete"]
 
 
-class StudioView(APIView):
+class StudioView(CarefulView):
     """An address of the API."""
 
     http_method_names = METHODS
@@ -36,13 +38,14 @@ class StudioView(APIView):
     parser_classes = [BoundedJSONParser]
 
 
-class StudioListView(ListModelMixin, GenericAPIView[R]):
+class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
     """An address that lists; subclasses say what, filtered how, in which orders."""
 
     http_method_names = METHODS
     content_negotiation_class = ByAcceptHeader
     metadata_class = None
     parser_classes = [BoundedJSONParser]
+    versioned = False
     filterset_class: Any
     ordering_fields: tuple[str, ...] = ("created_at", "updated_at", "name")
     ordering: tuple[str, ...] = ("-created_at",)
@@ -57,6 +60,10 @@ class StudioListView(ListModelMixin, GenericAPIView[R]):
                 f"There is no filter “{strangers[0][:100]}” here.",
                 f"There are {', '.join(sorted(known))}.",
             )
+        for name, rule in self.filterset_class.base_filters.items():
+            # An empty text is found in every text; an empty id, time or word is a slip, and would be left out in silence.
+            if not isinstance(rule, CharFilter) and "" in request.query_params.getlist(name):
+                raise refuse(name, f"The filter “{name}” is empty.", "Give it a value, or leave it out.")
         return self.list(request)
 
 
@@ -110,6 +117,11 @@ def require_owner(user: User, row: Owned) -> None:
 def created(body: Any, address: str) -> Response:
     """Answer that something was made, and where it is."""
     return Response(body, status=201, headers={"Location": address})
+
+
+def made_of_upload(made: Made[Any], body: Any, address: str) -> Response:
+    """Answer that something was made of an upload: 201 the first time, 200 when asked again."""
+    return Response(body, status=201 if made.now else 200, headers={"Location": address})
 
 
 def gone() -> HttpResponse:

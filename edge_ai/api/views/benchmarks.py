@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import BenchmarkFilters
 from edge_ai.api.negotiation import AnythingRenderer
-from edge_ai.api.schema import LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, SUBMITTING, asked, documented
 from edge_ai.api.serializers.jobs import (
     BenchmarkRequestSerializer,
     BenchmarkSerializer,
@@ -23,9 +23,10 @@ from edge_ai.api.serializers.jobs import (
 from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find_named, valid
 from edge_ai.api.views.jobs import JobViews, planned
 from edge_ai.engine.spec import refuse
-from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, Model, OptimizationJob
-from edge_ai.services import artifacts
+from edge_ai.models import BenchmarkRun, Dataset, DeviceProfile, JobKind, Model, OptimizationJob
+from edge_ai.services import artifacts, quotas
 from edge_ai.services import benchmarks as service
+from edge_ai.services.waiting import wait_for_another
 
 TAG = "benchmarks"
 RUNS = JobViews(table=BenchmarkRun, serializer=BenchmarkSerializer, tag=TAG, name="benchmark", words="a benchmark")
@@ -61,7 +62,7 @@ class BenchmarkList(StudioListView[BenchmarkRun]):
         "With `dry_run` the answer is the plan.",
         request=BenchmarkRequestSerializer,
         answers={200: PlanSerializer, 201: BenchmarkSerializer},
-        problems=WRITING,
+        problems=SUBMITTING,
         examples=[
             asked(
                 "With accuracy, on one thread",
@@ -98,7 +99,10 @@ class BenchmarkList(StudioListView[BenchmarkRun]):
             else service.of_variant(user, optimization=optimization, **fields)
         )
         if dry_run:
-            return planned(service.plan_benchmark(user, request=wanted))
+            plan = service.plan_benchmark(user, request=wanted)
+            line = service.queue_of(wanted.device_profile)
+            wait = None if plan is None else wait_for_another(line, priority=wanted.priority)
+            return planned(plan, wait=wait, quota=quotas.caution(quotas.needs_of(JobKind.BENCHMARK)))
         run = service.submit_benchmark(user, request=wanted)
         return created(BenchmarkSerializer(run).data, reverse("api:benchmark-detail", args=[run.pk]))
 
@@ -106,7 +110,15 @@ class BenchmarkList(StudioListView[BenchmarkRun]):
 class BenchmarkDetail(StudioView):
     """One benchmark."""
 
-    @documented("get_benchmark", tag=TAG, summary="One benchmark", answers={200: BenchmarkSerializer})
+    @documented(
+        "get_benchmark",
+        tag=TAG,
+        summary="One benchmark",
+        description="Ask every second or two until `status` is `completed`, `failed` or `cancelled`; `result` has "
+        "the numbers then, `error` the reason. With `If-None-Match` an answer that has not changed is a "
+        "304.",
+        answers={200: BenchmarkSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(BenchmarkSerializer(RUNS.find(request, id)).data)
 
@@ -123,6 +135,8 @@ class BenchmarkSamples(StudioView):
         "download_benchmark_samples",
         tag=TAG,
         summary="Go to a signed link to every raw sample",
+        description="Each latency that was measured, in the order of the measurement, as a file. Follow the redirect "
+        "without your key.",
         answers={302: "The header Location has a link to a .npz that works for a few minutes, without a key."},
     )
     def get(self, request: Request, id: UUID) -> HttpResponse:

@@ -14,7 +14,7 @@ from accounts.models import User
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import ComparisonFilters
 from edge_ai.api.negotiation import AnythingRenderer
-from edge_ai.api.schema import LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, SUBMITTING, asked, documented
 from edge_ai.api.serializers.comparisons import (
     ComparisonRequestSerializer,
     ComparisonSerializer,
@@ -24,8 +24,10 @@ from edge_ai.api.serializers.jobs import PlanSerializer
 from edge_ai.api.views.base import StudioListView, StudioView, created, elsewhere, find_named, valid
 from edge_ai.api.views.jobs import JobViews, planned
 from edge_ai.engine.errors import UserInputError
-from edge_ai.models import ComparisonJob, Dataset, DeviceProfile, Model
+from edge_ai.models import ComparisonJob, Dataset, DeviceProfile, JobKind, Model, Queue
 from edge_ai.services import comparisons as service
+from edge_ai.services import quotas
+from edge_ai.services.waiting import wait_for_another
 
 TAG = "comparisons"
 JOBS = JobViews(table=ComparisonJob, serializer=ComparisonSerializer, tag=TAG, name="comparison", words="a comparison")
@@ -45,7 +47,8 @@ class ComparisonList(StudioListView[ComparisonJob]):
         "list_comparisons",
         tag=TAG,
         summary="List comparisons, newest first",
-        description="Results are left out; ask for the one that you need.",
+        description="Your own and those that colleagues share. Results are left out, so that a page stays small; ask for the "
+        "one that you need.",
         answers={200: ComparisonSummarySerializer(many=True)},
         problems=LISTING,
     )
@@ -62,7 +65,7 @@ class ComparisonList(StudioListView[ComparisonJob]):
         "and so is a device that the studio does not run on. With `dry_run` the answer is the plan.",
         request=ComparisonRequestSerializer,
         answers={200: PlanSerializer, 201: ComparisonSerializer},
-        problems=WRITING,
+        problems=SUBMITTING,
         examples=[
             asked(
                 "A model and its variant",
@@ -90,7 +93,9 @@ class ComparisonList(StudioListView[ComparisonJob]):
             }
         )
         if dry_run:
-            return planned(service.plan_comparison(user, request=wanted))
+            plan = service.plan_comparison(user, request=wanted)
+            wait = None if plan is None else wait_for_another(Queue.BENCHMARK, priority=wanted.priority)
+            return planned(plan, wait=wait, quota=quotas.caution(quotas.needs_of(JobKind.COMPARISON)))
         job = service.submit_comparison(user, request=wanted)
         return created(ComparisonSerializer(job).data, reverse("api:comparison-detail", args=[job.pk]))
 
@@ -112,7 +117,14 @@ def _models(user: User, named: list[UUID]) -> list[Model]:
 class ComparisonDetail(StudioView):
     """One comparison."""
 
-    @documented("get_comparison", tag=TAG, summary="One comparison", answers={200: ComparisonSerializer})
+    @documented(
+        "get_comparison",
+        tag=TAG,
+        summary="One comparison",
+        description="Ask until `status` is `completed`, `failed` or `cancelled`. `result.pairs` has the verdict on "
+        "each pair, about *b* against *a*.",
+        answers={200: ComparisonSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return JOBS.answer(JOBS.find(request, id))
 
@@ -129,6 +141,7 @@ class ComparisonSamples(StudioView):
         "download_comparison_samples",
         tag=TAG,
         summary="Go to a signed link to every raw sample",
+        description="Each latency of each model, by turn, as a file. Follow the redirect without your key.",
         answers={302: "The header Location has a link to a .npz that works for a few minutes, without a key."},
     )
     def get(self, request: Request, id: UUID) -> HttpResponse:

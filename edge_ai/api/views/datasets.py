@@ -13,9 +13,9 @@ from rest_framework.response import Response
 
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import DatasetFilters
-from edge_ai.api.schema import CHANGING, LISTING, MULTIPART, WRITING, asked, documented
-from edge_ai.api.serializers.datasets import DatasetSerializer, DatasetUploadSerializer
-from edge_ai.api.views.base import StudioView, UploadView, created, find, gone, valid
+from edge_ai.api.schema import CHANGING, JSON, LISTING, MULTIPART, WRITING_FROM_UPLOAD, asked, documented
+from edge_ai.api.serializers.datasets import DatasetFromUploadSerializer, DatasetSerializer, DatasetUploadSerializer
+from edge_ai.api.views.base import StudioView, UploadView, created, find, gone, made_of_upload, valid
 from edge_ai.models import Dataset
 from edge_ai.services import datasets as service
 
@@ -37,6 +37,8 @@ class DatasetList(UploadView[Dataset]):
         "list_datasets",
         tag=TAG,
         summary="List data sets, newest first",
+        description="Your own and those that colleagues share with the workspace. What is in a data set is told by "
+        "its detail.",
         answers={200: DatasetSerializer(many=True)},
         problems=LISTING,
     )
@@ -51,18 +53,27 @@ class DatasetList(UploadView[Dataset]):
         "An array `labels` lets benchmarks measure accuracy. Or a .zip of images (PNG, JPEG, BMP, WebP) or WAV files with "
         "`labels.csv`, and `preprocess.json` with what is to be done to them. At most 1 GB and 10,000 samples; "
         "docs/datasets.md tells every option and metric.",
-        request={MULTIPART: DatasetUploadSerializer},
-        answers={201: DatasetSerializer},
-        problems=WRITING,
+        request={MULTIPART: DatasetUploadSerializer, JSON: DatasetFromUploadSerializer},
+        answers={200: "It was made of this upload before.", 201: DatasetSerializer},
+        problems=WRITING_FROM_UPLOAD,
         examples=[
             asked(
                 "Samples with labels",
                 {"file": "(the bytes of digits-eval.npz)", "name": "digits, held out", "kind": "both"},
                 media_type=MULTIPART,
-            )
+            ),
+            asked(
+                "Of a finished resumable upload", {"upload": "0b6ac3f2-52a7-4a2c-9a0b-3f2f6c1f8e11", "name": "digits"}
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
+        if isinstance(request.data, dict) and "upload" in request.data and "file" not in request.data:
+            values = valid(DatasetFromUploadSerializer(data=request.data))
+            made = service.dataset_from_upload(actor(request), **values)
+            return made_of_upload(
+                made, DatasetSerializer(made.row).data, reverse("api:dataset-detail", args=[made.row.pk])
+            )
         dataset = service.upload_dataset(actor(request), **valid(DatasetUploadSerializer(data=request.data)))
         return created(DatasetSerializer(dataset).data, reverse("api:dataset-detail", args=[dataset.pk]))
 
@@ -70,7 +81,14 @@ class DatasetList(UploadView[Dataset]):
 class DatasetDetail(StudioView):
     """One data set."""
 
-    @documented("get_dataset", tag=TAG, summary="One data set", answers={200: DatasetSerializer})
+    @documented(
+        "get_dataset",
+        tag=TAG,
+        summary="One data set",
+        description="What is in it: arrays or files, samples, labels, the task that they are for, and what is to be "
+        "done to them.",
+        answers={200: DatasetSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(DatasetSerializer(_dataset(request, id)).data)
 
@@ -78,7 +96,7 @@ class DatasetDetail(StudioView):
         "delete_dataset",
         tag=TAG,
         summary="Remove a data set",
-        description="Jobs that used it keep their results.",
+        description="Jobs that used it keep their results. Its owner alone may remove it.",
         answers={204: "Removed."},
         problems=CHANGING,
     )

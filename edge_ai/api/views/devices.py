@@ -36,6 +36,8 @@ class DeviceList(StudioListView[DeviceProfile]):
         "list_device_profiles",
         tag=TAG,
         summary="List devices, “This machine” first",
+        description="Templates, which come with the studio, and your own profiles together. What runs on “This "
+        "machine” is measured; for others it is estimated.",
         answers={200: DeviceProfileSerializer(many=True)},
         problems=LISTING,
     )
@@ -46,6 +48,8 @@ class DeviceList(StudioListView[DeviceProfile]):
         "create_device_profile",
         tag=TAG,
         summary="Add a device of your own",
+        description="A device is described by what it can run: formats, precisions, memory and cores. With its speed "
+        "and bandwidth, latencies on it are estimated.",
         request=DeviceRequestSerializer,
         answers={201: DeviceProfileSerializer},
         problems=WRITING,
@@ -74,7 +78,13 @@ class DeviceList(StudioListView[DeviceProfile]):
 class DeviceDetail(StudioView):
     """One device."""
 
-    @documented("get_device_profile", tag=TAG, summary="One device", answers={200: DeviceProfileSerializer})
+    @documented(
+        "get_device_profile",
+        tag=TAG,
+        summary="One device",
+        description="What it can run, its memory, cores and accelerators, and for templates the source of each number.",
+        answers={200: DeviceProfileSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(DeviceProfileSerializer(_device(request, id)).data)
 
@@ -82,7 +92,7 @@ class DeviceDetail(StudioView):
         "update_device_profile",
         tag=TAG,
         summary="Change a device of your own",
-        description="Templates are changed by staff alone: 403.",
+        description="Templates are changed by staff alone: 403. Send what changes.",
         request=DeviceRequestSerializer,
         answers={200: DeviceProfileSerializer},
         problems=WRITING,
@@ -99,6 +109,7 @@ class DeviceDetail(StudioView):
         "delete_device_profile",
         tag=TAG,
         summary="Remove a device of your own that no job refers to",
+        description="A device that a job refers to stays: 409. Templates are removed by staff alone: 403.",
         answers={204: "Removed."},
         problems=CHANGING,
     )

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import DiagnosisFilters
-from edge_ai.api.schema import LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, SUBMITTING, asked, documented
 from edge_ai.api.serializers.diagnoses import (
     DiagnosisRequestSerializer,
     DiagnosisSerializer,
@@ -40,7 +40,8 @@ class DiagnosisList(StudioListView[DiagnosisJob]):
         "list_diagnoses",
         tag=TAG,
         summary="List diagnoses, newest first",
-        description="Results are left out; ask for the one that you need.",
+        description="Your own and those that colleagues share. Results are left out, so that a page stays small; ask for the "
+        "one that you need.",
         answers={200: DiagnosisSummarySerializer(many=True)},
         problems=LISTING,
     )
@@ -57,7 +58,7 @@ class DiagnosisList(StudioListView[DiagnosisJob]):
         "`baseline` the variant is held against the model that it was made from.",
         request=DiagnosisRequestSerializer,
         answers={201: DiagnosisSerializer},
-        problems=WRITING,
+        problems=SUBMITTING,
         examples=[
             asked(
                 "Why is it slower?",
@@ -86,7 +87,14 @@ class DiagnosisList(StudioListView[DiagnosisJob]):
 class DiagnosisDetail(StudioView):
     """One diagnosis."""
 
-    @documented("get_diagnosis", tag=TAG, summary="One diagnosis", answers={200: DiagnosisSerializer})
+    @documented(
+        "get_diagnosis",
+        tag=TAG,
+        summary="One diagnosis",
+        description="Ask until `status` is `completed`, `failed` or `cancelled`. `result.findings` says what is "
+        "wrong and why; where `fix_job` is there, it is the body of an optimization that mends it.",
+        answers={200: DiagnosisSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return JOBS.answer(JOBS.find(request, id))
 

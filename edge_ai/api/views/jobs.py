@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +12,15 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from edge_ai.api.authentication import actor
-from edge_ai.api.schema import CHANGING, LISTING, documented
+from edge_ai.api.schema import CHANGING, LISTING, RETRYING, documented
 from edge_ai.api.serializers.jobs import JobEventsSerializer
 from edge_ai.api.views.base import StudioView, find
-from edge_ai.engine.plan import Plan
+from edge_ai.engine.plan import Caution, Plan
 from edge_ai.engine.spec import refuse
 from edge_ai.models import Job, JobEvent
 from edge_ai.services.estimates import Estimate
 from edge_ai.services.jobs import cancel_job, retry_job
+from edge_ai.services.waiting import Wait
 
 EVENTS_PER_PAGE = 200
 MAX_SEQ = 2**63 - 1
@@ -45,11 +46,33 @@ UNDECIDED: dict[str, Any] = {
 }
 
 
-def planned(plan: Plan | None, estimate: Estimate | None = None, cached: UUID | None = None) -> Response:
-    """Answer what would run, and of an optimization, how long, or which job has the answer already."""
+def planned(
+    plan: Plan | None,
+    estimate: Estimate | None = None,
+    cached: UUID | None = None,
+    wait: Wait | None = None,
+    quota: Caution | None = None,
+) -> Response:
+    """Answer what would run and when it would begin, and of an optimization, how long, or which job has the answer.
+
+    ``quota`` is told among the warnings.
+    """
+    body = plan_body(plan, estimate, cached, wait)
+    if quota is not None:
+        body["warnings"] = [*body["warnings"], asdict(quota)]
+    return Response(body)
+
+
+def plan_body(
+    plan: Plan | None, estimate: Estimate | None = None, cached: UUID | None = None, wait: Wait | None = None
+) -> dict[str, Any]:
+    """Return a plan as it is answered."""
     body = UNDECIDED if plan is None else {"decided": True, **plan.to_json()}
-    told = {"estimate": None if estimate is None else estimate.to_json(), "cached": cached and str(cached)}
-    return Response(body | told)
+    return body | {
+        "estimate": None if estimate is None else estimate.to_json(),
+        "cached": cached and str(cached),
+        "wait": None if wait is None else wait.to_json(),
+    }
 
 
 def story(request: Request, job: Job) -> Response:
@@ -132,8 +155,10 @@ class JobViews:
                 f"retry_{kind.name}",
                 tag=kind.tag,
                 summary=f"Run a failed or cancelled {noun} again",
+                description="It waits for its turn anew, with all its attempts, under the same id. What it was asked for "
+                "does not change. What runs or is completed is a 409.",
                 answers={200: kind.serializer},
-                problems=CHANGING,
+                problems=RETRYING,
             )
             def post(self, request: Request, id: UUID) -> Response:
                 job = kind.find(request, id)
@@ -153,6 +178,8 @@ class JobViews:
                 f"list_{kind.name}_events",
                 tag=kind.tag,
                 summary=f"The stage changes and messages of {kind.words}, oldest first",
+                description="Its log. To follow a job, ask again with `after` set to the `seq` of the last event that you "
+                "have; `next` leads on where there are more than one answer holds.",
                 answers={200: JobEventsSerializer},
                 problems=LISTING,
                 parameters=[AFTER],

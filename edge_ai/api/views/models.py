@@ -15,10 +15,25 @@ from rest_framework.response import Response
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import ModelFilters
 from edge_ai.api.negotiation import AnythingRenderer
-from edge_ai.api.schema import CHANGING, LISTING, MULTIPART, WRITING, asked, documented
+from edge_ai.api.schema import CHANGING, JSON, LISTING, MULTIPART, WRITING, WRITING_FROM_UPLOAD, asked, documented
 from edge_ai.api.serializers.compatibility import CompatibilitySerializer
-from edge_ai.api.serializers.models import ModelChangesSerializer, ModelUploadSerializer, StoredModelSerializer
-from edge_ai.api.views.base import StudioView, UploadView, created, elsewhere, find, gone, require_owner, valid
+from edge_ai.api.serializers.models import (
+    ModelChangesSerializer,
+    ModelFromUploadSerializer,
+    ModelUploadSerializer,
+    StoredModelSerializer,
+)
+from edge_ai.api.views.base import (
+    StudioView,
+    UploadView,
+    created,
+    elsewhere,
+    find,
+    gone,
+    made_of_upload,
+    require_owner,
+    valid,
+)
 from edge_ai.engine.spec import refuse
 from edge_ai.models import DeviceCategory, Model
 from edge_ai.services import models as service
@@ -54,6 +69,8 @@ class ModelList(UploadView[Model]):
         "list_models",
         tag=TAG,
         summary="List models, newest first",
+        description="Your own and those that colleagues share with the workspace, variants among them. Filter by "
+        "`parent` for the variants of one model, by `status`, `format`, `precision` or `tag`.",
         answers={200: StoredModelSerializer(many=True)},
         problems=LISTING,
     )
@@ -66,21 +83,26 @@ class ModelList(UploadView[Model]):
         summary="Upload a model",
         description="Send the file as multipart/form-data; it is streamed to disk. What it is, is decided by its content. "
         "The answer's status is `uploaded`; its analysis follows, and ends in `ready` or `failed`.",
-        request={MULTIPART: ModelUploadSerializer},
-        answers={201: StoredModelSerializer},
-        problems=WRITING,
+        request={MULTIPART: ModelUploadSerializer, JSON: ModelFromUploadSerializer},
+        answers={200: "It was made of this upload before.", 201: StoredModelSerializer},
+        problems=WRITING_FROM_UPLOAD,
         examples=[
             asked(
                 "A model with a name and a tag",
                 {"file": "(the bytes of digits.onnx)", "name": "digits", "tags": ["demo"]},
                 media_type=MULTIPART,
-            )
+            ),
+            asked(
+                "Of a finished resumable upload", {"upload": "0b6ac3f2-52a7-4a2c-9a0b-3f2f6c1f8e11", "name": "digits"}
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
         if isinstance(request.data, dict) and "upload" in request.data and "file" not in request.data:
-            raise refuse(
-                "upload", "Resumable uploads are not offered here.", "Send multipart/form-data with the field “file”."
+            values = valid(ModelFromUploadSerializer(data=request.data))
+            made = service.model_from_upload(actor(request), **values)
+            return made_of_upload(
+                made, StoredModelSerializer(made.row).data, reverse("api:model-detail", args=[made.row.pk])
             )
         model = service.upload_model(actor(request), **valid(ModelUploadSerializer(data=request.data)))
         return created(StoredModelSerializer(model).data, reverse("api:model-detail", args=[model.pk]))
@@ -89,7 +111,14 @@ class ModelList(UploadView[Model]):
 class ModelDetail(StudioView):
     """One model."""
 
-    @documented("get_model", tag=TAG, summary="One model", answers={200: StoredModelSerializer})
+    @documented(
+        "get_model",
+        tag=TAG,
+        summary="One model",
+        description="What the file is, as its content tells: format, inputs and outputs, operators, parameters, "
+        "MACs, precision. `analysis` is null until the status is `ready`.",
+        answers={200: StoredModelSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(StoredModelSerializer(_model(request, id)).data)
 
@@ -97,6 +126,8 @@ class ModelDetail(StudioView):
         "update_model",
         tag=TAG,
         summary="Change a model's name, description, tags or visibility",
+        description="Send what changes. The file itself never does: another file is another model. With `If-Match` "
+        "nobody's change is lost.",
         request=ModelChangesSerializer,
         answers={200: StoredModelSerializer},
         problems=WRITING,
@@ -114,7 +145,8 @@ class ModelDetail(StudioView):
         "delete_model",
         tag=TAG,
         summary="Remove a model with its jobs, benchmarks and artifacts",
-        description="Variants that were made from it stay, without a parent.",
+        description="Variants that were made from it stay, without a parent. Its owner alone may do this; what is "
+        "gone does not come back.",
         answers={204: "Removed."},
         problems=CHANGING,
     )
@@ -158,6 +190,8 @@ class ModelDownload(StudioView):
         "download_model",
         tag=TAG,
         summary="Go to a signed link to the model's file",
+        description="The very bytes that were uploaded, or that a job made. Follow the redirect without your key, "
+        "and check what arrives against `sha256`.",
         answers={302: "The header Location has a link that works for a few minutes, without a key."},
     )
     def get(self, request: Request, id: UUID) -> HttpResponse:

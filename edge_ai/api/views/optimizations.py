@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import OptimizationFilters
-from edge_ai.api.schema import LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, SUBMITTING, asked, documented
 from edge_ai.api.serializers.jobs import (
     OptimizationJobSerializer,
     OptimizationJobSummarySerializer,
@@ -20,8 +20,9 @@ from edge_ai.api.serializers.jobs import (
 )
 from edge_ai.api.views.base import StudioListView, StudioView, created, find_named, valid
 from edge_ai.api.views.jobs import JobViews, planned
-from edge_ai.models import Dataset, DeviceProfile, Model, OptimizationJob
+from edge_ai.models import Dataset, DeviceProfile, JobKind, Model, OptimizationJob
 from edge_ai.services import optimizations as service
+from edge_ai.services import quotas
 
 TAG = "optimization-jobs"
 JOBS = JobViews(
@@ -47,7 +48,8 @@ class JobList(StudioListView[OptimizationJob]):
         "list_optimization_jobs",
         tag=TAG,
         summary="List optimizations, newest first",
-        description="Results are left out; ask for the one that you need.",
+        description="Your own and those that colleagues share. Results are left out, so that a page stays small; ask for the "
+        "one that you need.",
         answers={200: OptimizationJobSummarySerializer(many=True)},
         problems=LISTING,
     )
@@ -60,12 +62,12 @@ class JobList(StudioListView[OptimizationJob]):
         summary="Make a smaller or faster variant of a model",
         description="What can never work is refused at once, with the reason and, in `details.nearest`, the nearest request "
         "that works. A model that is still being analysed is waited for. With `dry_run` the answer is the plan, "
-        "with an estimate of its time from the workspace's own history. A request that a completed job has the answer "
-        "to, by the same engine from the same bytes, is `completed` at once: `answered_by` names that job, whose "
-        "variant and artifacts are the answer. `fresh` has it run all the same.",
+        "with an estimate of its time from the workspace's own history and of its wait for a worker. A request "
+        "that a completed job has the answer to, by the same engine from the same model, is `completed` at "
+        "once: `answered_by` names that job, whose variant and artifacts are the answer. `fresh` has it run all the same.",
         request=OptimizationRequestSerializer,
         answers={200: PlanSerializer, 201: OptimizationJobSerializer},
-        problems=WRITING,
+        problems=SUBMITTING,
         examples=[
             asked(
                 "int8, calibrated",
@@ -106,7 +108,10 @@ class JobList(StudioListView[OptimizationJob]):
             plan = service.plan_optimization(user, request=wanted)
             earlier = service.earlier_answer(user, request=wanted, plan=plan)
             estimate = service.estimated_time(user, request=wanted, plan=plan)
-            return planned(plan, estimate, None if earlier is None else earlier.pk)
+            if earlier is not None:
+                return planned(plan, estimate, earlier.pk)
+            quota = quotas.caution(quotas.needs_of(JobKind.OPTIMIZATION, wanted.model))
+            return planned(plan, estimate, wait=service.expected_wait(request=wanted), quota=quota)
         job = service.submit_optimization(user, request=wanted)
         return created(OptimizationJobSerializer(job).data, reverse("api:job-detail", args=[job.pk]))
 
@@ -114,7 +119,15 @@ class JobList(StudioListView[OptimizationJob]):
 class JobDetail(StudioView):
     """One optimization."""
 
-    @documented("get_optimization_job", tag=TAG, summary="One optimization", answers={200: OptimizationJobSerializer})
+    @documented(
+        "get_optimization_job",
+        tag=TAG,
+        summary="One optimization",
+        description="Ask every second or two until `status` is `completed`, `failed` or `cancelled`. `result.model` "
+        "is the variant then, `result.parity` how far its answers are from the original's; `error` says "
+        "why there is none.",
+        answers={200: OptimizationJobSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(OptimizationJobSerializer(JOBS.find(request, id)).data)
 

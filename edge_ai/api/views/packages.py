@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from edge_ai.api.authentication import actor
 from edge_ai.api.filters import PackagingFilters
-from edge_ai.api.schema import LISTING, WRITING, asked, documented
+from edge_ai.api.schema import LISTING, SUBMITTING, asked, documented
 from edge_ai.api.serializers.packages import (
     PackageRequestSerializer,
     PackagingJobSerializer,
@@ -40,7 +40,8 @@ class PackageList(StudioListView[PackagingJob]):
         "list_packages",
         tag=TAG,
         summary="List packaging jobs, newest first",
-        description="Results are left out; ask for the one that you need.",
+        description="Your own and those that colleagues share. Results are left out, so that a page stays small; ask for the "
+        "one that you need.",
         answers={200: PackagingJobSummarySerializer(many=True)},
         problems=LISTING,
     )
@@ -56,7 +57,7 @@ class PackageList(StudioListView[PackagingJob]):
         "that is still being analysed is waited for.",
         request=PackageRequestSerializer,
         answers={201: PackagingJobSerializer},
-        problems=WRITING,
+        problems=SUBMITTING,
         examples=[asked("A bundle", {"model": "0f0d5f0a-5b8e-4a53-9f3e-3b1e1f6d2c11", "name": "For the demo"})],
     )
     def post(self, request: Request) -> Response:
@@ -70,7 +71,14 @@ class PackageList(StudioListView[PackagingJob]):
 class PackageDetail(StudioView):
     """One packaging job."""
 
-    @documented("get_package", tag=TAG, summary="One packaging job", answers={200: PackagingJobSerializer})
+    @documented(
+        "get_package",
+        tag=TAG,
+        summary="One packaging job",
+        description="Ask until `status` is `completed`, `failed` or `cancelled`. `result` names the artifact to "
+        "download then.",
+        answers={200: PackagingJobSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return JOBS.answer(JOBS.find(request, id))
 

@@ -46,6 +46,7 @@ class WebhookList(StudioListView[WebhookEndpoint]):
         "list_webhooks",
         tag=TAG,
         summary="List your webhooks, newest first",
+        description="Your own alone; nobody sees those of others. Secrets are never shown again.",
         answers={200: WebhookSerializer(many=True)},
         problems=LISTING,
     )
@@ -81,7 +82,13 @@ class WebhookList(StudioListView[WebhookEndpoint]):
 class WebhookDetail(StudioView):
     """One webhook."""
 
-    @documented("get_webhook", tag=TAG, summary="One webhook", answers={200: WebhookSerializer})
+    @documented(
+        "get_webhook",
+        tag=TAG,
+        summary="One webhook",
+        description="What it is told of, whether it is switched on, and if not, why.",
+        answers={200: WebhookSerializer},
+    )
     def get(self, request: Request, id: UUID) -> Response:
         return Response(WebhookSerializer(_endpoint(request, id)).data)
 
@@ -105,6 +112,7 @@ class WebhookDetail(StudioView):
         "delete_webhook",
         tag=TAG,
         summary="Remove a webhook with its log",
+        description="What waits to be delivered is not sent. To keep the log, switch it off instead.",
         answers={204: "Removed."},
         problems=CHANGING,
     )
@@ -135,6 +143,8 @@ class WebhookRotation(StudioView):
 
 class WebhookTest(StudioView):
     """Trying it out."""
+
+    post_in_transaction = False  # the receiver is waited for
 
     @documented(
         "send_webhook_test",
@@ -167,6 +177,8 @@ class WebhookDeliveries(StudioListView[WebhookDelivery]):
         "list_webhook_deliveries",
         tag=TAG,
         summary="List what was sent to a webhook, newest first",
+        description="Each with its status, the receiver's last answer and when it is tried next. Filter by "
+        "`status=failed` for what was missed.",
         answers={200: WebhookDeliverySerializer(many=True)},
         problems=LISTING,
     )
@@ -182,6 +194,8 @@ class WebhookDeliveryDetail(StudioView):
         "get_webhook_delivery",
         tag=TAG,
         summary="One delivery, with every attempt at it",
+        description="What was sent, and for every attempt when it was, how long it took, and what the receiver "
+        "answered.",
         answers={200: WebhookDeliveryDetailSerializer},
     )
     def get(self, request: Request, id: UUID, delivery_id: UUID) -> Response:
@@ -212,7 +226,9 @@ class WebhookRedelivery(StudioView):
         "redeliver_webhook",
         tag=TAG,
         summary="Send again what a webhook missed between two moments",
-        description=f"At most {service.MAX_REDELIVERED:,} at once, the oldest first; test events are left out.",
+        description=f"At most {service.MAX_REDELIVERED:,} at once, the oldest first; test events are left out. Each "
+        "keeps its `webhook-id`, by which the receiver knows "
+        "what it has.",
         request=RedeliveryRequestSerializer,
         answers={202: RedeliveredSerializer},
         problems=WRITING,

@@ -13,6 +13,7 @@ import numpy as np
 from edge_ai.engine.evaluate.accuracy import Labels
 from edge_ai.engine.evaluate.distance import OutputParity
 from edge_ai.engine.evaluate.parity import MetricChange, Parity, Reference
+from edge_ai.engine.evaluate.significance import PairedChange
 from edge_ai.engine.runtime.base import Feed, Tensor
 
 ANSWERS: Final = "answers.npz"
@@ -59,10 +60,16 @@ def parity_from_json(value: Mapping[str, Any]) -> Parity:
         outputs=tuple(OutputParity(**output) for output in value["outputs"]),
         samples=value["samples"],
         data=value["data"],
-        metric=None if metric is None else MetricChange(**metric),
+        metric=None if metric is None else _metric_from_json(metric),
         notes=tuple(value["notes"]),
         informative=value["informative"],
     )
+
+
+def _metric_from_json(value: Mapping[str, Any]) -> MetricChange:
+    change = value["change"]
+    paired = None if change is None else PairedChange(**{**change, "ci95": tuple(change["ci95"])})
+    return MetricChange(**{**value, "change": paired})
 
 
 def save_reference(reference: Reference, path: Path) -> dict[str, Any] | None:

@@ -92,6 +92,8 @@ EMPTY_ANALYSIS: Final[dict[str, Any]] = {
     "control_flow": [],
     "metadata": {},
     "warnings": [],
+    # Kept apart from the rest, since it may be long.
+    "layers": None,
 }
 
 

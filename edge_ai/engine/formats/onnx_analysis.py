@@ -23,6 +23,7 @@ from edge_ai.engine.formats.onnx import (
     weights,
 )
 from edge_ai.engine.formats.onnx_cost import count_macs
+from edge_ai.engine.formats.onnx_layers import layers_of
 from edge_ai.engine.formats.onnx_parameters import FLOATS, Parameters, count_parameters
 from edge_ai.engine.formats.onnx_parameters import PARAMETERS as PARAMETERS
 from edge_ai.engine.formats.onnx_shapes import infer, peak_activation_bytes
@@ -115,6 +116,7 @@ def describe(
         control_flow=sorted(CONTROL_FLOW & operators.keys()),
         metadata={item.key[:MAX_TEXT]: item.value[:MAX_TEXT] for item in model.metadata_props[:MAX_METADATA]},
         warnings=found,
+        layers=layers_of(model, known),
     )
 
 

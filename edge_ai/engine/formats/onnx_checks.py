@@ -164,7 +164,8 @@ def _check_external_data(tensors: list[onnx.TensorProto], folder: Path) -> bool:
         raise UserInputError(
             f"The model keeps its weights in another file that is not there or is too short: {names}.",
             code="external_data_missing",
-            fix=_INSIDE,
+            fix=f"Put the .onnx and {names} into one .zip, as they lie beside each other, and upload that. Or save "
+            "the model with its weights inside: onnx.save(model, path, save_as_external_data=False).",
             field="file",
             details={"missing": sorted(missing)[:20]},
         )

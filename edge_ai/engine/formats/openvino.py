@@ -43,7 +43,8 @@ MAX_XML_BYTES: Final = 256 << 20
 MAX_DEPTH: Final = 256
 #: What differs between two conversions of the same network, and says nothing about it.
 _OF_THE_RUN: Final = re.compile(
-    r"\s*<(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend|is_python_object|is_python_api_used)\b"
+    r"(?<!\s)\s*"  # from the first of several, or each of them would be tried
+    r"<(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend|is_python_object|is_python_api_used)\b"
     r"(?:[^>]*/>|.*?</(?:input_model|output_dir|model_name|conversion_parameters|legacy_frontend)>)",
     re.DOTALL,
 )

@@ -12,6 +12,7 @@ from edge_ai.engine.formats.base import analysis_of, free_axes, warning
 from edge_ai.engine.formats.tflite_cost import count_macs, peak_activation_bytes
 from edge_ai.engine.formats.tflite_facts import ModelFacts, OperatorFacts, SubgraphFacts, TensorFacts
 from edge_ai.engine.formats.tflite_file import read_file
+from edge_ai.engine.formats.tflite_layers import layers_of
 from edge_ai.engine.runtime.base import Tensor
 
 FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
@@ -69,6 +70,7 @@ def describe(model: ModelFacts) -> dict[str, Any]:
         control_flow=sorted(CONTROL_FLOW & operators.keys()),
         metadata=_metadata(model),
         warnings=_warnings(model, operators, work.unknown),
+        layers=layers_of(model, name_of=operator_name, is_parameter=_is_parameter, passing=PASSING),
     )
 
 

@@ -43,24 +43,30 @@ def count_macs(subgraphs: Sequence[SubgraphFacts], name_of: Callable[[OperatorFa
     for graph in subgraphs:
         for operator in graph.operators:
             name = name_of(operator)
-            if operator.custom is not None:
-                unknown[name] = None
-                continue
             if name in LOOPS and _works(operator.calls, subgraphs, name_of):
                 unknown[name] = None
-            rule = _RULES.get(name)
-            if rule is None:
-                continue
-            tensors = [None if index < 0 else graph.tensors[index] for index in operator.inputs]
-            output = graph.tensors[operator.outputs[0]] if operator.outputs else None
-            if output is None or _is_free(output):
+            macs = macs_of(graph, operator, name)
+            if macs is None:
                 unknown[name] = None
-                continue
-            try:
-                counted[name] += rule(tensors, output)
-            except (AttributeError, IndexError, ValueError):
-                unknown[name] = None
+            elif name in _RULES:
+                counted[name] += macs
     return Work(by_operator=dict(counted.most_common()), unknown=tuple(unknown))
+
+
+def macs_of(graph: SubgraphFacts, operator: OperatorFacts, name: str) -> int | None:
+    """Count those of one operator: 0 for kinds that are not counted, ``None`` where shapes are not known or it is custom."""
+    if operator.custom is not None:
+        return None
+    rule = _RULES.get(name)
+    if rule is None:
+        return 0
+    output = graph.tensors[operator.outputs[0]] if operator.outputs else None
+    if output is None or _is_free(output):
+        return None
+    try:
+        return rule([None if index < 0 else graph.tensors[index] for index in operator.inputs], output)
+    except (AttributeError, IndexError, ValueError):
+        return None
 
 
 def peak_activation_bytes(graph: SubgraphFacts) -> int:

@@ -24,6 +24,7 @@ from edge_ai.engine.quantize import dynamic, static
 from edge_ai.engine.quantize.fp16 import compute_in_fp16, store_weights_as_fp16
 from edge_ai.engine.quantize.sensitivity import layers_to_spare, screen_layers
 from edge_ai.engine.quantize.trial import Trial
+from edge_ai.engine.saturating import products_saturate
 from edge_ai.engine.spec import Precision
 
 SUFFIX = ".onnx"
@@ -213,7 +214,8 @@ def _static(context: LaneContext) -> Iterator[Trial]:
                 "calibration": way.calibration.value,
                 "operators": list(way.operators),
                 "activations": "int8, symmetric" if way.symmetric else "uint8",
-                "weights": "int8 per channel" if way.per_channel else "int8",
+                "weights": ("int8 per channel" if way.per_channel else "int8")
+                + (", 7 bits of it used" if way.reduce_range else ""),
                 "kept_in_float": [*way.spared, *context.options.exclude_layers],
                 "other_weights": "int8, widened when the model loads" if way.spared else "fp16",
             },
@@ -223,7 +225,7 @@ def _static(context: LaneContext) -> Iterator[Trial]:
         tried.append((way, made))
         return made
 
-    for way in static.recipes(context.options):
+    for way in static.recipes(context.options, saturating=products_saturate()):
         context.progress.stage(
             "calibrate", 15 + 5 * min(10, len(tried)), f"{way.name}: {len(context.calibration)} samples"
         )

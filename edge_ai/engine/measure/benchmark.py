@@ -173,6 +173,11 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
         detail = (
             "baseline: the runtime imported and the inputs read, before the model was loaded; no model ran in it yet."
         )
+    ends = [latency[name] for name in ("loaded_mb", "peak_mb") if latency[name] is not None]
+    if baseline is not None and ends and baseline > min(ends):
+        # Shares of libraries depend on who else maps them, and the two were not read at the same time.
+        baseline = None
+        detail = "baseline: not told, since other processes that share the runtime's libraries came or went meanwhile."
     share = (
         "proportional set size"
         if latency["memory_measure"] == "pss"

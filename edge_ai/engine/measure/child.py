@@ -80,7 +80,7 @@ def start_runner(workdir: Path) -> subprocess.Popen[bytes]:
     """Start a process that reads a task from its stdin and answers on its stdout, with pipes to both."""
     # -P: the work folder holds a stranger's files, and must not be where modules are looked up.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "edge_ai.engine.measure.runner"],
+        [sys.executable, "-P", "-m", "edge_ai.engine.measure.runner", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=workdir,

@@ -76,6 +76,8 @@ def main() -> int:
     os.dup2(2, 1)
     # A parent that is killed takes this process with it.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if len(sys.argv) > 1 and os.getppid() != int(sys.argv[1]):
+        return 1  # it was killed before that was said: nobody waits for an answer
 
     def answer(**fields: object) -> None:
         protocol.write(json.dumps(fields) + "\n")

@@ -66,18 +66,28 @@ class Calibration(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StaticRecipe:
-    """One way to do it; ``spared`` are the names of layers that stay in float."""
+    """One way to do it; ``spared`` are the names of layers that stay in float.
+
+    With ``reduce_range`` weights have 7 bits, so that two products with an activation fit in 16.
+    """
 
     name: str
     calibration: Calibration
     operators: tuple[str, ...]
     per_channel: bool = True
     symmetric: bool = False
+    reduce_range: bool = False
     spared: tuple[str, ...] = ()
 
 
-def recipes(options: OptimizeOptions) -> list[StaticRecipe]:
-    """Return the ways that the options leave open, in the order in which they are tried."""
+def recipes(options: OptimizeOptions, *, saturating: bool = False) -> list[StaticRecipe]:
+    """Return the ways that the options leave open, in the order in which they are tried.
+
+    Parameters
+    ----------
+    saturating
+        Products of 8 bits saturate on this machine: what the options leave open becomes 7 bits.
+    """
     methods: tuple[Calibration, ...] = (Calibration.MIN_MAX, Calibration.PERCENTILE)
     if options.calibration_method != "auto":
         methods = (Calibration(options.calibration_method),)
@@ -96,6 +106,7 @@ def recipes(options: OptimizeOptions) -> list[StaticRecipe]:
                     operators=operators,
                     per_channel=options.per_channel is not False,
                     symmetric=options.symmetric_activations,
+                    reduce_range=saturating if options.reduce_range is None else options.reduce_range,
                 )
             )
     return found
@@ -148,7 +159,7 @@ def quantize_statically(
     """Write the quantized variant of a prepared graph.
 
     Activations are uint8, weights int8 with a scale for each channel: the fastest combination on processors with VNNI, and
-    the most exact one on all.
+    the most exact one on all whose products do not saturate.
 
     Parameters
     ----------
@@ -174,7 +185,7 @@ def quantize_statically(
     quantizer = QDQQuantizer(
         model,
         per_channel,
-        False,
+        recipe.reduce_range,
         QuantType.QInt8,
         QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
         # A copy: the quantizer narrows the ranges before activations, and what other ways make may not hang on that.

@@ -9,9 +9,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.models import ApiKey, ApiKeyScope, User, Workspace
+from accounts.signals import AccountAction
+from edge_ai.services.audit import note_accounts
 from edge_ai.services.workspaces import create_workspace
 
 
@@ -66,7 +68,11 @@ class Command(BaseCommand):
     def _key(self, user: User, workspace: Workspace, wanted: bool) -> str | None:
         if not wanted:
             return None
-        _, secret = ApiKey.issue(
-            user=user, workspace=workspace, name="create_workspace", scopes=[ApiKeyScope.ADMIN.value]
-        )
+        with transaction.atomic():
+            key, secret = ApiKey.issue(
+                user=user, workspace=workspace, name="create_workspace", scopes=[ApiKeyScope.ADMIN.value]
+            )
+            note_accounts(
+                action=AccountAction.API_KEY_CREATED, subject=key, workspace=workspace, after={"scopes": key.scopes}
+            )
         return secret

@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that the code knows best: settings, error codes, commands, endpoints."""
+"""Write what the code knows best: settings, error codes, commands, endpoints, actions, events, permissions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admindocs.views import simplify_regex
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from drf_spectacular.generators import SchemaGenerator
 
 from config import env
+from config.addresses import addresses
 from config.errors import status_of
+from config.permissions import PREFIXES, TABLE
 from edge_ai.engine.errors import CODES
+from edge_ai.services.audit import ACTIONS
+from edge_ai.services.telemetry import EVENTS
 
 OURS = ("accounts", "edge_ai", "edge_ai.catalogue", "edge_ai.fleet")
 NOTE = "<!-- Written by `manage.py document`. Change the code, then run it again. -->\n"
@@ -93,18 +98,82 @@ def endpoints_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def permissions_page() -> str:
+    """Who may do what, address by address."""
+    lines = [
+        "# Permissions\n",
+        NOTE,
+        "What each address takes at the least: a role in the workspace, for the API also a scope of the key, and whose rows it "
+        "is about. Each role includes the smaller ones: owner, admin, member, viewer. Rows that one may not see are "
+        "not found, whatever the role. What a role means, [Members](members.md) says.\n",
+        "`public` needs no account; `signed in` no workspace; `staff` are the operator's people in the admin site, where their "
+        "permissions decide.\n",
+    ]
+    # Some of allauth's are regular expressions.
+    found = {each.name: simplify_regex(each.path) if "(?P" in each.path else each.path for each in addresses()}
+    for title, api in (("Pages", False), ("API", True)):
+        scope_head, scope_line = (" Key's scope |", " --- |") if api else ("", "")
+        lines += [
+            f"## {title}\n",
+            f"| Address | Verb | Least |{scope_head} Rows |",
+            f"| --- | --- | --- |{scope_line} --- |",
+        ]
+        for name, verbs in TABLE.items():
+            if (name.startswith("api:")) is not api:
+                continue
+            for verb, rule in verbs.items():
+                scope = f" {rule.scope or '–'} |" if api else ""
+                lines.append(f"| `{found[name]}` | {verb} | {rule.least} |{scope} {rule.rows or '–'} |")
+        if not api:
+            lines += [f"| `/{prefix.rstrip(':')}/…` | all | {rule.least} | – |" for prefix, rule in PREFIXES.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def audit_actions_page() -> str:
+    """Every action of the audit trail."""
+    lines = [
+        "# Actions of the audit trail\n",
+        NOTE,
+        "What [the audit trail](audit.md) can say, as `action`. What stands before the dot is its `object_type`.\n",
+        "| Action | What happened |",
+        "| --- | --- |",
+        *(f"| `{action}` | {words} |" for action, words in sorted(ACTIONS.items())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def telemetry_events_page() -> str:
+    """Every event of use that is counted."""
+    lines = [
+        "# Events of use\n",
+        NOTE,
+        "What the studio counts ([Telemetry](telemetry.md)), and what each says besides who and when. Anything else is refused "
+        "where it would be written.\n",
+        "| Event | When | Properties |",
+        "| --- | --- | --- |",
+    ]
+    for event, counted in EVENTS.items():
+        said = "; ".join(f"`{name}`: {words}" for name, words in counted.properties.items()) or "–"
+        lines.append(f"| `{event.value}` | {counted.meaning} | {said} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "commands.md": commands_page,
     "endpoints.md": endpoints_page,
+    "permissions.md": permissions_page,
+    "audit-actions.md": audit_actions_page,
+    "telemetry-events.md": telemetry_events_page,
 }
 
 
 class Command(BaseCommand):
     """``manage.py document`` and, for CI, ``manage.py document --check``."""
 
-    help = "Write docs/settings.md, docs/errors.md, docs/commands.md and docs/endpoints.md from the code."
+    help = "Write the pages of docs/ that the code knows best: settings, errors, commands, endpoints, permissions, and more."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--check", action="store_true", help="Write nothing; fail when a page is not up to date.")

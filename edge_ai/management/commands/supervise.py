@@ -20,7 +20,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queue", choices=settings.QUEUES, help="Which queue's jobs to run.")
         parser.add_argument(
-            "--grace", type=float, default=10.0, metavar="SECONDS", help="How long jobs may go on after SIGTERM."
+            "--grace",
+            type=float,
+            default=settings.JOB_GRACE_SECONDS,
+            metavar="SECONDS",
+            help="How long jobs may go on after SIGTERM, if not as long as JOB_GRACE_SECONDS says.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -13,9 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.browsers import browser_name
 from edge_ai.engine.errors import CODES
 from edge_ai.services.sandboxes import Host, unheld
 from edge_ai.web import compared, measured, wording
+from edge_ai.web.listing import Listing
 
 register = template.Library()
 
@@ -46,6 +48,9 @@ CONTROLS: tuple[tuple[type[forms.Widget], str], ...] = (
 def _number(value: object) -> float | None:
     """What a template gives for a value that is not there is an empty string."""
     return value if isinstance(value, (int, float)) else None
+
+
+register.filter("browser_name", browser_name)
 
 
 @register.simple_tag
@@ -216,6 +221,9 @@ def quantization(scale_and_zero: Mapping[str, object]) -> str:
     return wording.quantization(scale_and_zero)
 
 
+register.simple_tag(compared.front_words)
+
+
 @register.simple_tag
 def size_ratio(before: object, after: object) -> str:
     """By how much a file became smaller."""
@@ -241,9 +249,15 @@ def change(delta: object) -> str:
 
 
 @register.filter
-def accuracy_points(delta: object) -> str:
+def accuracy_points(delta: object, name: str = "") -> str:
     """A difference of accuracies with its sign."""
-    return compared.points(_number(delta))
+    return compared.points(_number(delta), name or "")
+
+
+@register.filter
+def up_to(number: int, most: int) -> str:
+    """Write a number that was counted no further than ``most``."""
+    return f"more than {most:,}" if number > most else f"{number:,}"
 
 
 @register.filter
@@ -284,44 +298,51 @@ def query(context: Context, **changes: Any) -> str:
 @register.inclusion_tag("parts/column.html", takes_context=True)
 def column(context: Context, name: str, title: str, align: str = "") -> dict[str, Any]:
     """A table heading that sorts by its column, and the other way round when it is pressed again."""
-    ordering = str(context.get("ordering", ""))
-    descending = ordering == f"-{name}"
+    listing: Listing = context["listing"]
+    descending = listing.ordering == f"-{name}"
     return {
+        "name": name,
         "title": title,
         "align": align,
-        "address": query(context, ordering=name if descending else f"-{name}", page=None),
-        "sorted": "descending" if descending else "ascending" if ordering == name else "",
+        "address": listing.link(ordering=name if descending else f"-{name}"),
+        "sorted": "descending" if descending else "ascending" if listing.ordering == name else "",
         "symbol": "sort-down" if descending else "sort-up",
     }
 
 
-# Section, address, icon, word. The first four also stand in the bar at the bottom of a phone.
-NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
-    ("overview", "edge_ai:overview", "overview", "Overview"),
-    ("model", "edge_ai:model-list", "model", "Models"),
-    ("job", "edge_ai:job-list", "job", "Jobs"),
-    ("benchmark", "edge_ai:benchmark-list", "benchmark", "Benchmarks"),
-    ("comparison", "edge_ai:comparison-list", "compare", "Compare"),
-    ("dataset", "edge_ai:dataset-list", "dataset", "Data sets"),
-    ("device", "edge_ai:device-list", "device", "Devices"),
-    ("artifact", "edge_ai:artifact-list", "artifact", "Artifacts"),
-    ("api", "accounts:api-key-list", "settings", "Settings"),
+# Section, address, icon, word, and the key that leads there after "g". The first four also stand in the bar at the bottom
+# of a phone.
+NAVIGATION: tuple[tuple[str, str, str, str, str], ...] = (
+    ("overview", "edge_ai:overview", "overview", "Overview", "o"),
+    ("model", "edge_ai:model-list", "model", "Models", "m"),
+    ("job", "edge_ai:job-list", "job", "Jobs", "j"),
+    ("benchmark", "edge_ai:benchmark-list", "benchmark", "Benchmarks", "b"),
+    ("comparison", "edge_ai:comparison-list", "compare", "Compare", "c"),
+    ("dataset", "edge_ai:dataset-list", "dataset", "Data sets", "t"),
+    ("device", "edge_ai:device-list", "device", "Devices", "d"),
+    ("artifact", "edge_ai:artifact-list", "artifact", "Artifacts", "a"),
+    ("api", "accounts:api-key-list", "settings", "Settings", "s"),
 )
 # Pages whose address does not begin with their section's name.
-_SECTION_OF = {"optimization-create": "model", "benchmark-create": "model", "webhook": "api", "diagnosis": "job"}
+_SECTION_OF = {
+    **dict.fromkeys(("optimization-create", "benchmark-create"), "model"),
+    **dict.fromkeys(("webhook", "audit", "member", "ownership", "invitation", "workspace"), "api"),
+    **dict.fromkeys(("share", "account", "session", "usage"), "api"),
+    **{"diagnosis": "job", "run": "comparison", "batch": "job"},
+}
 
 
 @register.inclusion_tag("parts/navigation.html", takes_context=True)
 def navigation(context: Context, place: str) -> dict[str, Any]:
-    """The way to every section; ``place`` is ``side`` or ``dock``."""
+    """The way to every section; ``place`` is ``side``, ``dock`` or ``keys``, the list of keys that lead there."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     current = _SECTION_OF.get(name, name.partition("-")[0])
     current = _SECTION_OF.get(current, current)
     entries = [
-        {"address": address, "icon": symbol, "word": word, "current": section == current}
-        for section, address, symbol, word in NAVIGATION
+        {"address": address, "icon": symbol, "word": word, "key": key, "current": section == current}
+        for section, address, symbol, word, key in NAVIGATION
     ]
     return {
         "place": place,

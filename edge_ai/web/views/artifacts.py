@@ -11,41 +11,46 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import MemberRequest, in_workspace, may_write
 from edge_ai.engine.errors import EngineError
+from edge_ai.engine.routes import RUNS_HERE
 from edge_ai.models import Artifact, ArtifactType
 from edge_ai.services.artifacts import artifact_url, count_download, delete_artifact
-from edge_ai.web.pages import chosen, listed, page, see_other
+from edge_ai.web.bulk import bulk_for
+from edge_ai.web.bulk_actions import BULK_ARTIFACTS
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import ARTIFACTS
+from edge_ai.web.pages import comes_back, list_page, page, see_other
+from edge_ai.web.usage import quoted, usage_of
 
-COLUMNS = {
-    "name": "file_name",
-    "type": "artifact_type",
-    "size": "size_bytes",
-    "downloads": "download_count",
-    "created": "created_at",
-}
+RECIPES_SHOWN = 4
+
+
+@in_workspace
+@comes_back(ARTIFACTS.address)
+@require_safe
+def artifact_list(request: MemberRequest) -> HttpResponse:
+    """Every artifact that one sees."""
+    found = listing(request, Artifact.objects.visible_to(request.user).select_related("model"), ARTIFACTS)
+    return list_page(request, "edge_ai/artifact_list.html", found, {"bulk": bulk_for(request, BULK_ARTIFACTS)})
 
 
 @in_workspace
 @require_safe
-def artifact_list(request: MemberRequest) -> HttpResponse:
-    """Every artifact that one sees."""
-    filters = {
-        "search": request.GET.get("search", "").strip()[:200],
-        "type": chosen(request, "type", ArtifactType.values),
-    }
-    artifacts = Artifact.objects.visible_to(request.user).select_related("model")
-    if filters["search"]:
-        artifacts = artifacts.filter(file_name__icontains=filters["search"])
-    if filters["type"]:
-        artifacts = artifacts.filter(artifact_type=filters["type"])
-    rows, ordering = listed(request, artifacts, columns=COLUMNS, default="-created")
+def artifact_detail(request: MemberRequest, artifact_id: UUID) -> HttpResponse:
+    """What an artifact is, where it came from and how it is used."""
+    rows = Artifact.objects.visible_to(request.user)
+    artifact = get_object_or_404(
+        rows.select_related("owner", "model__parent", "optimization_job__model", "benchmark", "device_profile"),
+        pk=artifact_id,
+    )
+    recipes = rows.filter(model=artifact.model_id, artifact_type=ArtifactType.RECIPE).exclude(pk=artifact.pk)
     context = {
-        "page": rows,
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "types": ArtifactType.choices,
+        "artifact": artifact,
+        "mine": artifact.owner_id == request.user.pk,
+        "usage": usage_of(artifact, runs_here=artifact.model.format in RUNS_HERE),
+        "check": f"sha256sum -c <<< {quoted(f'{artifact.sha256}  {artifact.file_name}')}",
+        "recipes": recipes.order_by("file_name")[:RECIPES_SHOWN],
     }
-    return page(request, "edge_ai/artifact_list.html", context)
+    return page(request, "edge_ai/artifact_detail.html", context)
 
 
 @in_workspace

@@ -13,56 +13,35 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import MemberRequest, in_workspace, may_write
 from config.errors import error_response, status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import BenchmarkRun, DeviceProfile, JobStatus, Model, OptimizationJob, ResultKind
+from edge_ai.models import BenchmarkRun, DeviceProfile, JobKind, Model, OptimizationJob, ResultKind
+from edge_ai.services import quotas
 from edge_ai.services.artifacts import samples_url
-from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, submit_benchmark
+from edge_ai.services.benchmarks import BenchmarkRequest, of_variant, plan_benchmark, queue_of, submit_benchmark
+from edge_ai.services.waiting import wait_for_another
 from edge_ai.web.accuracy import judged_of
+from edge_ai.web.again import benchmark_values, earlier_job, shown, tell_lost_dataset
 from edge_ai.web.estimated import estimate_of
 from edge_ai.web.forms import BenchmarkForm, add_domain_error
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import benchmarks_of
 from edge_ai.web.measured import chart_tables, runtime_of, treemap_of, verdict
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.pages import UNPROCESSABLE, comes_back, list_page, page, see_other
 from edge_ai.web.views.gains import with_numbers
 from edge_ai.web.views.jobs import progress_of, whole_job
 from edge_ai.web.views.models import visible_model
 
-COLUMNS = {
-    "name": "name",
-    "model": "model__name",
-    "p50": "p50_ms",
-    "estimated": "estimated_ms",
-    "status": "status",
-    "created": "created_at",
-}
 PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max", "mean", "std")
 FORM = "edge_ai/benchmark_form.html"
 
 
 @in_workspace
+@comes_back("edge_ai:benchmark-list")
 @require_safe
 def benchmark_list(request: MemberRequest) -> HttpResponse:
     """Every benchmark that one sees."""
-    filters = {
-        "search": request.GET.get("search", "").strip()[:200],
-        "status": chosen(request, "status", JobStatus.values),
-        "kind": chosen(request, "kind", ResultKind.values),
-    }
     runs = BenchmarkRun.objects.visible_to(request.user).select_related("model", "device_profile")
-    if filters["search"]:
-        runs = runs.filter(name__icontains=filters["search"]) | runs.filter(model__name__icontains=filters["search"])
-    if filters["status"]:
-        runs = runs.filter(status=filters["status"])
-    if filters["kind"]:
-        runs = runs.filter(result_kind=filters["kind"])
-    rows, ordering = listed(request, with_numbers(runs), columns=COLUMNS, default="-created")
-    context = {
-        "page": rows,
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "statuses": JobStatus.choices,
-        "kinds": ResultKind.choices,
-    }
-    return page(request, "edge_ai/benchmark_list.html", context)
+    found = listing(request, with_numbers(runs), benchmarks_of(request.user))
+    return list_page(request, "edge_ai/benchmark_list.html", found, {})
 
 
 @in_workspace
@@ -72,10 +51,8 @@ def benchmark_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
     """Ask for a benchmark of a model. ``action=plan`` only says whether it can be done."""
     model = visible_model(request.user, model_id)
     if request.method != "POST":
-        initial = {name: value for name in ("device_profile", "baseline") if (value := request.GET.get(name))}
-        form = BenchmarkForm(user=request.user, model=model, initial=initial)
-        sent = {name: form[name].value() or "" for name in form.fields}
-        preview = BenchmarkForm(sent, user=request.user, model=model)
+        form = BenchmarkForm(user=request.user, model=model, initial=_initial(request))
+        preview = BenchmarkForm(shown(form), user=request.user, model=model, offers=form.offers, runs=form.runs)
         return page(request, FORM, {"model": model, "form": form} | _plan(request, model, preview))
     form = BenchmarkForm(request.POST, user=request.user, model=model)
     if request.POST.get("action") == "plan":
@@ -88,6 +65,16 @@ def benchmark_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
         add_domain_error(form, error)
         return page(request, FORM, {"model": model, "form": form, "refusal": error}, status=status_of(error.code))
     return see_other("edge_ai:benchmark-detail", run.pk)
+
+
+def _initial(request: MemberRequest) -> dict[str, Any]:
+    """Return what the form begins with: what an earlier benchmark was asked with, and what the address says."""
+    named = {name: value for name in ("device_profile", "baseline") if (value := request.GET.get(name))}
+    run = earlier_job(request, request.user, BenchmarkRun, "model", "device_profile", "variant_of")
+    if run is None:
+        return named
+    tell_lost_dataset(request, run)
+    return benchmark_values(run) | named
 
 
 def _request(model: Model, form: BenchmarkForm) -> BenchmarkRequest:
@@ -117,7 +104,9 @@ def _plan(request: MemberRequest, model: Model, form: BenchmarkForm) -> dict[str
         plan = plan_benchmark(request.user, request=asked)
     except EngineError as error:
         return {"refusal": error}
-    return {"plan": plan, "asked": asked}
+    wait = None if plan is None else wait_for_another(queue_of(asked.device_profile), priority=asked.priority)
+    quota = quotas.caution(quotas.needs_of(JobKind.BENCHMARK))
+    return {"plan": plan, "asked": asked, "wait": wait, "quota": quota}
 
 
 @in_workspace
@@ -146,9 +135,8 @@ def variant_benchmark(request: MemberRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 def benchmark_detail(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """A benchmark while it runs, and its numbers."""
-    run = get_object_or_404(BenchmarkRun.objects.visible_to(request.user), pk=run_id)
-    job = whole_job(request.user, run.pk)
-    context = progress_of(job) | {"mine": run.owner_id == request.user.pk}
+    job = whole_job(request.user, run_id, kind=JobKind.BENCHMARK)
+    context = progress_of(job, user=request.user) | {"mine": job.owner_id == request.user.pk}
     result: dict[str, Any] | None = job.result
     if result is not None and isinstance(job, BenchmarkRun) and job.result_kind == ResultKind.ESTIMATED:
         context |= {"run": job, "result": result, "estimate": estimate_of(job)}

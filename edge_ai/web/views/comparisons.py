@@ -16,44 +16,34 @@ from accounts.models import User
 from config.errors import error_response, status_of
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.routes import RUNS_HERE
-from edge_ai.models import ComparisonJob, JobStatus, Model, ModelStatus
+from edge_ai.models import ComparedModel, ComparisonJob, JobKind, Model, ModelStatus, Queue
+from edge_ai.services import quotas
 from edge_ai.services.comparisons import ComparisonRequest, plan_comparison, samples_url, submit_comparison
+from edge_ai.services.waiting import wait_for_another
+from edge_ai.web.again import comparison_values, earlier_job, shown, tell_lost_dataset
 from edge_ai.web.compared import as_csv, chart_of, headline, matrix_of, rows_of, sentences
 from edge_ai.web.comparison_form import ComparisonForm
 from edge_ai.web.forms import add_domain_error
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import COMPARISONS
+from edge_ai.web.pages import UNPROCESSABLE, comes_back, list_page, page, see_other
+from edge_ai.web.share_links import share_context
 from edge_ai.web.views.jobs import progress_of, whole_job
 
-COLUMNS = {"name": "name", "status": "status", "created": "created_at"}
 FORM = "edge_ai/comparison_form.html"
 OFFERED = 60
 
 
 @in_workspace
+@comes_back(COMPARISONS.address)
 @require_safe
 def comparison_list(request: MemberRequest) -> HttpResponse:
     """Every comparison that one sees."""
-    filters = {
-        "search": request.GET.get("search", "").strip()[:200],
-        "status": chosen(request, "status", JobStatus.values),
-    }
-    jobs = ComparisonJob.objects.visible_to(request.user).select_related("device_profile")
-    if filters["search"]:
-        jobs = jobs.filter(name__icontains=filters["search"])
-    if filters["status"]:
-        jobs = jobs.filter(status=filters["status"])
     # Of a result, which is long, only the pairs are read.
-    shown = jobs.defer("result").annotate(pairs=F("result__pairs")).prefetch_related("compared__model")
-    rows, ordering = listed(request, shown, columns=COLUMNS, default="-created")
-    context = {
-        "page": rows,
-        "rows": [{"job": job, "models": [each.model for each in job.compared.all()]} for job in rows],
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "statuses": JobStatus.choices,
-    }
-    return page(request, "edge_ai/comparison_list.html", context)
+    jobs = ComparisonJob.objects.visible_to(request.user).select_related("device_profile").defer("result")
+    found = listing(request, jobs.annotate(pairs=F("result__pairs")).prefetch_related("compared__model"), COMPARISONS)
+    context = {"rows": [{"job": job, "models": [each.model for each in job.compared.all()]} for job in found]}
+    return list_page(request, "edge_ai/comparison_list.html", found, context)
 
 
 def comparable_models(user: User) -> Any:
@@ -71,20 +61,21 @@ def comparison_create(request: MemberRequest) -> HttpResponse:
     """Choose models to compare; ``?model=`` chooses some beforehand. ``action=plan`` only says whether it can be done."""
     candidates = comparable_models(request.user)
     named = _ids((request.POST if request.method == "POST" else request.GET).getlist("model"))
+    earlier = None if request.method == "POST" else earlier_job(request, request.user, ComparisonJob)
+    before = [] if earlier is None else _compared_before(earlier)
+    named = named or before
     search = request.GET.get("search", "").strip()[:200]
     offered = _offered(candidates, named, search)
     if request.method != "POST":
-        initial = {"model": [str(each) for each in named], "first": str(named[0]) if named else None}
-        form = ComparisonForm(user=request.user, models=candidates, initial=initial)
-        sent = {name: form[name].value() or "" for name in form.fields if name != "model"}
-        preview = ComparisonForm(
-            sent | {"model": initial["model"]},
-            user=request.user,
-            models=candidates,
-        )
+        asked = {} if earlier is None else _asked_before(request, earlier, before, offered)
+        offered_ids = {model.pk for model in offered}
+        named = [each for each in named if each in offered_ids]
+        chosen_models = {"model": [str(each) for each in named], "first": str(named[0]) if named else None}
+        form = ComparisonForm(user=request.user, models=candidates, offered=offered, initial=asked | chosen_models)
+        preview = ComparisonForm(shown(form), user=request.user, models=candidates, offered=offered, offers=form.offers)
         context = {"form": form, "offered": offered, "named": named, "search": search}
         return page(request, FORM, context | _plan(request, preview))
-    form = ComparisonForm(request.POST, user=request.user, models=candidates)
+    form = ComparisonForm(request.POST, user=request.user, models=candidates, offered=offered)
     context = {"form": form, "offered": offered, "named": named, "search": search}
     if request.POST.get("action") == "plan":
         return page(request, FORM, context | _plan(request, form))
@@ -96,6 +87,26 @@ def comparison_create(request: MemberRequest) -> HttpResponse:
         add_domain_error(form, error)
         return page(request, FORM, context | {"refusal": error}, status=status_of(error.code))
     return see_other("edge_ai:comparison-detail", job.pk)
+
+
+def _compared_before(job: ComparisonJob) -> list[UUID]:
+    """Return the models of an earlier comparison, the first one first."""
+    return list(ComparedModel.objects.filter(comparison=job).order_by("place").values_list("model_id", flat=True))
+
+
+def _asked_before(
+    request: MemberRequest, job: ComparisonJob, compared: list[UUID], offered: list[Model]
+) -> dict[str, Any]:
+    """Return what an earlier comparison was asked with; models of it that are not offered any more are told."""
+    known = {model.pk: model for model in offered}
+    models = [known[each] for each in compared if each in known]
+    missing = len(compared) - len(models)
+    if missing:
+        messages.warning(
+            request, f"{missing} of the models of “{job.name}” cannot be chosen any more. The others are chosen."
+        )
+    tell_lost_dataset(request, job)
+    return comparison_values(job, models)
 
 
 def _ids(texts: list[str]) -> list[UUID]:
@@ -110,12 +121,13 @@ def _ids(texts: list[str]) -> list[UUID]:
 
 def _offered(candidates: Any, named: list[UUID], search: str) -> list[Model]:
     """Return the models to choose from: those that are chosen, their relatives, and the newest."""
-    family = candidates.filter(pk__in=named).values_list("pk", "parent_id")
-    kin = {key for pair in family for key in pair if key is not None}
+    family = candidates.filter(pk__in=named)
+    parents = family.filter(parent__isnull=False).values("parent_id")
+    kin = Q(parent__in=named) | Q(pk__in=parents) | Q(parent__in=parents)
     rows = candidates.filter(Q(pk__in=named) | Q(name__icontains=search)) if search else candidates
     order = Case(
         *(When(pk=key, then=Value(place)) for place, key in enumerate(named)),
-        When(Q(pk__in=kin) | Q(parent__in=kin), then=Value(len(named))),
+        When(kin, then=Value(len(named))),
         default=Value(len(named) + 1),
         output_field=IntegerField(),
     )
@@ -149,24 +161,24 @@ def _plan(request: MemberRequest, form: ComparisonForm) -> dict[str, Any]:
         plan = plan_comparison(request.user, request=asked)
     except EngineError as error:
         return {"refusal": error}
-    return {"plan": plan, "asked": asked, "waits": plan is None}
+    wait = None if plan is None else wait_for_another(Queue.BENCHMARK, priority=asked.priority)
+    quota = quotas.caution(quotas.needs_of(JobKind.COMPARISON))
+    return {"plan": plan, "asked": asked, "waits": plan is None, "wait": wait, "quota": quota}
 
 
 @in_workspace
 @require_safe
 def comparison_detail(request: MemberRequest, comparison_id: UUID) -> HttpResponse:
     """A comparison while it runs, and what came of it."""
-    found = get_object_or_404(ComparisonJob.objects.visible_to(request.user), pk=comparison_id)
-    job = whole_job(request.user, found.pk)
+    job = whole_job(request.user, comparison_id, kind=JobKind.COMPARISON)
     models = list(
         Model.objects.visible_to(request.user).filter(compared__comparison=job.pk).order_by("compared__place")
     )
-    context = progress_of(job) | {
+    context = progress_of(job, user=request.user) | {
         "mine": job.owner_id == request.user.pk,
         "comparison": job,
         "models": models,
         "seen": {str(model.pk) for model in models},
-        "again": "&".join(f"model={model.pk}" for model in models),
     }
     result: dict[str, Any] | None = job.result
     if result:
@@ -181,6 +193,7 @@ def comparison_detail(request: MemberRequest, comparison_id: UUID) -> HttpRespon
             "matrix": matrix_of(result) if len(rows) > 2 else [],
             "environment": result.get("environment") or {},
         }
+        context |= share_context(request, comparison=job.pk)
     return page(request, "edge_ai/comparison_detail.html", context)
 
 

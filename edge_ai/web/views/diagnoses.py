@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import MemberRequest, in_workspace, may_write
 from accounts.models import User
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import Dataset, DeviceProfile, DiagnosisJob, Model, OptimizationJob
+from edge_ai.models import Dataset, DeviceProfile, DiagnosisJob, JobKind, Model, OptimizationJob
 from edge_ai.services.diagnoses import DiagnosisRequest, run_fix, submit_diagnosis
 from edge_ai.web.forms import fitting
 from edge_ai.web.pages import page, see_other
@@ -65,9 +65,8 @@ def _data_for(user: User, model: Model) -> Dataset | None:
 @require_safe
 def diagnosis_detail(request: MemberRequest, diagnosis_id: UUID) -> HttpResponse:
     """A diagnosis while it runs, and what was found."""
-    found = get_object_or_404(DiagnosisJob.objects.visible_to(request.user), pk=diagnosis_id)
-    job = whole_job(request.user, found.pk)
-    context = progress_of(job) | {"mine": job.owner_id == request.user.pk}
+    job = whole_job(request.user, diagnosis_id, kind=JobKind.DIAGNOSIS)
+    context = progress_of(job, user=request.user) | {"mine": job.owner_id == request.user.pk}
     result: Mapping[str, Any] | None = job.result
     if result is not None:
         layers = result.get("layers") or []

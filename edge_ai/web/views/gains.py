@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,8 @@ class Gain:
     before_ms: float | None = None
     after_ms: float | None = None
     comparison: dict[str, Any] | None = None
+    #: What else was asked for of that benchmark.
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def runs_here(self) -> bool:
@@ -89,25 +91,32 @@ def best_latencies(user: User, models: Collection[UUID]) -> dict[UUID, list[Best
     return found
 
 
-def lowest_estimates(user: User, model: UUID) -> list[Best]:
-    """Return a model's lowest estimated median on each device that is not here, the fastest first; nothing measured."""
+def latencies_of(user: User, model: UUID) -> tuple[list[Best], list[Best]]:
+    """Return a model's best measured medians, and its lowest estimated ones on devices that are not here. One query.
+
+    Each on every device once, the fastest first.
+    """
     rows = (
         BenchmarkRun.objects.visible_to(user)
-        .filter(model_id=model, status=JobStatus.COMPLETED, estimated_ms__isnull=False)
+        .filter(model_id=model, status=JobStatus.COMPLETED)
         .values("device_profile_id", "device_profile__name")
-        .annotate(lowest=Min("estimated_ms"))
-        .order_by("lowest")
+        .annotate(measured=Min("p50_ms"), estimated=Min("estimated_ms"))
     )
-    return [
-        Best(device_id=row["device_profile_id"], device=row["device_profile__name"], p50_ms=row["lowest"])
-        for row in rows
-    ]
+    measured, estimated = [], []
+    for row in rows:
+        device_id, device = row["device_profile_id"], row["device_profile__name"]
+        if row["measured"] is not None:
+            measured.append(Best(device_id=device_id, device=device, p50_ms=row["measured"]))
+        if row["estimated"] is not None:
+            estimated.append(Best(device_id=device_id, device=device, p50_ms=row["estimated"]))
+    return sorted(measured, key=lambda best: best.p50_ms), sorted(estimated, key=lambda best: best.p50_ms)
 
 
-def gains_of(user: User, variants: Collection[Model]) -> list[Gain]:
+def gains_of(user: User, variants: Collection[Model], **more: F) -> list[Gain]:
     """Hold variants against their parents, by the latest benchmark of each that was compared with one of its parent.
 
     Lowest latencies are not held against each other: they may be of runs with other threads, or of a busier machine.
+    ``more`` is read of each of those benchmarks as well.
     """
     # Of a result, which is long, only the comparison is read.
     rows = (
@@ -119,7 +128,9 @@ def gains_of(user: User, variants: Collection[Model]) -> list[Gain]:
         )
         .order_by("finished_at")
         .values(
-            "pk", "model_id", "device_profile__name", "p50_ms", "baseline__p50_ms", comparison=F("result__comparison")
+            *("pk", "model_id", "device_profile__name", "p50_ms", "baseline__p50_ms"),
+            comparison=F("result__comparison"),
+            **more,
         )
     )
     latest = {row["model_id"]: row for row in rows if row["comparison"]}
@@ -140,6 +151,7 @@ def gains_of(user: User, variants: Collection[Model]) -> list[Gain]:
                 before_ms=row["baseline__p50_ms"],
                 after_ms=row["p50_ms"],
                 comparison=row["comparison"],
+                told=row,
             )
         )
     return found

@@ -36,60 +36,56 @@ from edge_ai.models import (
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.optimizations import run_afresh
 from edge_ai.services.waiting import wait_of
+from edge_ai.web.before_after import MEASURED, compared_on, figures_of, pairs_of
+from edge_ai.web.bulk import bulk_for
+from edge_ai.web.bulk_actions import BULK_JOBS
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import JOBS
 from edge_ai.web.outcome import is_doubtful, outcome_of
-from edge_ai.web.pages import chosen, listed, page, see_other, wants_fragment
-from edge_ai.web.stages import planned, seconds_left, seconds_taken, stepper
+from edge_ai.web.pages import comes_back, list_page, page, see_other, wants_fragment
+from edge_ai.web.remedies import Remedies
+from edge_ai.web.stages import planned, seconds_taken, stepper
+from edge_ai.web.time_left import time_left
 from edge_ai.web.views.gains import gains_of
 from edge_ai.web.views.packaging import bundle_of
 
-COLUMNS = {"name": "name", "kind": "kind", "status": "status", "created": "created_at", "finished": "finished_at"}
 EVENTS_SHOWN = 500
 RUNS_SHOWN = 5
 _KINDS: dict[str, Any] = {
     JobKind.ANALYSIS: (AnalysisJob, ("model",)),
-    JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset")),
+    JobKind.OPTIMIZATION: (OptimizationJob, ("model", "device_profile", "dataset", "answered_by")),
     JobKind.BENCHMARK: (BenchmarkRun, ("model", "device_profile", "dataset", "baseline")),
     JobKind.COMPARISON: (ComparisonJob, ("device_profile", "dataset")),
     JobKind.PACKAGING: (PackagingJob, ("model",)),
     JobKind.DIAGNOSIS: (DiagnosisJob, ("model", "baseline", "device_profile", "dataset")),
     JobKind.DELETION: (Job, ()),
+    JobKind.EXPORT: (Job, ()),
 }
 
 
 @in_workspace
+@comes_back(JOBS.address)
 @require_safe
 def job_list(request: MemberRequest) -> HttpResponse:
     """Every job that one sees, of every kind."""
-    filters = {
-        "search": request.GET.get("search", "").strip()[:200],
-        "kind": chosen(request, "kind", JobKind.values),
-        "status": chosen(request, "status", JobStatus.values),
-    }
-    jobs = Job.objects.visible_to(request.user)
-    if filters["search"]:
-        jobs = jobs.filter(name__icontains=filters["search"])
-    if not filters["kind"]:
+    jobs = Job.objects.visible_to(request.user).defer("result")
+    if request.GET.get("kind") not in JobKind.values:
         jobs = jobs.exclude(kind__in=HOUSEKEEPING)
-    for name in ("kind", "status"):
-        if filters[name]:
-            jobs = jobs.filter(**{name: filters[name]})
-    rows, ordering = listed(request, jobs.defer("result"), columns=COLUMNS, default="-created")
+    found = listing(request, jobs, JOBS)
     now = timezone.now()
     context = {
-        "rows": [{"job": job, "taken": seconds_taken(job, now)} for job in rows],
-        "page": rows,
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "kinds": JobKind.choices,
-        "statuses": JobStatus.choices,
+        "rows": [{"job": job, "taken": seconds_taken(job, now)} for job in found],
+        "bulk": bulk_for(request, BULK_JOBS),
     }
-    return page(request, "edge_ai/job_list.html", context)
+    return list_page(request, "edge_ai/job_list.html", found, context)
 
 
-def whole_job(user: User, job_id: UUID) -> Job:
-    """Return a job that the user sees as what it is, with what belongs to it; anything else is not found."""
-    kind = Job.objects.visible_to(user).filter(pk=job_id).values_list("kind", flat=True).first()
+def whole_job(user: User, job_id: UUID, *, kind: str | None = None) -> Job:
+    """Return a job that the user sees as what it is, with what belongs to it; anything else is not found.
+
+    One query where the kind is known, else two.
+    """
+    kind = kind or Job.objects.visible_to(user).filter(pk=job_id).values_list("kind", flat=True).first()
     if kind is None:
         raise Http404
     table, related = _KINDS[kind]
@@ -97,8 +93,12 @@ def whole_job(user: User, job_id: UUID) -> Job:
     return job
 
 
-def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
-    """Return what the live part of a job's page shows, with the events after the one numbered ``after``."""
+def progress_of(job: Job, *, after: int = 0, user: User | None = None) -> dict[str, Any]:
+    """Return what the live part of a job's page shows, with the events after the one numbered ``after``.
+
+    With ``user`` the time that is left is told by the jobs that the user sees, where there are some like it, and a failure
+    has what helps the user with it.
+    """
     told = JobEvent.objects.filter(job=job.pk)
     events = list(told.filter(pk__gt=after).order_by("-pk")[:EVENTS_SHOWN])[::-1]
     before = told.filter(pk__lte=after).order_by("-pk").first() if after else None
@@ -116,7 +116,8 @@ def progress_of(job: Job, *, after: int = 0) -> dict[str, Any]:
         "cut": not after and len(events) == EVENTS_SHOWN,
         "message": message,
         "wait": wait_of(job),
-        "seconds_left": seconds_left(job, now),
+        "left": time_left(user, job, now),
+        "remedies": Remedies(user, job).of(job.error) if user is not None and job.error else [],
         "seconds_taken": seconds_taken(job, now),
     }
 
@@ -142,9 +143,12 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
         return redirect("edge_ai:benchmark-detail", job.pk)
     if isinstance(job, ComparisonJob):
         return redirect("edge_ai:comparison-detail", job.pk)
-    context = progress_of(job) | {"mine": job.owner_id == request.user.pk, "answered": job.answered_by_id is not None}
+    mine = job.owner_id == request.user.pk
+    context = progress_of(job, user=request.user) | {"mine": mine, "answered": job.answered_by_id is not None}
     if isinstance(job, OptimizationJob) and job.status == JobStatus.COMPLETED:
         context |= _outcome(request.user, job)
+        remedies = Remedies(request.user, job)
+        context["warnings"] = [(warning, remedies.of(warning)) for warning in context["warnings"]]
     if isinstance(job, OptimizationJob):
         context |= _benchmarks_of_variant(request.user, job)
     if isinstance(job, PackagingJob) and job.status == JobStatus.COMPLETED:
@@ -155,23 +159,33 @@ def job_detail(request: MemberRequest, job_id: UUID) -> HttpResponse:
 def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
     # What a job was answered with was made by the one that it was answered from.
     ran = job.answered_by_id or job.pk
-    earlier = Job.objects.visible_to(user).filter(pk=ran).first() if job.answered_by_id else None
     variant = Model.objects.visible_to(user).filter(producer=ran).select_related("parent").first()
-    gains = gains_of(user, [variant]) if variant is not None else []
+    gain = next(iter(gains_of(user, [variant], **MEASURED)), None) if variant is not None else None
+    result = job.result or {}
+    parity = result.get("parity") or {}
     artifacts = list(
         Artifact.objects.visible_to(user).filter(optimization_job=ran).order_by("artifact_type", "file_name")
     )
     return {
-        "earlier": earlier,
+        # Of somebody else's, row level security shows nothing.
+        "earlier": job.answered_by,
         "variant": variant,
-        "gain": gains[0] if gains else None,
-        "largest_bytes": max(job.model.size_bytes, variant.size_bytes if variant else 0),
+        "gain": gain,
+        "pairs": pairs_of(
+            size_before=job.model.size_bytes,
+            size_after=int(result.get("size_bytes") or 0),
+            measured=None if gain is None else gain.told,
+            metric=parity.get("metric"),
+        ),
+        "figures": figures_of(parity),
+        "compared_on": compared_on(parity),
         "artifacts": artifacts,
         "recipes": [each for each in artifacts if each.artifact_type == ArtifactType.RECIPE],
-        "recipe_text": json.dumps((job.result or {}).get("recipe"), indent=2, sort_keys=True),
+        "recipe_text": json.dumps(result.get("recipe"), indent=2, sort_keys=True),
         "runs_here": job.target_format in RUNS_HERE,
-        "doubtful": is_doubtful(job.result or {}),
-    } | outcome_of(job.result or {})
+        "both_run_here": job.target_format in RUNS_HERE and job.model.format in RUNS_HERE,
+        "doubtful": is_doubtful(result),
+    } | outcome_of(result)
 
 
 def _benchmarks_of_variant(user: User, job: OptimizationJob) -> dict[str, Any]:
@@ -197,7 +211,9 @@ def job_events(request: MemberRequest, job_id: UUID) -> HttpResponse:
     live = wants_fragment(request)
     given = request.GET.get("after", "")
     after = int(given) if live and given.isdecimal() and len(given) < 19 else 0
-    response = page(request, "edge_ai/job_events.html", progress_of(job, after=after) | {"appending": live})
+    response = page(
+        request, "edge_ai/job_events.html", progress_of(job, after=after, user=request.user) | {"appending": live}
+    )
     if live and job.is_final:
         # The result is more than this fragment shows.
         response["HX-Refresh"] = "true"

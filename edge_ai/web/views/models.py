@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Q, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_http_methods, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import MemberRequest, in_workspace, may_write
 from accounts.models import User
@@ -31,20 +32,30 @@ from edge_ai.models import (
     OptimizationJob,
     Visibility,
 )
+from edge_ai.services.counts import counts_of
 from edge_ai.services.history import history_of
+from edge_ai.services.layers import read_layers
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
+from edge_ai.web.bulk import bulk_for
+from edge_ai.web.bulk_actions import BULK_MODELS
+from edge_ai.web.family import family_context
 from edge_ai.web.forms import ModelForm, ModelUploadForm, add_domain_error
+from edge_ai.web.graph import graph_of
 from edge_ai.web.history import chart_of
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other, uploaded, wants_fragment
-from edge_ai.web.views.gains import best_latencies, gains_of, lowest_estimates, with_numbers
+from edge_ai.web.layers import layers_context
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import MODELS
+from edge_ai.web.pages import UNPROCESSABLE, chosen, comes_back, forget_view, list_page, page, see_other, wants_fragment
+from edge_ai.web.tag_forms import TagsForm
+from edge_ai.web.views.gains import best_latencies, latencies_of, with_numbers
 
-COLUMNS = {"name": "name", "format": "format", "size": "size_bytes", "precision": "precision", "created": "created_at"}
-TABS = ("overview", "operators", "variants", "benchmarks", "history", "files")
+TABS = ("overview", "graph", "operators", "layers", "variants", "benchmarks", "history", "files")
 OPERATORS_SHOWN = 200
 ROWS_SHOWN = 50
 
 
 @in_workspace
+@comes_back(MODELS.address)
 @require_safe
 def model_list(request: MemberRequest) -> HttpResponse:
     """The drop zone, and every model that one sees."""
@@ -74,7 +85,7 @@ def model_upload(request: MemberRequest) -> HttpResponse:
         add_domain_error(form, error if error.field else _at_file(error))
         return _list_page(request, form, status=status_of(error.code))
     messages.success(request, f"“{model.name}” is uploaded and being analysed.")
-    return uploaded(request, "edge_ai:model-detail", model.pk)
+    return forget_view(request, see_other("edge_ai:model-detail", model.pk), MODELS.address)
 
 
 def _at_file(error: EngineError) -> EngineError:
@@ -83,46 +94,16 @@ def _at_file(error: EngineError) -> EngineError:
 
 
 def _list_page(request: MemberRequest, form: ModelUploadForm, *, status: int = 200) -> HttpResponse:
-    filters = {
-        "search": request.GET.get("search", "").strip()[:200],
-        "format": chosen(request, "format", ModelFormat.values),
-        "status": chosen(request, "status", ModelStatus.values),
-        "origin": chosen(request, "origin", ["original", "variant"]),
-    }
-    rows, ordering = listed(
-        request,
-        _filtered(Model.objects.visible_to(request.user), filters).select_related("parent"),
-        columns=COLUMNS,
-        default="-created",
-    )
-    best = best_latencies(request.user, [model.pk for model in rows])
+    found = listing(request, Model.objects.visible_to(request.user).select_related("parent").defer("analysis"), MODELS)
+    best = best_latencies(request.user, [model.pk for model in found])
     context = {
         "form": form,
-        "rows": [{"model": model, "best": best.get(model.pk, [])} for model in rows],
-        "page": rows,
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "formats": ModelFormat.choices,
-        "statuses": ModelStatus.choices,
+        "rows": [{"model": model, "best": best.get(model.pk, [])} for model in found],
+        "formats_by_value": dict(ModelFormat.choices),
         "limit_bytes": settings.MAX_UPLOAD_BYTES,
+        "bulk": bulk_for(request, BULK_MODELS),
     }
-    return page(request, "edge_ai/model_list.html", context, status=status)
-
-
-def _filtered(rows: QuerySet[Model], filters: dict[str, str]) -> QuerySet[Model]:
-    if filters["search"]:
-        words = filters["search"]
-        rows = rows.filter(
-            Q(name__icontains=words) | Q(file_name__icontains=words) | Q(tags__contains=[words]) | Q(sha256=words)
-        )
-    if filters["format"]:
-        rows = rows.filter(format=filters["format"])
-    if filters["status"]:
-        rows = rows.filter(status=filters["status"])
-    if filters["origin"]:
-        rows = rows.filter(parent__isnull=filters["origin"] == "original")
-    return rows
+    return list_page(request, "edge_ai/model_list.html", found, context, status=status)
 
 
 def visible_model(user: User, model_id: UUID) -> Model:
@@ -146,25 +127,33 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
         return response
     variants = Model.objects.visible_to(request.user).filter(parent=model).order_by("size_bytes")
     runs = BenchmarkRun.objects.visible_to(request.user).filter(model=model).order_by("-created_at")
+    best, estimates = latencies_of(request.user, model.pk)
     context |= {
         "mine": model.owner_id == request.user.pk,
         "analysis_job": AnalysisJob.objects.visible_to(request.user)
         .filter(model=model)
         .order_by("-created_at")
         .first(),
-        "variant_count": variants.count(),
-        "run_count": runs.count(),
+        "counts": counts_of(variants=variants, runs=runs),
         "tabs": [(name, name.capitalize()) for name in TABS],
-        "best": best_latencies(request.user, [model.pk]).get(model.pk, []),
-        "estimates": lowest_estimates(request.user, model.pk),
+        "best": best,
+        "estimates": estimates,
         "convertible": bool(targets_of(Format(model.format))),
         "no_source": NO_SOURCE.get(Format(model.format), ""),
         "runs_here": model.format in RUNS_HERE,
     }
-    if tab == "operators":
+    if tab in {"graph", "operators"}:
         context["operators"] = _operators(analysis)
+    if tab == "graph":
+        context["graph"] = graph_of(request.user, model)
+        shown = page(request, "edge_ai/model_detail.html", context)
+        # The only page that shows a frame, and only one of our own.
+        csp_update({"frame-src": [f"{request.scheme}://{request.get_host()}/graph/"]})(lambda _: shown)(request)
+        return shown
+    if tab == "layers":
+        context |= layers_context(request, model)
     elif tab == "variants":
-        context["gains"] = gains_of(request.user, list(variants.select_related("parent")[:ROWS_SHOWN]))
+        context |= family_context(request.user, model)
         context["jobs"] = (
             OptimizationJob.objects.visible_to(request.user)
             .filter(model=model)
@@ -186,14 +175,37 @@ def model_detail(request: MemberRequest, model_id: UUID) -> HttpResponse:
     return page(request, "edge_ai/model_detail.html", context)
 
 
+@in_workspace
+@may_write
+@require_POST
+def model_layers_read(request: MemberRequest, model_id: UUID) -> HttpResponse:
+    """Read one's model again, for the layers that its first analysis did not keep."""
+    model = get_object_or_404(Model.objects.visible_to(request.user), pk=model_id)
+    try:
+        read_layers(request.user, model=model)
+    except EngineError as error:
+        messages.error(request, f"{error.message} {error.fix}")
+    return HttpResponseRedirect(f"{reverse('edge_ai:model-detail', args=[model.pk])}?tab=layers", status=303)
+
+
 def _operators(analysis: dict[str, Any]) -> list[dict[str, Any]]:
     counts: dict[str, int] = analysis.get("operators") or {}
     macs: dict[str, int] = analysis.get("macs_by_operator") or {}
     weights: dict[str, int] = analysis.get("weight_bytes_by_operator") or {}
+    # By what costs most, where it is known; nodes without multiplications follow by number.
+    total = sum(macs.values())
     most = max(counts.values(), default=1)
+    ordered = sorted(counts.items(), key=lambda each: (-macs.get(each[0], 0), -each[1], each[0]))
     return [
-        {"name": name, "count": number, "share": number / most, "macs": macs.get(name), "bytes": weights.get(name)}
-        for name, number in list(counts.items())[:OPERATORS_SHOWN]
+        {
+            "name": name,
+            "count": number,
+            "share": macs.get(name, 0) / total if total else number / most,
+            "percent": 100 * macs.get(name, 0) / total if total else None,
+            "macs": macs.get(name),
+            "bytes": weights.get(name),
+        }
+        for name, number in ordered[:OPERATORS_SHOWN]
     ]
 
 
@@ -223,6 +235,20 @@ def model_update(request: MemberRequest, model_id: UUID) -> HttpResponse:
 
 @in_workspace
 @may_write
+@require_POST
+def model_tags(request: MemberRequest, model_id: UUID) -> HttpResponse:
+    """Change the tags of one's model; the page that posts here shows them."""
+    model = get_object_or_404(Model.objects.visible_to(request.user).owned_by(request.user), pk=model_id)
+    form = TagsForm(request.POST)
+    if form.is_valid():
+        update_model(request.user, model=model, fields=form.cleaned_data)
+    else:
+        messages.error(request, " ".join(map(str, form.errors.get("tags", []))))
+    return see_other("edge_ai:model-detail", model.pk)
+
+
+@in_workspace
+@may_write
 @require_http_methods(["GET", "HEAD", "POST"])
 def model_delete(request: MemberRequest, model_id: UUID) -> HttpResponse:
     """Name what goes with a model, ask once, and remove it."""
@@ -239,10 +265,12 @@ def model_delete(request: MemberRequest, model_id: UUID) -> HttpResponse:
     context = {
         "model": model,
         "refusal": refusal,
-        "optimizations": OptimizationJob.objects.visible_to(request.user).filter(model=model).count(),
-        "benchmarks": BenchmarkRun.objects.visible_to(request.user).filter(model=model).count(),
-        "artifacts": Artifact.objects.visible_to(request.user).filter(model=model).count(),
-        "variants": Model.objects.visible_to(request.user).filter(parent=model).count(),
+        **counts_of(
+            optimizations=OptimizationJob.objects.visible_to(request.user).filter(model=model),
+            benchmarks=BenchmarkRun.objects.visible_to(request.user).filter(model=model),
+            artifacts=Artifact.objects.visible_to(request.user).filter(model=model),
+            variants=Model.objects.visible_to(request.user).filter(parent=model),
+        ),
     }
     status = status_of(refusal.code) if refusal else 200
     return page(request, "edge_ai/model_delete.html", context, status=status)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import MemberRequest, in_workspace, may_write
+from accounts.models import User
 from config.errors import status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import Model, ModelFormat, OptimizationLevel, Precision
+from edge_ai.models import JobKind, Model, OptimizationJob, OptimizationLevel, Precision
+from edge_ai.services import quotas
 from edge_ai.services.optimizations import (
     OptimizationRequest,
     earlier_answer,
     estimated_time,
+    expected_wait,
     plan_optimization,
     submit_optimization,
 )
+from edge_ai.web.again import earlier_job, optimization_values, overrides, shown, tell_lost_dataset
+from edge_ai.web.changes import address_of, changed_request, words_of
 from edge_ai.web.forms import OptimizationForm, add_domain_error
 from edge_ai.web.pages import UNPROCESSABLE, page, see_other
 from edge_ai.web.views.models import visible_model
-from edge_ai.web.wording import precision
 
 TEMPLATE = "edge_ai/optimization_form.html"
 
@@ -36,15 +39,9 @@ def optimization_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
     model = visible_model(request.user, model_id)
     planning = request.POST.get("action") == "plan"
     if request.method != "POST":
-        initial = {
-            name: value
-            for name in ("target_format", "precision", "device_profile", "dataset")
-            if (value := request.GET.get(name))
-        }
-        form = OptimizationForm(user=request.user, model=model, initial=initial)
+        form = OptimizationForm(user=request.user, model=model, initial=_initial(request))
         # What the form shows at first is planned as if it had been sent.
-        sent = {name: form[name].value() or "" for name in form.fields}
-        preview = OptimizationForm(sent, user=request.user, model=model)
+        preview = OptimizationForm(shown(form), user=request.user, model=model, offers=form.offers)
         return page(request, TEMPLATE, {"model": model, "form": form} | _plan(request, model, preview))
     sent_now = OptimizationForm.adjusted(request.POST) if planning else request.POST
     form = OptimizationForm(sent_now, user=request.user, model=model)
@@ -55,9 +52,19 @@ def optimization_create(request: MemberRequest, model_id: UUID) -> HttpResponse:
     try:
         job = submit_optimization(request.user, request=_request(model, form))
     except EngineError as error:
+        told = {"refusal": error, "nearest": _nearest(request.user, _request(model, form), error)}
         add_domain_error(form, error)
-        return page(request, TEMPLATE, {"model": model, "form": form, "refusal": error}, status=status_of(error.code))
+        return page(request, TEMPLATE, {"model": model, "form": form} | told, status=status_of(error.code))
     return see_other("edge_ai:job-detail", job.pk)
+
+
+def _initial(request: MemberRequest) -> dict[str, Any]:
+    """Return what the form begins with: what an earlier job was asked with, and what the address says."""
+    job = earlier_job(request, request.user, OptimizationJob, "model")
+    if job is None:
+        return overrides(request.GET)
+    tell_lost_dataset(request, job)
+    return optimization_values(job) | overrides(request.GET)
 
 
 def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
@@ -76,18 +83,11 @@ def _request(model: Model, form: OptimizationForm) -> OptimizationRequest:
     )
 
 
-def _nearest(asked: OptimizationRequest, error: EngineError) -> dict[str, str] | None:
+def _nearest(user: User, asked: OptimizationRequest, error: EngineError) -> dict[str, str] | None:
     """Return the nearest request that works as a link to this page and in words."""
-    found = (error.details or {}).get("nearest") or {}
-    changes = {name: str(found[name]) for name in ("target_format", "precision") if name in found}
-    given = {"target_format": asked.target_format, "precision": asked.precision}
-    if not changes or given | changes == given:
-        return None
-    query = given | {"device_profile": str(asked.device_profile.pk)} | changes
-    if asked.dataset is not None:
-        query["dataset"] = str(asked.dataset.pk)
-    words = f"{precision(query['precision'])} as {ModelFormat(query['target_format']).label}"
-    return {"query": urlencode(query), "words": words}
+    changed = changed_request(user, asked, (error.details or {}).get("nearest") or {})
+    address = None if changed is None else address_of(changed)
+    return None if changed is None or address is None else {"address": address, "words": words_of(asked, changed)}
 
 
 def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[str, Any]:
@@ -98,11 +98,14 @@ def _plan(request: MemberRequest, model: Model, form: OptimizationForm) -> dict[
     try:
         plan = plan_optimization(request.user, request=asked)
     except EngineError as error:
-        return {"refusal": error, "nearest": _nearest(asked, error)}
+        return {"refusal": error, "nearest": _nearest(request.user, asked, error)}
+    cached = earlier_answer(request.user, request=asked, plan=plan)
     return {
         "plan": plan,
         "asked": asked,
         "resolved": plan.precision if plan else None,
-        "cached": earlier_answer(request.user, request=asked, plan=plan),
+        "cached": cached,
+        "quota": None if cached else quotas.caution(quotas.needs_of(JobKind.OPTIMIZATION, model)),
         "estimate": estimated_time(request.user, request=asked, plan=plan) if plan else None,
+        "wait": None if cached else expected_wait(request=asked),
     }

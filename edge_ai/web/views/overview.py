@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, F, Sum
+from dataclasses import asdict
+
+from django.db.models import F, Sum
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, in_workspace
 from accounts.models import User
-from edge_ai.models import FINAL, HOUSEKEEPING, Artifact, Blob, Dataset, Job, JobKind, Model, OptimizationJob
+from edge_ai.models import HOUSEKEEPING, UNFINISHED, Artifact, Blob, Dataset, Job, JobKind, Model
+from edge_ai.services.activity import activity
+from edge_ai.services.counts import counts_of
 from edge_ai.web.pages import page, wants_fragment
 from edge_ai.web.stages import seconds_left
 from edge_ai.web.views.gains import Gain, gains_of
 
+ACTIVITY_DAYS = 30
 RUNNING_SHOWN, LATEST_SHOWN, GAINS_SHOWN, VARIANTS_LOOKED_AT = 8, 8, 5, 50
 
 
@@ -22,7 +27,7 @@ RUNNING_SHOWN, LATEST_SHOWN, GAINS_SHOWN, VARIANTS_LOOKED_AT = 8, 8, 5, 50
 def overview(request: MemberRequest) -> HttpResponse:
     """Running jobs, last results, best gains, storage used."""
     theirs = Job.objects.visible_to(request.user).exclude(kind__in=HOUSEKEEPING)
-    active = list(theirs.exclude(status__in=FINAL).order_by("-created_at")[:RUNNING_SHOWN])
+    active = list(theirs.filter(status__in=UNFINISHED).order_by("-created_at")[:RUNNING_SHOWN])
     now = timezone.now()
     context = {
         "running": [{"job": job, "seconds_left": seconds_left(job, now)} for job in active],
@@ -42,16 +47,20 @@ def overview(request: MemberRequest) -> HttpResponse:
         .annotate(made_bytes=F("result__size_bytes"))
         .order_by("-finished_at")[:LATEST_SHOWN]
     )
-    models = Model.objects.visible_to(request.user).aggregate(
-        originals=Count("pk"), variants=Count("parent"), bytes=Sum("size_bytes")
-    )
+    seen = Model.objects.visible_to(request.user)
+    days = activity(until=timezone.now().date(), days=ACTIVITY_DAYS)
+    ended = any(each.jobs or each.uploaded or each.downloaded or each.shared for each in days)
     context |= {
+        "activity": days if ended else [],
+        "activity_data": [asdict(each) for each in days],
         "latest": list(latest),
         "gains": _best_gains(request.user),
-        "models": models,
-        "datasets": Dataset.objects.visible_to(request.user).count(),
-        "artifacts": Artifact.objects.visible_to(request.user).count(),
-        "jobs": OptimizationJob.objects.visible_to(request.user).count(),
+        "counts": counts_of(
+            models=seen,
+            variants=seen.filter(parent__isnull=False),
+            datasets=Dataset.objects.visible_to(request.user),
+            artifacts=Artifact.objects.visible_to(request.user),
+        ),
         "stored_bytes": Blob.objects.aggregate(total=Sum("size_bytes"))["total"] or 0,
     }
     return page(request, "edge_ai/overview.html", context)

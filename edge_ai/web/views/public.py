@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -10,6 +12,9 @@ from django.views.decorators.http import require_safe
 
 from config.errors import status_of
 from edge_ai.engine.errors import CODES
+from edge_ai.models import Model
+from edge_ai.sample import ONNX_MODEL
+from edge_ai.web.documentation import groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +36,49 @@ SAMPLE_RESULTS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture in one theme, for wide windows and for phones; `benchmarks/pictures.py` takes them."""
+
+    theme: str
+
+    @property
+    def wide(self) -> str:
+        return f"img/comparison-{self.theme}.webp"
+
+    @property
+    def phone(self) -> str:
+        return f"img/comparison-phone-{self.theme}.webp"
+
+
+PICTURES = (Picture(theme="light"), Picture(theme="dark"))
+
+
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
     """What this is, in ten seconds; who is signed in goes to work."""
     if request.user.is_authenticated:
         return redirect("edge_ai:overview")
-    return render(request, "edge_ai/landing.html", {"rows": SAMPLE_RESULTS})
+    return render(request, "edge_ai/landing.html", {"rows": SAMPLE_RESULTS, "pictures": PICTURES})
+
+
+@cache
+def _sample_hash() -> str:
+    return hashlib.sha256(ONNX_MODEL.read_bytes()).hexdigest()
+
+
+@require_safe
+def sample(request: HttpRequest) -> HttpResponse:
+    """Lead members of a workspace that has the sample to it; tell everybody else how to get it."""
+    if request.user.is_authenticated and request.workspace is not None:  # type: ignore[attr-defined]
+        found = Model.objects.visible_to(request.user).filter(sha256=_sample_hash()).order_by("created_at").first()
+        if found is not None:
+            return redirect("edge_ai:model-detail", found.pk)
+    return render(request, "edge_ai/sample.html", {"rows": SAMPLE_RESULTS})
 
 
 @require_safe
 def error_codes(request: HttpRequest) -> HttpResponse:
     """Every error code with its meaning and its fix: where the ``type`` of a problem leads."""
     codes = [{"code": code, "known": known, "status": status_of(code)} for code, known in sorted(CODES.items())]
-    return render(request, "edge_ai/error_codes.html", {"codes": codes})
+    return render(request, "edge_ai/error_codes.html", {"codes": codes, "groups": groups(), "current": "errors"})

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -18,23 +19,21 @@ from edge_ai.engine.errors import EngineError, UserInputError
 from edge_ai.models import TEST_EVENT, DeliveryStatus, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from edge_ai.services import webhooks as service
 from edge_ai.web.forms import add_domain_error
-from edge_ai.web.pages import UNPROCESSABLE, chosen, listed, page, see_other
+from edge_ai.web.listing import listing
+from edge_ai.web.lists import DELIVERIES, WEBHOOKS
+from edge_ai.web.pages import UNPROCESSABLE, comes_back, list_page, page, see_other
 from edge_ai.web.webhook_forms import RedeliverForm, WebhookForm
 
 EVENTS = [*WebhookEvent.choices, (TEST_EVENT, "A test")]
 
 
 @in_workspace
+@comes_back(WEBHOOKS.address)
 @require_safe
 def webhook_list(request: MemberRequest) -> HttpResponse:
     """One's own webhooks."""
-    rows, ordering = listed(
-        request,
-        WebhookEndpoint.objects.visible_to(request.user),
-        columns={"url": "url", "created": "created_at"},
-        default="-created",
-    )
-    return page(request, "edge_ai/webhook_list.html", {"page": rows, "ordering": ordering})
+    found = listing(request, WebhookEndpoint.objects.visible_to(request.user), WEBHOOKS)
+    return list_page(request, "edge_ai/webhook_list.html", found, {})
 
 
 @in_workspace
@@ -67,33 +66,19 @@ def webhook_detail(request: MemberRequest, webhook_id: UUID) -> HttpResponse:
 
 
 def _detail(request: MemberRequest, endpoint: WebhookEndpoint, *, secret: str = "") -> HttpResponse:
-    filters = {
-        "status": chosen(request, "status", DeliveryStatus.values),
-        "event": chosen(request, "event", [event for event, _ in EVENTS]),
-    }
     deliveries = WebhookDelivery.objects.visible_to(request.user).filter(endpoint_id=endpoint.pk)
-    if filters["status"]:
-        deliveries = deliveries.filter(status=filters["status"])
-    if filters["event"]:
-        deliveries = deliveries.filter(event_type=filters["event"])
-    rows, ordering = listed(
+    found = listing(
         request,
         deliveries.select_related("message").prefetch_related("attempts"),
-        columns={"created": "created_at"},
-        default="-created",
-        page_size=20,
+        DELIVERIES,
+        path=reverse("edge_ai:webhook-detail", args=[endpoint.pk]),
     )
     overlap_ends = endpoint.previous_secret_expires_at
     context: dict[str, Any] = {
         "endpoint": endpoint,
         "secret": secret,
         "manages": request.membership.may_administer,
-        "page": rows,
-        "ordering": ordering,
-        "filters": filters,
-        "filtered": any(filters.values()),
-        "statuses": DeliveryStatus.choices,
-        "events": EVENTS,
+        "listing": found,
         "redeliver": RedeliverForm(),
         "overlap_ends": overlap_ends if overlap_ends and overlap_ends > timezone.now() else None,
     }

@@ -1,0 +1,92 @@
+"""Client of the Edge AI Accelerator Studio.
+
+    from edge_ai_studio import Studio
+
+    studio = Studio("https://studio.example.com", "eas_…")
+    model = studio.upload_model("model.onnx")
+    job = model.optimize(device="Raspberry Pi 5", precision="int8").wait(progress=True)
+    job.model().download("model-int8.onnx")
+
+:class:`Studio` blocks; :class:`AsyncStudio` has the same methods to be awaited.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from edge_ai_studio._async.client import AsyncStudio
+from edge_ai_studio._async.resources import (
+    AsyncArtifact,
+    AsyncBenchmarkJob,
+    AsyncComparisonJob,
+    AsyncDataset,
+    AsyncDevice,
+    AsyncJob,
+    AsyncModel,
+    AsyncOptimizationJob,
+    AsyncWebhook,
+)
+from edge_ai_studio._sync.client import Studio
+from edge_ai_studio._sync.resources import (
+    Artifact,
+    BenchmarkJob,
+    ComparisonJob,
+    Dataset,
+    Device,
+    Job,
+    Model,
+    OptimizationJob,
+    Webhook,
+)
+from edge_ai_studio.errors import (
+    AnalysisFailed,
+    Corrupt,
+    JobFailed,
+    NoSuchName,
+    NotAuthenticated,
+    NotConfigured,
+    NotFound,
+    NotPermitted,
+    Refused,
+    StudioError,
+    TooMany,
+    Unreachable,
+    WaitedTooLong,
+)
+
+__all__ = [
+    "AnalysisFailed",
+    "Artifact",
+    "AsyncArtifact",
+    "AsyncBenchmarkJob",
+    "AsyncComparisonJob",
+    "AsyncDataset",
+    "AsyncDevice",
+    "AsyncJob",
+    "AsyncModel",
+    "AsyncOptimizationJob",
+    "AsyncStudio",
+    "AsyncWebhook",
+    "BenchmarkJob",
+    "ComparisonJob",
+    "Corrupt",
+    "Dataset",
+    "Device",
+    "Job",
+    "JobFailed",
+    "Model",
+    "NoSuchName",
+    "NotAuthenticated",
+    "NotConfigured",
+    "NotFound",
+    "NotPermitted",
+    "OptimizationJob",
+    "Refused",
+    "Studio",
+    "StudioError",
+    "TooMany",
+    "Unreachable",
+    "WaitedTooLong",
+    "Webhook",
+    "__version__",
+]

@@ -1,0 +1,247 @@
+"""The studio's things, and what can be done with each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_ai_studio.errors import AnalysisFailed, JobFailed, WaitedTooLong
+from edge_ai_studio.fields import (
+    SETTLED,
+    ArtifactFields,
+    BenchmarkFields,
+    DatasetFields,
+    DeviceFields,
+    Fields,
+    JobFields,
+    ModelFields,
+)
+from edge_ai_studio.progress import JobBar, Progress
+
+if TYPE_CHECKING:
+    from edge_ai_studio._async.client import AsyncStudio
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 3.0
+
+
+class AsyncResource(Fields):
+    """A row of the studio; ``studio`` is where it came from."""
+
+    path: str
+
+    def __init__(self, studio: AsyncStudio, data: dict[str, Any]) -> None:
+        self.studio = studio
+        self.data = data
+
+    @property
+    def _address(self) -> str:
+        return f"{self.path}{self.id}/"
+
+    async def refresh(self) -> Self:
+        """Ask the studio how it is now."""
+        self.data = (await self.studio.transport.ask("GET", self._address)).json()
+        return self
+
+    async def delete(self) -> None:
+        """Delete it for good."""
+        await self.studio.transport.ask("DELETE", self._address)
+
+
+class AsyncModel(ModelFields, AsyncResource):
+    """A model."""
+
+    path = "models/"
+
+    async def wait(self, *, timeout: float | None = None) -> Self:
+        """Wait until it is analysed.
+
+        Raises
+        ------
+        AnalysisFailed
+            When the file is no model that the studio can read.
+        WaitedTooLong
+            After ``timeout`` seconds.
+        """
+        began, pause = time.monotonic(), FIRST_PAUSE
+        while self.status not in SETTLED:
+            _in_time(began, timeout, f"The model “{self.name}” is still {self.status}")
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.3)
+            await self.refresh()
+        if self.status == "failed":
+            raise AnalysisFailed(self.name, self.error or {})
+        return self
+
+    async def optimize(
+        self, device: str | AsyncDevice, precision: str = "auto", **options: Any
+    ) -> AsyncOptimizationJob:
+        """Ask for a smaller, faster variant of it; takes what :meth:`AsyncStudio.submit_optimization` takes."""
+        return await self.studio.submit_optimization(self, device, precision, **options)
+
+    async def benchmark(self, device: str | AsyncDevice | None = None, **options: Any) -> AsyncBenchmarkJob:
+        """Measure it; takes what :meth:`AsyncStudio.submit_benchmark` takes."""
+        return await self.studio.submit_benchmark(self, device, **options)
+
+    async def compatibility(self) -> dict[str, Any]:
+        """Return what it can become on which device, with the reason for every refusal."""
+        told: dict[str, Any] = (await self.studio.transport.ask("GET", f"{self._address}compatibility/")).json()
+        return told
+
+    async def download(self, to: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+        """Save the file; see :meth:`AsyncStudio.download`."""
+        return await self.studio.download(self, to, progress=progress)
+
+    async def variants(self) -> list[AsyncModel]:
+        """Return the models that were made from it."""
+        return [model async for model in self.studio.models(parent=self.id)]
+
+    async def update(self, **changes: Any) -> Self:
+        """Change ``name``, ``description``, ``tags`` or ``visibility``."""
+        self.data = (await self.studio.transport.ask("PATCH", self._address, json=changes)).json()
+        return self
+
+
+class AsyncDevice(DeviceFields, AsyncResource):
+    """A device profile."""
+
+    path = "device-profiles/"
+
+
+class AsyncDataset(DatasetFields, AsyncResource):
+    """A data set."""
+
+    path = "datasets/"
+
+
+class AsyncArtifact(ArtifactFields, AsyncResource):
+    """A file that a job left."""
+
+    path = "artifacts/"
+
+    async def download(self, to: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+        """Save the file; see :meth:`AsyncStudio.download`."""
+        return await self.studio.download(self, to, progress=progress)
+
+
+class AsyncJob(JobFields, AsyncResource):
+    """A job."""
+
+    async def wait(self, *, progress: bool = False, timeout: float | None = None, check: bool = True) -> Self:
+        """Wait until it has ended.
+
+        Parameters
+        ----------
+        progress
+            Whether to draw a bar on standard error, where that is a terminal, else a line per stage.
+        timeout
+            Seconds; ``None`` waits for ever. The job goes on when the time is over.
+        check
+            Whether a job that failed or was cancelled raises.
+
+        Raises
+        ------
+        JobFailed
+            When it did not complete.
+        WaitedTooLong
+            After ``timeout`` seconds.
+        """
+        began, pause = time.monotonic(), FIRST_PAUSE
+        bar = JobBar(sys.stderr) if progress else None
+        try:
+            while True:
+                if bar:
+                    bar.show(self.status, self.stage, self.progress)
+                if self.done:
+                    break
+                _in_time(began, timeout, f"The job {self.id} is still {self.status}")
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 1.3)
+                await self.refresh()
+        finally:
+            if bar:
+                bar.close()
+        if check and self.status != "completed":
+            raise JobFailed(self.data)
+        return self
+
+    async def cancel(self) -> Self:
+        """Ask for its end; a running one ends within seconds."""
+        self.data = (await self.studio.transport.ask("POST", f"{self._address}cancel/", json={})).json()
+        return self
+
+    async def retry(self) -> Self:
+        """Try again a job that failed or was cancelled, from the last stage that was finished."""
+        self.data = (await self.studio.transport.ask("POST", f"{self._address}retry/", json={})).json()
+        return self
+
+    async def events(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """Return its log from the number ``after`` on, in order."""
+        told = await self.studio.transport.ask("GET", f"{self._address}events/", params={"after": after})
+        rows: list[dict[str, Any]] = told.json()["results"]
+        return rows
+
+
+class AsyncOptimizationJob(AsyncJob):
+    """A job that makes a variant."""
+
+    path = "optimization-jobs/"
+
+    async def model(self) -> AsyncModel:
+        """Return the variant that it made.
+
+        Raises
+        ------
+        JobFailed
+            When there is none.
+        """
+        if not self.result:
+            raise JobFailed(self.data)
+        return await self.studio.model(str(self.result["model"]))
+
+    async def artifacts(self) -> AsyncIterator[AsyncArtifact]:
+        """Go over the files that it left."""
+        async for artifact in self.studio.artifacts(optimization_job=self.id):
+            yield artifact
+
+
+class AsyncBenchmarkJob(BenchmarkFields, AsyncJob):
+    """A job that measures a model."""
+
+    path = "benchmarks/"
+
+    async def artifacts(self) -> AsyncIterator[AsyncArtifact]:
+        """Go over the files that it left."""
+        async for artifact in self.studio.artifacts(benchmark=self.id):
+            yield artifact
+
+
+class AsyncComparisonJob(AsyncJob):
+    """A job that measures models by turns."""
+
+    path = "comparisons/"
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """Each other model against the first: ``{"a", "b", "ratio_p50", "ci95", "verdict"}``."""
+        return list((self.result or {}).get("pairs") or [])
+
+
+class AsyncWebhook(AsyncResource):
+    """An address that is told of events."""
+
+    path = "webhooks/"
+
+    async def test(self) -> dict[str, Any]:
+        """Send it a test event; returns the delivery."""
+        told: dict[str, Any] = (await self.studio.transport.ask("POST", f"{self._address}test/", json={})).json()
+        return told
+
+
+def _in_time(began: float, timeout: float | None, otherwise: str) -> None:
+    if timeout is not None and time.monotonic() - began > timeout:
+        raise WaitedTooLong(f"{otherwise} after {timeout:g} s.")

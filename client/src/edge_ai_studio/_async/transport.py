@@ -1,0 +1,141 @@
+"""Requests: with the key, asked again when the network or a full studio was at fault, refusals as exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from edge_ai_studio import __version__
+from edge_ai_studio.config import Access
+from edge_ai_studio.errors import Unreachable, refusal
+
+API = "/api/edge/v1/"
+AGAIN = frozenset({429, 502, 503, 504})
+TRIES = 5
+LONGEST_PAUSE = 30.0
+QUESTIONS = frozenset({"GET", "HEAD"})
+
+
+class AsyncTransport:
+    """An HTTP connection to one studio."""
+
+    def __init__(self, access: Access, *, workspace: str | None, timeout: float) -> None:
+        self.access = access
+        headers = {
+            "Authorization": f"Bearer {access.key}",
+            "Accept": "application/json",
+            "User-Agent": f"edge-ai-studio/{__version__}",
+        }
+        if workspace:
+            headers["X-Tenant-ID"] = workspace
+        self._http = httpx.AsyncClient(base_url=access.url, headers=headers, timeout=timeout)
+        # Signed links need no key, and what answers them may be another host, which the key is none of the business of.
+        self._plain = httpx.AsyncClient(timeout=timeout, headers={"User-Agent": headers["User-Agent"]})
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        await self._plain.aclose()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """Send a request and return its answer.
+
+        ``path`` is relative to the API, or begins with a slash, or is a whole address of this studio. Questions are asked
+        again after any failure of the network; what changes something only where it certainly did not arrive.
+
+        Raises
+        ------
+        Refused
+            When the studio answers with a problem.
+        Unreachable
+            When it does not answer.
+        """
+        sent = dict(headers or {})
+        if method == "POST":
+            sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
+        query = {name: value for name, value in (params or {}).items() if value is not None}
+        for left in reversed(range(TRIES)):
+            try:
+                answer = await self._http.request(
+                    method, self.own(path), json=json, params=query or None, headers=sent, content=content
+                )
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if not left:
+                    raise Unreachable(f"There is no studio at {self.access.url}: {error}.") from error
+            except httpx.TransportError as error:
+                if not left or method not in QUESTIONS:
+                    raise Unreachable(f"The studio at {self.access.url} broke off: {error!r}.") from error
+            else:
+                if answer.status_code not in AGAIN or not left:
+                    return self.judge(answer)
+                await asyncio.sleep(_asked_pause(answer) or _pause(left))
+                continue
+            await asyncio.sleep(_pause(left))
+        raise AssertionError("the last try returns or raises")
+
+    @asynccontextmanager
+    async def stream(self, address: str, *, start: int = 0) -> AsyncIterator[httpx.Response]:
+        """Open what a signed link leads to, from the byte ``start`` on."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            async with self._plain.stream("GET", self.locate(address), headers=headers) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                    self.judge(answer)
+                yield answer
+        except httpx.TransportError as error:
+            raise Unreachable(f"The download broke off: {error!r}.") from error
+
+    def locate(self, path: str) -> str:
+        """Return the whole address of a path."""
+        if path.startswith(("http://", "https://")):
+            return path
+        return self.access.url + (path if path.startswith("/") else API + path)
+
+    def own(self, path: str) -> str:
+        """Return the address of a path at this studio, whichever host it names: the key goes nowhere else."""
+        if path.startswith(("http://", "https://")):
+            named, studio = httpx.URL(path), httpx.URL(self.access.url)
+            return str(named.copy_with(scheme=studio.scheme, host=studio.host, port=studio.port))
+        return self.locate(path)
+
+    @staticmethod
+    def judge(answer: httpx.Response) -> httpx.Response:
+        """Return a good answer; raise what a bad one says."""
+        if answer.status_code < 400:
+            return answer
+        try:
+            problem = answer.json()
+        except ValueError:
+            problem = {}
+        if not isinstance(problem, dict):
+            problem = {}
+        raise refusal(answer.status_code, problem)
+
+
+def _pause(left: int) -> float:
+    """Return the seconds until the next try: longer each time, never the same for all clients."""
+    return min(LONGEST_PAUSE, 0.25 * 2.0 ** (TRIES - 1 - left)) * (0.5 + random.random())  # noqa: S311  # no secret
+
+
+def _asked_pause(answer: httpx.Response) -> float | None:
+    """Return the seconds that the studio asks to wait."""
+    try:
+        return min(LONGEST_PAUSE, max(0.0, float(answer.headers.get("Retry-After", ""))))
+    except ValueError:
+        return None

@@ -1,0 +1,67 @@
+"""Downloads: to a temporary name, resumed where they broke off, verified, then renamed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from edge_ai_studio._sync.transport import Transport
+from edge_ai_studio._sync.uploads import sha256_of
+from edge_ai_studio.errors import Corrupt, Unreachable
+from edge_ai_studio.progress import Progress
+
+TRIES = 5
+CHUNK = 1024 * 1024
+
+
+def download_file(
+    transport: Transport, path: str, to: Path, *, size: int, sha256: str, progress: Progress | None = None
+) -> Path:
+    """Save what the API's ``path`` redirects to as ``to``, which holds either all of it or what it held before.
+
+    Raises
+    ------
+    Corrupt
+        When the checksum is not ``sha256``.
+    Unreachable
+        When the connection breaks time and again.
+    """
+    part = to.with_name(to.name + ".part")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    for left in reversed(range(TRIES)):
+        try:
+            _continue(transport, path, part, size, progress)
+            break
+        except Unreachable:
+            if not left:
+                raise
+            time.sleep(0.25 * 2 ** (TRIES - left))
+    if sha256_of(part) != sha256:
+        part.unlink()
+        raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
+    part.replace(to)
+    return to
+
+
+def _continue(transport: Transport, path: str, part: Path, size: int, progress: Progress | None) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    if start > size:
+        start = 0
+    if start == size and size:
+        return
+    link = (transport.ask("GET", path)).headers["Location"]
+    with transport.stream(link, start=start) as answer:
+        begun = start if answer.status_code == 206 else 0
+        done = begun
+        if progress:
+            progress(done, size)
+        with part.open("r+b" if begun else "wb") as sink:
+            sink.seek(begun)
+            for chunk in answer.iter_bytes(CHUNK):
+                sink.write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, size)
+            sink.truncate()
+    if done < size:
+        raise Unreachable(f"The download ended after {done} of {size} bytes.")

@@ -1,0 +1,86 @@
+"""`edgeai`: every command, and what it ends with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from edge_ai_studio._sync.client import Studio
+from edge_ai_studio.cli import commands, gating
+from edge_ai_studio.cli.completion import script_for
+from edge_ai_studio.cli.output import tell
+from edge_ai_studio.cli.parser import make_parser
+from edge_ai_studio.errors import (
+    AnalysisFailed,
+    Corrupt,
+    JobFailed,
+    NoSuchName,
+    NotAuthenticated,
+    NotConfigured,
+    Refused,
+    StudioError,
+    Unreachable,
+    WaitedTooLong,
+)
+
+COMMANDS: dict[str, Callable[[Studio, argparse.Namespace], int | None]] = {
+    "me": commands.me,
+    "devices": commands.devices,
+    "models": commands.models,
+    "datasets": commands.datasets,
+    "upload": commands.upload,
+    "analyze": commands.analyze,
+    "optimize": commands.optimize,
+    "benchmark": commands.benchmark,
+    "compare": commands.compare,
+    "download": commands.download,
+    "jobs": commands.jobs,
+    "webhooks": commands.webhooks,
+    "gate": gating.gate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; the statuses are :data:`edge_ai_studio.cli.parser.EXITS`."""
+    parser = make_parser()
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "completion":
+            sys.stdout.write(script_for(given.shell, parser))
+            return 0
+        if given.command == "login":
+            return commands.login(given)
+        if given.command == "logout":
+            return commands.logout(given)
+        with Studio(given.url, given.key) as studio:
+            return COMMANDS[given.command](studio, given) or 0
+    except StudioError as error:
+        tell(f"edgeai: {error}")
+        return _status_of(error)
+    except OSError as error:
+        tell(f"edgeai: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 2
+    except KeyboardInterrupt:
+        tell("edgeai: interrupted. Jobs that were begun go on: see `edgeai jobs`.")
+        return 130
+
+
+def _status_of(error: StudioError) -> int:
+    if isinstance(error, (NotConfigured, NotAuthenticated)):
+        return 8
+    if isinstance(error, Refused):
+        return 5 if error.status >= 500 else 3
+    kinds: dict[type[StudioError], int] = {
+        AnalysisFailed: 4,
+        JobFailed: 4,
+        Unreachable: 5,
+        Corrupt: 5,
+        WaitedTooLong: 6,
+        NoSuchName: 7,
+    }
+    return kinds.get(type(error), 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

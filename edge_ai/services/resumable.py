@@ -1,0 +1,346 @@
+"""Resumable uploads: a file that grows in place. Its size is the offset, so a killed server forgets nothing.
+
+While a piece with a checksum is being written, a mark beside the file holds the offset before it: what a kill leaves of a
+piece that was never verified does not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.features import require
+from accounts.models import User
+from config.features import Feature
+from edge_ai import storage
+from edge_ai.engine.errors import ResourceError, UserInputError
+from edge_ai.models import Upload
+from edge_ai.models.base import ClockTimestamp, Owned
+from edge_ai.services import quotas
+from edge_ai.services.uploads import Incoming, clean_file_name
+from edge_ai.storage import Fingerprint, fingerprint
+
+CHUNK_BYTES = 1 << 18
+ALGORITHMS = ("sha256", "sha1")
+T = TypeVar("T", bound=Owned)
+
+
+class Source(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes; none at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checksum:
+    """What a piece must hash to."""
+
+    algorithm: str
+    digest: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made(Generic[T]):
+    """A row made of an upload; ``now`` is false where an earlier request had made it."""
+
+    row: T
+    now: bool
+
+
+def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: str) -> Upload:
+    """Announce an upload. Its whole length is reserved until it ends: as a model or data set, given up, or expired.
+
+    Raises
+    ------
+    EngineError
+        ``file_too_large``, ``quota_exceeded``, ``storage_full``.
+    """
+    require(Feature.UPLOADS)
+    limit = quotas.standing().largest(purpose)
+    if length_bytes > limit:
+        raise UserInputError(
+            f"The file is {length_bytes:,} bytes; at most {limit:,} are accepted.",
+            code="file_too_large",
+            fix="Send a smaller file.",
+            details={"limit": "upload_bytes", "allowed": limit, "asked": length_bytes},
+        )
+    require_room(length_bytes)
+    with transaction.atomic():
+        quotas.claim_file(size_bytes=length_bytes)
+        upload = Upload.objects.create(
+            owner=user,
+            purpose=purpose,
+            name=name.strip()[:200],
+            file_name=clean_file_name(file_name),
+            length_bytes=length_bytes,
+            expires_at=_expiry(),
+        )
+    path = path_of(upload)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    return upload
+
+
+def has_room(size_bytes: int) -> bool:
+    """Tell whether the disk has room for a file beside its reserve."""
+    return shutil.disk_usage(settings.RESUMABLE_DIR).free >= size_bytes + settings.DISK_RESERVE_BYTES
+
+
+def require_room(size_bytes: int) -> None:
+    """Refuse what would eat into the disk's reserve.
+
+    Raises
+    ------
+    ResourceError
+        ``storage_full``.
+    """
+    if not has_room(size_bytes):
+        raise ResourceError(
+            "There is no room for the file.", code="storage_full", fix="Tell the operator.", retryable=True
+        )
+
+
+def find_upload(user: User, upload_id: UUID) -> Upload:
+    """Return a user's upload.
+
+    Raises
+    ------
+    UserInputError
+        ``not_found``, the same for a colleague's; ``upload_expired``.
+    """
+    upload = Upload.objects.owned_by(user).filter(pk=upload_id).first()
+    if upload is None or (upload.made is None and not path_of(upload).exists()):
+        raise UserInputError(
+            f"There is no upload {upload_id} that you may see.", code="not_found", fix="Begin a new one."
+        )
+    if upload.expires_at < timezone.now():
+        raise UserInputError("The upload has expired.", code="upload_expired", fix="Begin a new one.")
+    return upload
+
+
+def offset_of(upload: Upload) -> int:
+    """Return how many bytes have arrived and count."""
+    if upload.made is not None:
+        return upload.length_bytes
+    path = path_of(upload)
+    try:
+        return int(_mark(path).read_text())
+    except FileNotFoundError:
+        return path.stat().st_size
+
+
+def append(upload: Upload, *, offset: int, source: Source, announced_bytes: int, checksum: Checksum | None) -> int:
+    """Write what ``source`` gives behind what is there; returns the new offset. What comes before a cut is kept.
+
+    Raises
+    ------
+    EngineError
+        ``upload_locked``, ``upload_offset_mismatch``, ``file_too_large``, ``checksum_mismatch``, ``storage_full``.
+    """
+    path = path_of(upload)
+    with _locked(path) as sink:
+        start = offset_of(upload)
+        if offset != start:
+            raise UserInputError(
+                f"The upload stands at byte {start}, not at {offset}.",
+                code="upload_offset_mismatch",
+                fix="Go on from where HEAD says.",
+                details={"offset": start},
+            )
+        if start + announced_bytes > upload.length_bytes:
+            raise _too_long(upload)
+        require_room(announced_bytes)
+        sink.truncate(start)
+        sink.seek(start)
+        if checksum is not None:
+            _set_mark(path, start)
+        whole = hashlib.sha256()
+        end = _copy(upload, source, sink, start=start, whole=whole, checksum=checksum)
+        if checksum is not None:
+            _mark(path).unlink()
+        if end == upload.length_bytes:
+            sha256 = whole.hexdigest() if start == 0 else fingerprint(path).sha256
+            Upload.objects.filter(pk=upload.pk).update(sha256=sha256, expires_at=_expiry())
+        else:
+            Upload.objects.filter(pk=upload.pk).update(expires_at=_expiry())
+    upload.refresh_from_db()
+    return end
+
+
+def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole: Any, checksum: Checksum | None) -> int:
+    piece = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+    end = start
+    try:
+        while chunk := _read(source):
+            end += len(chunk)
+            if end > upload.length_bytes:
+                raise _too_long(upload)
+            sink.write(chunk)
+            if start == 0:
+                whole.update(chunk)
+            if piece is not None:
+                piece.update(chunk)
+        if piece is not None and checksum is not None and not hmac.compare_digest(piece.digest(), checksum.digest):
+            raise UserInputError(
+                "The bytes do not have the checksum that came with them.",
+                code="checksum_mismatch",
+                fix="Send them again.",
+            )
+    except UserInputError:
+        sink.flush()
+        sink.truncate(start)
+        _mark(path_of(upload)).unlink(missing_ok=True)
+        raise
+    sink.flush()
+    os.fsync(sink.fileno())
+    return end
+
+
+def _read(source: Source) -> bytes:
+    try:
+        return source.read(CHUNK_BYTES)
+    except OSError:  # the client went away
+        return b""
+
+
+def discard(upload: Upload) -> None:
+    """Forget an upload with what has arrived; what was made of it stays."""
+    path = path_of(upload)
+    if upload.made is None:
+        with _locked(path):
+            upload.delete()
+            _remove(path)
+    else:
+        upload.delete()
+
+
+def take(user: User, *, upload_id: UUID, purpose: str, rows: Any, make: Callable[[Incoming], T]) -> Made[T]:
+    """Let ``make`` turn a finished upload into a row, once, however often and by how many at a time it is asked.
+
+    The bytes are given as a second name of the file, so that nothing is lost when the transaction is rolled back.
+
+    Raises
+    ------
+    UserInputError
+        ``not_found``, ``upload_expired``, ``upload_incomplete``, and what ``make`` raises.
+    """
+    found = find_upload(user, upload_id)
+    path = path_of(found)
+    with transaction.atomic():
+        upload = Upload.objects.select_for_update().filter(pk=found.pk, purpose=purpose).first()
+        row = rows.filter(pk=upload.made).first() if upload is not None and upload.made is not None else None
+        if row is not None:
+            return Made(row=row, now=False)
+        if upload is None or upload.made is not None:
+            raise UserInputError(
+                "There is no such upload, or what was made of it is gone.",
+                code="not_found",
+                fix="Begin a new one.",
+                field="upload",
+            )
+        if offset_of(upload) < upload.length_bytes:
+            raise UserInputError(
+                f"{offset_of(upload):,} of {upload.length_bytes:,} bytes have arrived.",
+                code="upload_incomplete",
+                fix="Send the rest first.",
+                field="upload",
+            )
+        mark = Fingerprint(sha256=upload.sha256, size_bytes=upload.length_bytes) if upload.sha256 else fingerprint(path)
+        second = path.with_suffix(".taken")
+        second.unlink(missing_ok=True)
+        second.hardlink_to(path)
+        try:
+            row = make(Incoming(path=second, mark=mark, file_name=upload.file_name))
+        finally:
+            second.unlink(missing_ok=True)
+        Upload.objects.filter(pk=upload.pk).update(made=row.pk, sha256=mark.sha256)
+    _remove(path)
+    return Made(row=row, now=True)
+
+
+def sweep() -> int:
+    """Remove the current workspace's expired uploads, and old files without a row; returns how many."""
+    removed = 0
+    for upload in Upload.objects.filter(expires_at__lt=ClockTimestamp()):
+        with contextlib.suppress(UserInputError):  # somebody is writing
+            discard(upload)
+            removed += 1
+    horizon = time.time() - settings.UPLOAD_EXPIRY_SECONDS
+    old = [path for path in _folder().glob("*") if path.stat().st_mtime < horizon]
+    known = set(Upload.objects.filter(made=None, pk__in={path.stem for path in old}).values_list("pk", flat=True))
+    for path in old:
+        if UUID(path.stem) not in known:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def path_of(upload: Upload) -> Path:
+    """Return where an upload's bytes are."""
+    return _folder() / f"{upload.pk}.part"
+
+
+def _folder() -> Path:
+    name: str = connection.schema_name  # type: ignore[attr-defined]  # the tenant backend's
+    folder: Path = settings.RESUMABLE_DIR / name
+    return folder
+
+
+def _expiry() -> Any:
+    return ClockTimestamp() + timedelta(seconds=settings.UPLOAD_EXPIRY_SECONDS)
+
+
+def _mark(path: Path) -> Path:
+    return path.with_suffix(".verified")
+
+
+def _set_mark(path: Path, offset: int) -> None:
+    fresh = path.with_suffix(".marking")
+    fresh.write_text(str(offset))
+    fresh.replace(_mark(path))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _mark(path).unlink(missing_ok=True)
+
+
+def _too_long(upload: Upload) -> UserInputError:
+    return UserInputError(
+        f"More came than the {upload.length_bytes:,} bytes that were announced.",
+        code="file_too_large",
+        fix="Begin a new upload with the right Upload-Length.",
+    )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        stream = path.open("r+b")
+    except FileNotFoundError:
+        raise UserInputError("There is no such upload any more.", code="not_found", fix="Begin a new one.") from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserInputError(
+                "Another request is writing this upload.", code="upload_locked", fix="Wait a moment, then go on."
+            ) from None
+        with storage.reaching():
+            yield stream

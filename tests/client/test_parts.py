@@ -1,0 +1,186 @@
+"""What the client decides by itself, without a studio."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from edge_ai_studio import NotConfigured
+from edge_ai_studio.cli.completion import script_for
+from edge_ai_studio.cli.main import COMMANDS
+from edge_ai_studio.cli.parser import EXITS, make_parser
+from edge_ai_studio.config import Access, config_file, find_access, save_access
+from edge_ai_studio.fields import device_fits
+from edge_ai_studio.gate import (
+    check_accuracy,
+    check_latency,
+    check_size,
+    check_speed,
+    passed,
+    to_junit,
+    to_markdown,
+)
+from tests.studio import ROOT
+
+DEVICES = [
+    {"name": "Raspberry Pi 5 (8 GB)", "slug": "raspberry-pi-5"},
+    {"name": "Raspberry Pi 5 (8 GB) with AI HAT+ (26 TOPS)", "slug": "raspberry-pi-5-hat"},
+    {"name": "Pixel 8", "slug": "pixel-8"},
+]
+
+
+def test_the_blocking_client_is_made_from_the_awaited_one() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "client" / "generate_sync.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("raspberry pi 5", ["Raspberry Pi 5 (8 GB)"]),
+        ("raspberry-pi-5-hat", ["Raspberry Pi 5 (8 GB) with AI HAT+ (26 TOPS)"]),
+        ("Raspberry Pi 5 (8 GB)", ["Raspberry Pi 5 (8 GB)"]),
+        ("pixel", ["Pixel 8"]),
+        ("raspberry", ["Raspberry Pi 5 (8 GB)", "Raspberry Pi 5 (8 GB) with AI HAT+ (26 TOPS)"]),
+        ("toaster", []),
+    ],
+)
+def test_a_name_means_a_device(wanted: str, found: list[str]) -> None:
+    assert [row["name"] for row in device_fits(list(DEVICES), wanted)] == found
+
+
+def test_a_kept_key_is_its_users_alone_and_goes_to_its_own_studio_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEAI_CONFIG", str(tmp_path / "deep" / "config.json"))
+    for name in ("EDGEAI_URL", "EDGEAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NotConfigured, match="Where is the studio"):
+        find_access()
+    save_access(Access(url="https://studio.example.com", key="eas_x"))
+    assert stat.S_IMODE(config_file().stat().st_mode) == 0o600
+    assert find_access() == Access(url="https://studio.example.com", key="eas_x")
+    with pytest.raises(NotConfigured, match="no API key for https://evil"):
+        find_access("https://evil.example.com")
+    with pytest.raises(NotConfigured, match="no address"):
+        find_access("ftp://studio.example.com", "eas_x")
+    config_file().write_text("not json")
+    with pytest.raises(NotConfigured):
+        find_access()
+
+
+def _latency(p50: float, low: float, high: float) -> dict[str, Any]:
+    return {"p50": p50, "ci95": [low, high]}
+
+
+@pytest.mark.parametrize(
+    ("latency", "outcome"),
+    [
+        (_latency(9.0, 8.0, 11.0), "passed"),
+        (_latency(10.5, 9.5, 11.5), "uncertain"),
+        (_latency(12.0, 11.0, 13.0), "failed"),
+    ],
+)
+def test_a_limit_of_latency_fails_beyond_chance_only(latency: dict[str, Any], outcome: str) -> None:
+    assert check_latency(latency, 10.0).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        ("faster", "passed"),
+        ("same", "passed"),
+        ("inconclusive", "uncertain"),
+        ("slower", "failed"),
+        ("new", "uncertain"),
+    ],
+)
+def test_the_studios_verdict_decides_on_speed(verdict: str, outcome: str) -> None:
+    pair = {"ratio_p50": 1.1, "ci95": [1.0, 1.2], "verdict": verdict}
+    assert check_speed(pair, 0.02).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("difference", "ci95", "outcome"),
+    [(0.5, [-1, 2], "passed"), (-0.5, [-3, 1], "passed"), (-2.0, [-5, 0.5], "uncertain"), (-5.0, [-7, -3], "failed")],
+)
+def test_a_paired_loss_fails_beyond_chance_only(difference: float, ci95: list[float], outcome: str) -> None:
+    paired = {"difference": difference, "ci95": ci95, "n": 500, "sentence": "…"}
+    assert check_accuracy({"accuracy": paired}, {}, 0.01).outcome == outcome
+
+
+def test_an_accuracy_that_was_not_measured_lets_nothing_through() -> None:
+    check = check_accuracy({}, {"delta": {"accuracy": None}, "accuracy_reason": "the data has no labels"}, 0.01)
+    assert check.outcome == "failed"
+    assert "no labels" in check.detail
+    assert check_accuracy({}, {"delta": {"accuracy": -0.02, "metric": "miou"}}, 0.01).outcome == "failed"
+    assert check_accuracy({}, {"delta": {"accuracy": -0.005, "metric": "miou"}}, 0.01).outcome == "passed"
+
+
+def test_strict_keeps_back_what_is_uncertain() -> None:
+    checks = [check_size(1_000_000, 2), check_latency(_latency(10.5, 9.5, 11.5), 10)]
+    assert passed(checks, strict=False)
+    assert not passed(checks, strict=True)
+    assert not passed([check_size(3_000_000, 2)], strict=False)
+
+
+def test_the_reports_hold_strange_names() -> None:
+    name = "a|b](javascript:1)<script>\n\x00&\"'"
+    checks = [check_size(3_000_000, 2), check_latency(_latency(10.5, 9.5, 11.5), 10)]
+    markdown = to_markdown(checks, model=name, device="This machine", baseline=name, good=False, link="https://s/x/")
+    assert "<script>" not in markdown
+    assert "](javascript" not in markdown
+    assert markdown.count("\n| ") == 3
+    suite = ElementTree.fromstring(to_junit(checks, model=name, device="d", strict=False))  # noqa: S314  # our own
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert [case.find("failure") is not None for case in suite.iter("testcase")] == [True, False]
+    strict = ElementTree.fromstring(to_junit(checks, model=name, device="d", strict=True))  # noqa: S314
+    assert strict.get("failures") == "2"
+
+
+def test_every_command_and_exit_status_is_documented() -> None:
+    told = (ROOT / "docs" / "client.md").read_text()
+    for command in [*COMMANDS, "login", "logout", "completion"]:
+        assert f"`edgeai {command}`" in told
+    for status in EXITS:
+        assert f"\n| {status} |" in told
+    gate = make_parser()._subparsers._group_actions[0].choices["gate"]  # type: ignore[union-attr, index]
+    options = {option for action in gate._actions for option in action.option_strings if option.startswith("--")}
+    shared = {"--help", "--url", "--key", "--json", "--device", "--dataset", "--threads", "--max-seconds", "--timeout"}
+    told = (ROOT / "docs" / "ci-gate.md").read_text()
+    assert not [option for option in options - shared if f"`{option}`" not in told]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["edgeai", "op"], ["optimize"]),
+        (["edgeai", "optimize", "--prec"], ["--precision"]),
+        (["edgeai", "optimize", "--precision", "int8_"], ["int8_dynamic"]),
+        (["edgeai", "jobs", "can"], ["cancel"]),
+    ],
+)
+def test_bash_completes(line: list[str], expected: list[str]) -> None:
+    script = script_for("bash", make_parser())
+    words = " ".join(f'"{word}"' for word in line)
+    ask = f"{script}\nCOMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _edgeai; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["/bin/bash", "-euc", ask], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == expected
+
+
+def test_the_other_shells_have_a_script() -> None:
+    assert "bashcompinit" in script_for("zsh", make_parser())
+    fish = script_for("fish", make_parser())
+    assert "complete -c edgeai -n '__fish_seen_subcommand_from optimize' -l precision -x -a 'auto int8" in fish
