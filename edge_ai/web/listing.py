@@ -1,7 +1,7 @@
 """Lists: search, filters, order, pages and how long they are, all through the URL, so that a view can be kept and shared.
 
 A list says once what it can be asked for (:class:`ListOf`); :func:`listing` reads the URL by that, and what it does not
-know it passes over. What a page costs does not grow with the list: it reads one row more than it shows, and counts no
+know it passes over. What a page costs does not grow with the list: it reads no rows but those it shows, and counts no
 further than :data:`COUNTED`.
 """
 
@@ -282,11 +282,12 @@ def listing(request: HttpRequest, rows: QuerySet[Any], of: ListOf, *, path: str 
     # A zero byte is what no text holds, and what PostgreSQL refuses.
     search = request.GET.get("search", "").replace("\0", "").strip()[:SEARCH_LENGTH] if of.found else ""
     values = {each.name: each.read(request.GET.get(each.name, "")) for each in of.filters}
+    narrowed = rows
     if of.found is not None and search:
-        rows = rows.filter(of.found(search))
+        narrowed = narrowed.filter(of.found(search))
     for each in of.filters:
         if values[each.name]:
-            rows = each.narrow(rows, values[each.name])
+            narrowed = each.narrow(narrowed, values[each.name])
     ordering = request.GET.get("ordering", "")
     if ordering.removeprefix("-") not in of.columns:
         ordering = of.default
@@ -302,7 +303,7 @@ def listing(request: HttpRequest, rows: QuerySet[Any], of: ListOf, *, path: str 
         number=max(1, _number(request.GET.get("page", ""))),
         mode=mode if mode in dict(of.modes[1:]) else "",
     )
-    _fill(shown, rows, rows.order_by(_clause(of, ordering), "pk"))
+    _fill(shown, rows, narrowed.order_by(_clause(of, ordering), "pk"))
     return shown
 
 
@@ -318,15 +319,24 @@ def _clause(of: ListOf, ordering: str) -> Any:
 
 
 def _fill(shown: Listing, rows: QuerySet[Any], ordered: QuerySet[Any]) -> None:
-    """Read the page, and count; a page beyond the end is the last one that is known."""
-    _read(shown, ordered)
-    shown.count = rows.order_by().values("pk")[: COUNTED + 1].count()
-    if not shown.rows:
-        shown.number = max(1, -(-shown.count // shown.size))
-        _read(shown, ordered)
+    """Read the page, and count; a page beyond the end is the last one that is known.
 
-
-def _read(shown: Listing, ordered: QuerySet[Any]) -> None:
+    First the ids alone, with as many before them as are counted: rows are long, and their policies ask other tables.
+    """
+    keys = ordered.values_list("pk", flat=True)
     start = (shown.number - 1) * shown.size
-    found = list(ordered[start : start + shown.size + 1])
-    shown.more, shown.rows = len(found) > shown.size, found[: shown.size]
+    skipped = start if start + shown.size > COUNTED else 0
+    most = COUNTED + shown.size + 1
+    known = list(keys[skipped : skipped + most])
+    if skipped and not known:
+        skipped, known = 0, list(keys[:most])
+    shown.count = min(skipped + len(known), COUNTED + 1)
+    if start >= skipped + len(known):
+        shown.number = max(1, -(-shown.count // shown.size))
+        start = (shown.number - 1) * shown.size
+    place = start - skipped
+    chosen = known[place : place + shown.size]
+    shown.more = len(known) > place + shown.size
+    found = {row.pk: row for row in rows.filter(pk__in=chosen)}
+    # What was removed in between is not there any more.
+    shown.rows = [found[key] for key in chosen if key in found]

@@ -115,7 +115,8 @@ globalThis.studioCharts = (() => {
     link.href = URL.createObjectURL(blob);
     link.download = name;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    // A busy browser takes its time before it reads the address.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
   // A table for spreadsheets: `data-value` has all digits of a cell, `data-more` further columns; `data-skip` is left out.

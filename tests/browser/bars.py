@@ -10,9 +10,8 @@ from playwright.sync_api import Page, Request
 
 #: How wide the narrowest phone is.
 NARROW = 360
-#: What the parts of a page may move while it loads, as the share of the window that they move across. A scroll bar that comes
-#: while a long page is still arriving is a hundredth.
-STEADY = 0.02
+#: What the parts of a page may move while it loads, as the share of the window that they move across.
+STEADY = 0.005
 #: What axe looks at once more where only the theme and the width of the window are others.
 OF_THEME_AND_WIDTH = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
 #: Rows, entries and sections far down are like those above them; axe takes a minute for thousands of them.

@@ -9,6 +9,7 @@ import pytest
 from django_q.models import OrmQ
 
 from accounts.models import User, Workspace
+from edge_ai.fleet.models import Ticket, Turn
 from edge_ai.models import Artifact, Blob, Dataset, Job, JobTime, Model, WebhookEndpoint, WebhookMessage
 from tests.conftest import inside_as_system
 
@@ -27,4 +28,5 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
             Model.objects.all().delete()
             for left in (Job, Dataset, Blob, JobTime):
                 left.objects.all().delete()
-            OrmQ.objects.all().delete()
+            for left in (Ticket, Turn, OrmQ):
+                left.objects.all().delete()
