@@ -69,5 +69,8 @@ class BenchmarkRun(Job):
             ),
         ]
         indexes = [
-            models.Index(fields=["model", "device_profile"], name="edge_ai_benchmark_best")  # model list: best p50
+            models.Index(fields=["model", "device_profile"], name="edge_ai_benchmark_best"),  # model list: best p50
+            # list: the quickest first, the slowest first
+            models.Index(fields=["p50_ms", "job_ptr"], name="edge_ai_benchmark_quickest"),
+            models.Index(F("p50_ms").desc(nulls_last=True), "job_ptr", name="edge_ai_benchmark_slowest"),
         ]

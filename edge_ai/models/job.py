@@ -329,13 +329,19 @@ class Job(Owned):
                 fields=["cache_key"], condition=Q(status="completed") & ~Q(cache_key=""), name="edge_ai_job_same"
             ),
             models.Index(fields=["owner", "-created_at"], name="edge_ai_job_mine"),  # list: mine, newest first
-            models.Index(fields=["-created_at", "id"], name="edge_ai_job_newest"),  # list: the workspace's
+            # list: the workspace's; what is looked for in each job is in the index, as rows are long
+            models.Index(
+                fields=["-created_at", "id"],
+                include=["owner", "visibility", "kind", "status", "name"],
+                name="edge_ai_job_newest",
+            ),
             # overview: what has not ended, the newest first
             models.Index(fields=["-created_at"], condition=Q(status__in=UNFINISHED), name="edge_ai_job_unfinished"),
             # overview: the last results; estimates: what ended lately
             models.Index(
                 fields=["-finished_at"], condition=Q(finished_at__isnull=False), name="edge_ai_job_last_results"
             ),
+            models.Index(fields=["finished_at", "id"], name="edge_ai_job_first_ended"),  # list: what ended first
             # notices: mine that have ended, the latest first
             models.Index(
                 fields=["owner", "-finished_at"], condition=Q(finished_at__isnull=False), name="edge_ai_job_ended"

@@ -2,7 +2,7 @@
 
 A list says once what it can be asked for (:class:`ListOf`); :func:`listing` reads the URL by that, and what it does not
 know it passes over. What a page costs does not grow with the list: it reads no rows but those it shows, and counts no
-further than :data:`COUNTED`.
+further than :attr:`ListOf.counted`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from django.urls import reverse
 
 #: How many rows a page may show.
 SIZES = (25, 50, 100, 200)
-#: Rows are counted up to this; beyond, it is said that there are more.
-COUNTED = 1000
 SEARCH_LENGTH = 200
 MAX_DIGITS = 6
 #: What the URL of a list says that shows everything, so that it is told from one that says nothing.
@@ -120,6 +118,8 @@ class ListOf:
         Orders to choose from by name, for lists that are no table.
     modes
         Ways to show the rows, such as cards and a table; the first is meant when the URL names none.
+    counted
+        Rows are counted up to this; beyond, it is said that there are more.
     """
 
     address: str
@@ -134,6 +134,7 @@ class ListOf:
     orders: Choices = ()
     modes: Choices = ()
     size: int = SIZES[0]
+    counted: int = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,12 +265,14 @@ class Listing:
     @property
     def total(self) -> str:
         """How many rows there are, in words."""
-        if self.count > COUNTED:
-            return f"more than {COUNTED:,} {self.of.many}"
+        if self.count > self.of.counted:
+            return f"more than {self.of.counted:,} {self.of.many}"
         return f"{self.count:,} {self.of.one if self.count == 1 else self.of.many}"
 
 
-def listing(request: HttpRequest, rows: QuerySet[Any], of: ListOf, *, path: str = "") -> Listing:
+def listing(
+    request: HttpRequest, rows: QuerySet[Any], of: ListOf, *, path: str = "", keys: QuerySet[Any] | None = None
+) -> Listing:
     """Return the page of a list that the URL asks for.
 
     Parameters
@@ -278,11 +281,13 @@ def listing(request: HttpRequest, rows: QuerySet[Any], of: ListOf, *, path: str 
         What the person may see, before it is narrowed.
     path
         Where the list is, for one whose address takes an id.
+    keys
+        Where the ids of the rows are looked for, when that is another table.
     """
     # A zero byte is what no text holds, and what PostgreSQL refuses.
     search = request.GET.get("search", "").replace("\0", "").strip()[:SEARCH_LENGTH] if of.found else ""
     values = {each.name: each.read(request.GET.get(each.name, "")) for each in of.filters}
-    narrowed = rows
+    narrowed = rows if keys is None else keys
     if of.found is not None and search:
         narrowed = narrowed.filter(of.found(search))
     for each in of.filters:
@@ -325,12 +330,12 @@ def _fill(shown: Listing, rows: QuerySet[Any], ordered: QuerySet[Any]) -> None:
     """
     keys = ordered.values_list("pk", flat=True)
     start = (shown.number - 1) * shown.size
-    skipped = start if start + shown.size > COUNTED else 0
-    most = COUNTED + shown.size + 1
+    skipped = start if start + shown.size > shown.of.counted else 0
+    most = shown.of.counted + shown.size + 1
     known = list(keys[skipped : skipped + most])
     if skipped and not known:
         skipped, known = 0, list(keys[:most])
-    shown.count = min(skipped + len(known), COUNTED + 1)
+    shown.count = min(skipped + len(known), shown.of.counted + 1)
     if start >= skipped + len(known):
         shown.number = max(1, -(-shown.count // shown.size))
         start = (shown.number - 1) * shown.size

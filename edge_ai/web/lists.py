@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import IsNull
 
 from accounts.models import Role, User
 from edge_ai.catalogue.loader import FORMATS
@@ -33,6 +36,10 @@ from edge_ai.models import (
 from edge_ai.web.listing import Filter, ListOf, by_field, since_day
 from edge_ai.web.wording import precision
 
+#: What words are found in is named by its ids up to so many.
+FEW = 200
+#: Benchmarks and comparisons are counted up to this: of each, its job's policy is asked as well.
+COUNTED_JOBS = 200
 #: Precisions to choose from, and the names that analyses give them.
 PRECISIONS: dict[str, tuple[str, ...]] = {
     "fp32": ("fp32",),
@@ -111,18 +118,31 @@ JOBS = ListOf(
 )
 
 
-def _models(words: str) -> QuerySet[Any]:
-    """Models by a part of their name."""
-    return Model.objects.filter(name__icontains=words).values("pk")
+def _named(kind: JobKind, words: str, of_models: Callable[[list[UUID]], QuerySet[Any]], by_model: Q) -> Q:
+    """Jobs of a kind by a part of their own name, or of their models'.
 
+    Parameters
+    ----------
+    of_models
+        The jobs' ids by their models'.
+    by_model
+        The same as a condition on each job, by the words.
 
-def _named(kind: JobKind, words: str, by_model: QuerySet[Any]) -> Q:
-    """Jobs of a kind by a part of their own name, or by their models.
-
-    Each is looked for by itself: joined, the policies of all tables would be asked for every row that there is.
+    Few are named by their ids: to look for the words in each job, the policies of all its tables would be asked. Where
+    many have them, a page is full before many jobs have been looked at.
     """
-    by_name = Job.objects.filter(kind=kind, name__icontains=words).values("pk")
-    return Q(pk__in=by_name.union(by_model))
+    job_ids = _few(Job.objects.filter(kind=kind, name__icontains=words).values_list("pk", flat=True))
+    model_ids = _few(Model.objects.filter(name__icontains=words).values_list("pk", flat=True))
+    ids_by_model = None if model_ids is None else _few(of_models(model_ids))
+    if job_ids is None or ids_by_model is None:
+        return Q(name__icontains=words) | by_model
+    return Q(pk__in={*job_ids, *ids_by_model})
+
+
+def _few(ids: QuerySet[Any]) -> list[UUID] | None:
+    """Return the ids; ``None`` when there are more than :data:`FEW`."""
+    found = list(ids.order_by()[: FEW + 1])
+    return found if len(found) <= FEW else None
 
 
 COMPARISONS = ListOf(
@@ -131,8 +151,24 @@ COMPARISONS = ListOf(
     many="comparisons",
     hint="Name or model",
     found=lambda words: _named(
-        JobKind.COMPARISON, words, ComparedModel.objects.filter(model__in=_models(words)).values("comparison_id")
+        JobKind.COMPARISON,
+        words,
+        lambda models: (
+            ComparedModel.objects.filter(model__in=models).values_list("comparison_id", flat=True).distinct()
+        ),
+        # Looked for in one comparison after another; as a condition that something exists it would be in all at once.
+        Q(
+            IsNull(
+                Subquery(
+                    ComparedModel.objects.filter(comparison=OuterRef("pk"), model__name__icontains=words)
+                    .order_by()
+                    .values("pk")[:1]
+                ),
+                False,
+            )
+        ),
     ),
+    counted=COUNTED_JOBS,
     filters=(
         by_field("status", "Status", JobStatus.choices, every="Every status"),
         by_field("visibility", "Who sees it", Visibility.choices, every="Private and shared", aside=True),
@@ -333,8 +369,12 @@ def benchmarks_of(user: User) -> ListOf:
         many="benchmarks",
         hint="Name or model",
         found=lambda words: _named(
-            JobKind.BENCHMARK, words, BenchmarkRun.objects.filter(model__in=_models(words)).values("pk")
+            JobKind.BENCHMARK,
+            words,
+            lambda models: BenchmarkRun.objects.filter(model__in=models).values_list("pk", flat=True),
+            Q(model__name__icontains=words),
         ),
+        counted=COUNTED_JOBS,
         filters=(
             by_field("status", "Status", JobStatus.choices, every="Every status"),
             by_field(

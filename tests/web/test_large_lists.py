@@ -114,6 +114,21 @@ def test_the_tabs_of_a_model_and_parts_of_lists_take_no_longer(sizes: tuple[Fill
         for tab in ("graph", "operators", "files", "benchmarks")
     }
     pages |= {"jobs of a kind": ("/jobs/?kind=comparison",) * 2, "ended jobs": ("/jobs/?ordering=-finished",) * 2}
+    pages |= {
+        f"{path}?{narrowed}": (f"{path}?{narrowed}",) * 2
+        for path, words, others in (
+            # Words that many rows have, each page with as many rows; other ways to narrow and to sort.
+            ("/models/", "digits", ("status=ready", "ordering=size", "ordering=name")),
+            ("/jobs/", "int8", ("status=completed", "ordering=name", "ordering=finished")),
+            ("/benchmarks/", "digits", ("status=completed", "kind=measured", "ordering=p50", "ordering=-p50")),
+            ("/benchmarks/", "bench", ("ordering=model", "ordering=name", "ordering=status")),
+            ("/comparisons/", "digits", ("status=completed", "ordering=name")),
+            ("/artifacts/", "digits", ("type=optimized_model", "ordering=size")),
+            ("/datasets/", "digits", ("ordering=size",)),
+            ("/batches/", "batch", ("ordering=name",)),
+        )
+        for narrowed in (f"search={words}", "search=nothing-has-this-name", *others)
+    }
     pages |= {f"a search for {words}": (f"/search/?q={words}",) * 2 for words in ("digits", "nothing-has-this-name")}
     found = slower(pages, few, many)  # type: ignore[arg-type]  # pairs
     assert not found, found

@@ -16,7 +16,7 @@ from accounts.models import User
 from config.errors import error_response, status_of
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.routes import RUNS_HERE
-from edge_ai.models import ComparedModel, ComparisonJob, JobKind, Model, ModelStatus, Queue
+from edge_ai.models import ComparedModel, ComparisonJob, Job, JobKind, Model, ModelStatus, Queue
 from edge_ai.services import quotas
 from edge_ai.services.comparisons import ComparisonRequest, plan_comparison, samples_url, submit_comparison
 from edge_ai.services.waiting import wait_for_another
@@ -41,7 +41,10 @@ def comparison_list(request: MemberRequest) -> HttpResponse:
     """Every comparison that one sees."""
     # Of a result, which is long, only the pairs are read.
     jobs = ComparisonJob.objects.visible_to(request.user).select_related("device_profile").defer("result")
-    found = listing(request, jobs.annotate(pairs=F("result__pairs")).prefetch_related("compared__model"), COMPARISONS)
+    rows = jobs.annotate(pairs=F("result__pairs")).prefetch_related("compared__model")
+    # All that the list is narrowed and sorted by is of every job.
+    keys = Job.objects.visible_to(request.user).filter(kind=JobKind.COMPARISON)
+    found = listing(request, rows, COMPARISONS, keys=keys)
     context = {"rows": [{"job": job, "models": [each.model for each in job.compared.all()]} for job in found]}
     return list_page(request, "edge_ai/comparison_list.html", found, context)
 
