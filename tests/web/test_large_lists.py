@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(900)
 FEW, MANY = 100, 10_000
 AT_MOST = 1.5
 #: So often each page is loaded at first, and until it is said to take too long.
-AT_FIRST, AT_LAST = 3, 24
+AT_FIRST, AT_LAST = 3, 60
 #: Below the clock's own noise nothing is told apart, in seconds.
 UNSEEN_S = 0.002
 
