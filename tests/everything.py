@@ -32,16 +32,26 @@ def run(title: str, *command: str, **environment: str) -> bool:
     return done.returncode == 0
 
 
+def package(name: str, program: Path) -> bool:
+    """Install one of Debian's packages where its program is missing and that can be done; tell whether it is there."""
+    if not program.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
+        run(f"Install {name} (lists)", "apt-get", "update", "-qq")
+        run(f"Install {name}", "apt-get", "install", "-y", "-qq", "--no-install-recommends", name)
+    return program.exists()
+
+
+def sandbox() -> bool:
+    """Make sure that there is bubblewrap for the stronger sandboxes; where it cannot be had, say so and go on."""
+    if not package("bubblewrap", Path("/usr/bin/bwrap")):
+        print("!! NO BUBBLEWRAP: install Debian's package `bubblewrap`. Tests of the stronger sandboxes are SKIPPED.")
+    return True
+
+
 def browser() -> bool:
     """Make sure that there is a browser for the browser tests; where none can be had, say so and leave them out."""
-    if CHROMIUM.exists() or os.environ.get("STUDIO_SKIP_BROWSER"):
-        return True
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        run("Install Chromium (lists)", "apt-get", "update", "-qq")
-        if run("Install Chromium", "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"):
-            return True
-    print("!! NO BROWSER: install Debian's package `chromium`. The browser tests are SKIPPED.", flush=True)
-    os.environ["STUDIO_SKIP_BROWSER"] = "Chromium is absent and could not be installed"
+    if not os.environ.get("STUDIO_SKIP_BROWSER") and not package("chromium", CHROMIUM):
+        print("!! NO BROWSER: install Debian's package `chromium`. The browser tests are SKIPPED.", flush=True)
+        os.environ["STUDIO_SKIP_BROWSER"] = "Chromium is absent and could not be installed"
     return True
 
 
@@ -94,7 +104,8 @@ def main() -> int:
             "css": css(scratch),
             # Alone: it kills processes, and takes stock of all that are left.
             "chaos": run("Tests of chaos", python, "-m", "pytest", "tests/chaos"),
-            "tests": browser()
+            "tests": sandbox()
+            and browser()
             and run(
                 *("Tests", python, "-m", "pytest", "--ignore=tests/chaos", "--durations=30"),
                 # Three are a little quicker on two processors, and leave too little to tests that measure time.
