@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from edge_ai.models.base import Owned, OwnedQuerySet, known
 from edge_ai.models.benchmark import BenchmarkRun
@@ -46,6 +49,8 @@ class Artifact(Owned):
     target_language = models.CharField(max_length=40, blank=True)
     download_count = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True)
+    #: When its owner was told that it will go.
+    warned_at = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[OwnedQuerySet[Artifact]] = OwnedQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -57,7 +62,19 @@ class Artifact(Owned):
         indexes = [
             models.Index(fields=["owner", "-created_at"], name="edge_ai_artifact_mine"),  # list: mine, newest first
             models.Index(fields=["-created_at", "id"], name="edge_ai_artifact_newest"),  # list: the workspace's
+            models.Index(fields=["expires_at"], name="edge_ai_artifact_expiry"),  # what is too old, or soon will be
         ]
 
     def __str__(self) -> str:
         return self.file_name
+
+    @property
+    def goes_soon(self) -> bool:
+        """It is so near its end that its owner is told."""
+        return self.expires_at is not None and self.expires_at < timezone.now() + warning_time()
+
+
+def warning_time() -> timedelta:
+    """Return how long before an artifact goes its owner is told: at most half of its time. None: nobody is told."""
+    most = settings.ARTIFACT_WARNING_DAYS
+    return timedelta(days=min(most, settings.ARTIFACT_DAYS / 2) if settings.ARTIFACT_DAYS else most)

@@ -224,6 +224,8 @@ def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name:
         expires_at=expiry(),
         **fields,
     )
+    if settings.ARTIFACT_DAYS:
+        artifact.refresh_from_db(fields=["expires_at"])  # the database's clock has said when
     note(AuditAction.ARTIFACT_CREATED, artifact, after=fields_of(artifact, ARTIFACT_NOTED) | {"job": str(job.pk)})
     emit(WebhookEvent.ARTIFACT_CREATED, artifact)
     return artifact
