@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils.http import content_disposition_header
-from google import auth
+from google.auth import default as default_credentials
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.exceptions import NotFound
 from google.cloud.storage import Client
@@ -50,7 +50,7 @@ class StudioGoogleStorage(GoogleCloudStorage):  # type: ignore[misc]  # django-s
         """The library's client, made when it is first needed."""
         if self._client is None and self.endpoint_url:
             if not self.credentials and not self._is_emulator:
-                self.credentials, _ = auth.default(scopes=SCOPES)
+                self.credentials, _ = default_credentials(scopes=SCOPES)
             self._client = Client(
                 project=self.project_id,
                 credentials=AnonymousCredentials() if self._is_emulator else self.credentials,
