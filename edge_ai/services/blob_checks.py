@@ -10,7 +10,6 @@ from enum import StrEnum
 from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.db import connection, transaction
-from django.utils import timezone
 
 from edge_ai import storage
 from edge_ai.models import Blob
@@ -216,11 +215,8 @@ class _Look:
         for name, sha256 in hashes.items():
             if sha256 in known and name == blob_name(self.schema_name, sha256):
                 continue
-            try:
-                age = timezone.now() - there.get_modified_time(name)
-            except FileNotFoundError:
-                continue
-            if age < grace:  # somebody may be about to refer to it
+            age = blobs.age(there, name)
+            if age is None or age < grace:  # somebody may be about to refer to it
                 continue
             finding = Finding(trouble=Trouble.STRAY, place=place, name=name, detail="No row means this file.")
             yield self._cleared(finding, there, sha256) if self.repair else finding

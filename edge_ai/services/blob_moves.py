@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.core.files.storage import Storage
 from django.db import transaction
-from django.utils import timezone
 
 from config.database.identity import workspace_as_system
 from edge_ai import storage
@@ -138,11 +137,10 @@ class _Move:
     def _stray(self, schema_name: str, name: str, sha256: str) -> None:
         with transaction.atomic(), storage.reaching():
             storage.hold(schema_name, sha256)
-            try:
-                old = timezone.now() - self.source.get_modified_time(name) > GRACE
-            except FileNotFoundError:
+            age = blobs.age(self.source, name)
+            if age is None:
                 return
-            if old and not self.keep and not Blob.objects.filter(sha256=sha256).exists():
+            if age > GRACE and not self.keep and not Blob.objects.filter(sha256=sha256).exists():
                 self.source.delete(name)
                 self.moved.removed += 1
             else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import transaction
+from django.utils import timezone
 
 from edge_ai import storage
 from edge_ai.storage import CHUNK_BYTES, Fingerprint
@@ -51,6 +53,18 @@ def stored(place: Storage, name: str) -> Fingerprint | None:
         return _spooled(place, name, None)
     except FileNotFoundError:
         return None
+
+
+def age(place: Storage, name: str) -> timedelta | None:
+    """Return how long ago a file was written; ``None`` where there is none any more."""
+    try:
+        return timezone.now() - place.get_modified_time(name)
+    except FileNotFoundError:
+        return None
+    except Exception:
+        if not place.exists(name):  # services have words of their own for that
+            return None
+        raise
 
 
 def copy(source: Storage, target: Storage, *, name: str, schema_name: str, sha256: str) -> Copied:

@@ -137,12 +137,17 @@ def test_encryption_is_asked_for_with_every_file(
     assert told["x-amz-server-side-encryption-aws-kms-key-id"] in {"key-1", b"key-1"}
 
 
-def test_a_large_file_passes_through_at_constant_memory(
+def test_a_large_file_goes_in_parts_and_comes_back_at_constant_memory(
     bucket: None, alpha: Workspace, owner: User, tmp_path: Path
 ) -> None:
     with (tmp_path / "large").open("wb") as sink:
         sink.truncate(64 << 20)
     mark = storage.fingerprint(tmp_path / "large")
+    parts: list[Any] = []
+    there: Any = storage.backend()
+    there.connection.meta.client.meta.events.register(
+        "before-send.s3.UploadPart", lambda request, **_: parts.append(request.url)
+    )
     with inside(alpha, owner):
         with transaction.atomic():
             storage.put(tmp_path / "large", mark)
@@ -153,6 +158,7 @@ def test_a_large_file_passes_through_at_constant_memory(
         finally:
             tracemalloc.stop()
         assert storage.fingerprint(tmp_path / "copy") == mark
+    assert len(parts) > 1
     assert peak < 40 << 20
     storage.backend().delete(storage.blob_name(alpha.schema_name, mark.sha256))
 
