@@ -830,6 +830,8 @@ LOGGING = {
         "django.request": {"filters": ["not_health"]},
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        # Azure's library tells every request and answer.
+        "azure.core": {"level": "WARNING"},
     },
 }
 SENTRY_DSN = env.text(

@@ -95,7 +95,7 @@ def backend() -> Storage:
 
 def places() -> list[Storage]:
     """Return the storages that a blob may be in: the one that is written to, and the one that is moved out of, if any."""
-    return [storages["blobs"], *([storages[FALLBACK]] if FALLBACK in settings.STORAGES else [])]
+    return [backend(), *([storages[FALLBACK]] if FALLBACK in settings.STORAGES else [])]
 
 
 def blob_name(schema_name: str, sha256: str) -> str:

@@ -53,6 +53,7 @@ def store(owner: User, content: bytes) -> Blob:
         blob = storage.put(path, storage.fingerprint(path))
         if not Model.objects.filter(blob=blob).exists():
             factories.make_model(owner, blob=blob, sha256=blob.sha256, size_bytes=blob.size_bytes)
+            Blob.objects.filter(models=None).delete()  # the factory's own, which has no file
     return blob
 
 

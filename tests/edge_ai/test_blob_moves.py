@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
-from django.test import Client
+from django.test import RequestFactory
 
 from accounts.models import User, Workspace
 from edge_ai import storage
-from edge_ai.models import Model
+from edge_ai.models import Blob, Model
 from edge_ai.services import blobs
 from edge_ai.services.blob_checks import verify
+from edge_ai.web.files import stored_file
 from tests.conftest import ROOT
 from tests.edge_ai import factories
 from tests.edge_ai.test_storage_s3 import KEY, SECRET, endpoint  # noqa: F401 - a fixture
@@ -48,6 +50,7 @@ class People:
         with transaction.atomic():
             blob = storage.put(path, mark)
             factories.make_model(self.owner, blob=blob, sha256=mark.sha256, size_bytes=mark.size_bytes)
+            Blob.objects.filter(models=None).delete()  # the factory's own, which has no file
         self.files[mark.sha256] = content
         return mark.sha256
 
@@ -63,12 +66,14 @@ class People:
         self.upload()
         for sha256 in self.random.sample(sorted(self.files), 3):
             self.download(sha256)
+        time.sleep(0.1)  # the machine is not theirs alone
 
 
 def follow(link: str, content: bytes) -> None:
     """Download by a link, of ours or of the service."""
     if link.startswith("/"):
-        answer = Client().get(link)
+        # The view itself: a whole request would leave the workspace on the way out.
+        answer = stored_file(RequestFactory().get(link), link.split("/")[2], "net.onnx")
         assert answer.status_code == 200
         found = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
     else:
@@ -137,8 +142,9 @@ def test_everything_moves_there_and_back_and_nothing_is_lost(
     people.files.pop(damaged)
 
     keep_in(settings, "s3", "local")
+    before = set(people.files)
     with moving(environment, "local", "s3") as process:
-        while len(names_in("s3", schema) & set(people.files)) < 5:
+        while len(names_in("s3", schema) & before) < 5:
             people.at_work()
             assert process.poll() is None, process.communicate()[0]
         process.kill()
@@ -184,8 +190,7 @@ def test_everything_moves_there_and_back_and_nothing_is_lost(
     keep_in(settings, "local")
     for sha256 in people.files:
         people.download(sha256)
-    missing = [each for each in verify().findings if each.trouble == "missing" and damaged not in each.name]
-    assert missing == []
+    assert {(each.trouble, each.name) for each in verify().findings if each.trouble != "stray"} == set()
 
 
 def test_it_moves_nothing_that_the_studio_would_not_find(settings: Any, db: None) -> None:

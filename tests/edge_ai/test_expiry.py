@@ -88,16 +88,12 @@ def test_nobody_is_told_at_once_or_where_nobody_wants_to_be(alpha: Workspace, ow
 
 
 def test_pages_and_api_say_what_goes_soon(
-    alpha: Workspace,
-    owner: User,
-    colleague: User,
-    browser_of: Callable[[User], Client],
-    script_of: Callable[..., Client],
+    alpha: Workspace, owner: User, browser_of: Callable[[User], Client], script_of: Callable[..., Client]
 ) -> None:
     with inside_as_system(alpha):
         soon, late = going(owner, "soon.onnx", 1), going(owner, "late.onnx", 20)
         going(owner, "kept.onnx", None)
-    browser = browser_of(colleague)
+    browser = browser_of(owner)
     for wanted, shown in (("soon", {"soon.onnx"}), ("some_day", {"soon.onnx", "late.onnx"}), ("never", {"kept.onnx"})):
         page = browser.get(reverse("edge_ai:artifact-list"), {"expires": wanted}).content.decode()
         assert {name for name in ("soon.onnx", "late.onnx", "kept.onnx") if f">{name}</a>" in page} == shown
