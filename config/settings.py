@@ -581,13 +581,16 @@ UPLOAD_EXPIRY_SECONDS = env.integer(
     low=60,
 )
 ARTIFACT_DAYS = env.integer(
-    "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
+    "ARTIFACT_DAYS",
+    0,
+    "Artifacts are removed so many days after they were made, unless the workspace or its plan says otherwise; 0: never.",
+    low=0,
 )
 ARTIFACT_WARNING_DAYS = env.integer(
     "ARTIFACT_WARNING_DAYS",
     7,
-    "So many days before an artifact is removed its owner is told, by mail too; never sooner than half of ARTIFACT_DAYS "
-    "before. 0: nobody is told.",
+    "So many days before an artifact is removed its owner is told, by mail too, though not in the first half of its time. "
+    "0: nobody is told.",
     low=0,
 )
 EXPORT_DAYS = env.integer(

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from edge_ai.models.base import Owned, OwnedQuerySet, known
+from edge_ai.models.base import ClockTimestamp, Owned, OwnedQuerySet, known
 from edge_ai.models.benchmark import BenchmarkRun
 from edge_ai.models.blob import Blob
 from edge_ai.models.device import DeviceProfile
@@ -70,11 +70,17 @@ class Artifact(Owned):
 
     @property
     def goes_soon(self) -> bool:
-        """It is so near its end that its owner is told."""
-        return self.expires_at is not None and self.expires_at < timezone.now() + warning_time()
+        """It is so near its end that its owner is told; the same as :func:`going_soon`."""
+        if self.expires_at is None:
+            return False
+        left = self.expires_at - timezone.now()
+        return left < timedelta(days=settings.ARTIFACT_WARNING_DAYS) and left < timezone.now() - self.created_at
 
 
-def warning_time() -> timedelta:
-    """Return how long before an artifact goes its owner is told: at most half of its time. None: nobody is told."""
-    most = settings.ARTIFACT_WARNING_DAYS
-    return timedelta(days=min(most, settings.ARTIFACT_DAYS / 2) if settings.ARTIFACT_DAYS else most)
+def going_soon() -> models.Q:
+    """Artifacts in the last ``ARTIFACT_WARNING_DAYS`` of their time, and in the second half of it."""
+    now = ClockTimestamp()
+    lived = models.ExpressionWrapper(now - models.F("created_at"), output_field=models.DurationField())
+    return models.Q(expires_at__lt=now + timedelta(days=settings.ARTIFACT_WARNING_DAYS)) & models.Q(
+        expires_at__lt=now + lived
+    )

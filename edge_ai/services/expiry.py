@@ -1,4 +1,4 @@
-"""Telling people that their artifacts will go: by webhook, each, and by one mail a day at most."""
+"""How long artifacts are kept; and telling people that theirs will go: by webhook, each, and by one mail a day at most."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django.core.mail import send_mail
 from django.db import connection, transaction
 from django.urls import reverse
 
-from accounts.models import Membership
+from accounts.models import Membership, Plan, Workspace
 from edge_ai.models import Artifact, WebhookEvent
-from edge_ai.models.artifact import warning_time
+from edge_ai.models.artifact import going_soon
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.webhooks import emit
 
@@ -27,15 +27,22 @@ LISTED = 20
 AT_ONCE = 1000
 
 
+def artifact_days() -> int:
+    """Return for how many days the current workspace keeps the artifacts that are made now; 0: for ever."""
+    schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
+    workspace = Workspace.objects.select_related("plan").get(schema_name=schema_name)
+    plan = workspace.plan or Plan.objects.filter(is_default=True).first()
+    said = (each.artifact_days for each in (workspace, plan) if each is not None)
+    return next((days for days in said if days is not None), int(settings.ARTIFACT_DAYS))
+
+
 def warn() -> int:
     """Tell the owners of the current workspace's artifacts that will soon be removed; returns of how many.
 
     Each is told of once. What could not be told for want of a mail server is told by a later call.
     """
-    if not warning_time():
-        return 0
     now = ClockTimestamp()
-    due = Artifact.objects.filter(warned_at=None, expires_at__gt=now, expires_at__lt=now + warning_time())
+    due = Artifact.objects.filter(going_soon(), warned_at=None, expires_at__gt=now)
     told_lately = Artifact.objects.filter(warned_at__gt=now - REST).values("owner_id")
     owners = due.exclude(owner_id__in=told_lately).order_by().values_list("owner_id", flat=True).distinct()
     return sum(_warn_owner(owner_id) for owner_id in list(owners))
@@ -46,7 +53,7 @@ def _warn_owner(owner_id: UUID) -> int:
     try:
         with transaction.atomic():
             rows = Artifact.objects.select_for_update(skip_locked=True).filter(
-                owner_id=owner_id, warned_at=None, expires_at__gt=now, expires_at__lt=now + warning_time()
+                going_soon(), owner_id=owner_id, warned_at=None, expires_at__gt=now
             )
             going = list(rows.order_by("expires_at", "pk")[:AT_ONCE])
             if not going:

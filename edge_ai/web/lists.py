@@ -30,8 +30,7 @@ from edge_ai.models import (
     Visibility,
     WebhookEvent,
 )
-from edge_ai.models.artifact import warning_time
-from edge_ai.models.base import ClockTimestamp
+from edge_ai.models.artifact import going_soon
 from edge_ai.web.listing import Filter, ListOf, by_field, since_day
 from edge_ai.web.wording import precision
 
@@ -161,7 +160,7 @@ BATCHES = ListOf(
 def _expiring(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
     """Artifacts by when they go."""
     if value == "soon":
-        return rows.filter(expires_at__lt=ClockTimestamp() + warning_time())
+        return rows.filter(going_soon())
     return rows.filter(expires_at__isnull=value == "never")
 
 

@@ -12,21 +12,24 @@ from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import User, Workspace
+from accounts.models import Plan, User, Workspace
 from edge_ai.models import Artifact, WebhookMessage
-from edge_ai.models.artifact import warning_time
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import expiry
+from edge_ai.services.expiry import artifact_days
+from edge_ai.worker.outcomes import expiry as expiry_of_new
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
 from tests.studio import free_port
 
 
-def going(owner: User, name: str, days: float | None) -> Artifact:
-    """Make an artifact that goes in so many days; ``None``: never."""
+def going(owner: User, name: str, days: float | None, made: float = 25) -> Artifact:
+    """Make an artifact that goes in so many days, ``None``: never; and was made so many days ago."""
     artifact: Artifact = factories.make_artifact(owner, file_name=name, visibility="workspace")
     if days is not None:
-        Artifact.objects.filter(pk=artifact.pk).update(expires_at=ClockTimestamp() + timedelta(days=days))
+        Artifact.objects.filter(pk=artifact.pk).update(
+            created_at=ClockTimestamp() - timedelta(days=made), expires_at=ClockTimestamp() + timedelta(days=days)
+        )
         artifact.refresh_from_db()
     return artifact
 
@@ -79,12 +82,28 @@ def test_a_mail_server_that_is_away_is_tried_again(alpha: Workspace, owner: User
 
 
 def test_nobody_is_told_at_once_or_where_nobody_wants_to_be(alpha: Workspace, owner: User, settings: Any) -> None:
-    settings.ARTIFACT_DAYS, settings.ARTIFACT_WARNING_DAYS = 4, 7
-    assert warning_time() == timedelta(days=2), "half of their time at most"
-    settings.ARTIFACT_WARNING_DAYS = 0
     with inside_as_system(alpha):
-        going(owner, "soon.onnx", 0.5)
-        assert expiry.warn() == 0
+        young = going(owner, "young.onnx", 2, made=1)
+        assert (expiry.warn(), young.goes_soon) == (0, False), "it is in the first half of its time"
+        old = going(owner, "old.onnx", 1, made=2)
+        settings.ARTIFACT_WARNING_DAYS = 0
+        assert (expiry.warn(), old.goes_soon) == (0, False)
+        settings.ARTIFACT_WARNING_DAYS = 7
+        assert (expiry.warn(), old.goes_soon) == (1, True)
+
+
+def test_a_workspace_or_its_plan_says_how_long_artifacts_are_kept(
+    alpha: Workspace, beta: Workspace, settings: Any
+) -> None:
+    settings.ARTIFACT_DAYS = 30
+    with inside_as_system(alpha):
+        assert artifact_days() == 30
+        Plan.objects.filter(is_default=True).update(artifact_days=10)
+        assert artifact_days() == 10
+        Workspace.objects.filter(pk=alpha.pk).update(artifact_days=0)
+        assert (artifact_days(), expiry_of_new()) == (0, None)
+    with inside_as_system(beta):
+        assert artifact_days() == 10
 
 
 def test_pages_and_api_say_what_goes_soon(
