@@ -180,7 +180,7 @@ def test_everything_moves_there_and_back_and_nothing_is_lost(
         while first not in names_in("local", schema):
             fresh = people.link(first)
             given_out = fresh if fresh.startswith("http") else given_out
-            people.at_work()
+            people.upload()
         follow(given_out, people.files[first])
         while process.poll() is None:
             people.at_work()
