@@ -15,11 +15,14 @@ from django_tenants.utils import schema_context
 
 from accounts.models import LIMITS, Plan
 
-LIMIT_FIELDS: tuple[str, Any] = ("Limits", {"fields": LIMITS, "description": "An empty limit is none."})
+LIMIT_FIELDS: tuple[str, Any] = (
+    "Limits",
+    {"fields": (*LIMITS, "artifact_days"), "description": "An empty limit is none."},
+)
 OWN_LIMIT_FIELDS: tuple[str, Any] = (
     "Quota",
     {
-        "fields": ("plan", *LIMITS),
+        "fields": ("plan", *LIMITS, "artifact_days"),
         "description": "A limit that is set here goes before the plan's; an empty one is as the plan has it. To lift a limit "
         "for one workspace, give it a plan without that limit.",
     },
@@ -31,7 +34,7 @@ class PlanForm(forms.ModelForm[Plan]):
 
     class Meta:
         model = Plan
-        fields = ("name", "description", "is_default", *LIMITS)
+        fields = ("name", "description", "is_default", *LIMITS, "artifact_days")
 
     def clean_is_default(self) -> bool:
         """Leave workspaces without a plan of their own with one."""

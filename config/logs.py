@@ -36,7 +36,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"\b((?:set-)?cookie)(['\"]?\s*[:=]\s*)[^\r\n]*", re.I), rf"\1\2{HIDDEN}"),
     (
-        re.compile(r"\b(X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)=[^&\s\"']+", re.I),
+        re.compile(
+            r"\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig)=[^&\s\"']+", re.I
+        ),
         rf"\1={HIDDEN}",
     ),
     # Links that open something for whoever has them: signed files, shared comparisons, invitations, links from mails.

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.config import Config  # type: ignore[import-untyped]
 from django.conf import settings
+from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
 
@@ -23,3 +24,11 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
             signature_version="s3v4",
         )
         return defaults | {"client_config": patience}
+
+    def download_url(self, name: str, *, file_name: str, mime_type: str, seconds: int) -> str:
+        """Return a presigned link to a file, which works for ``seconds`` and says what the file is called."""
+        parameters = {
+            "ResponseContentDisposition": content_disposition_header(True, file_name),
+            "ResponseContentType": mime_type,
+        }
+        return str(self.url(name, parameters=parameters, expire=seconds))

@@ -360,15 +360,39 @@ STATICFILES_DIRS = [
 STATIC_ROOT = DATA_DIR / "staticfiles"
 
 # -- stored files --------------------------------------------------------------------------------------------------------
+STORAGE_BACKENDS = ("local", "s3", "gcs", "azure")
 STORAGE_BACKEND = env.choice(
-    "STORAGE_BACKEND", "local", ("local", "s3"), "Where model files, data sets and artifacts are kept."
+    "STORAGE_BACKEND", "local", STORAGE_BACKENDS, "Where model files, data sets and artifacts are kept."
 )
+STORAGE_FALLBACK_BACKEND = env.choice(
+    "STORAGE_FALLBACK_BACKEND",
+    "none",
+    ("none", *STORAGE_BACKENDS),
+    "Where files are looked for that STORAGE_BACKEND lacks, while they are moved there; see docs/operations.md.",
+)
+if STORAGE_FALLBACK_BACKEND == STORAGE_BACKEND:
+    raise ImproperlyConfigured("STORAGE_FALLBACK_BACKEND must be another than STORAGE_BACKEND, or none.")
 _local_storage = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",
     "OPTIONS": {"location": DATA_DIR / "blobs", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
 }
+#: What is read from a service lies in memory up to this, in bytes; the rest goes to a file without a name.
+_SPOOL_BYTES = 8 << 20
 S3_CONNECT_SECONDS = env.integer("S3_CONNECT_SECONDS", 5, "How long to wait for a connection to the S3 service.", low=1)
 S3_READ_SECONDS = env.integer("S3_READ_SECONDS", 30, "How long the S3 service may stay silent.", low=1)
+S3_ENCRYPTION = env.choice(
+    "S3_ENCRYPTION",
+    "none",
+    ("none", "aes256", "aws:kms"),
+    "Encryption that is asked of the S3 service for each file: by its own keys, or by one of a key management service; "
+    "none: as the bucket says.",
+)
+S3_KMS_KEY_ID = env.text("S3_KMS_KEY_ID", "", "Key for S3_ENCRYPTION=aws:kms; unset: the account's own for S3.")
+_s3_encryption = {
+    "none": {},
+    "aes256": {"ServerSideEncryption": "AES256"},
+    "aws:kms": {"ServerSideEncryption": "aws:kms"} | ({"SSEKMSKeyId": S3_KMS_KEY_ID} if S3_KMS_KEY_ID else {}),
+}
 S3_STORAGE = {
     "BACKEND": "config.s3.StudioS3Storage",
     "OPTIONS": {
@@ -377,15 +401,75 @@ S3_STORAGE = {
         "region_name": env.text("S3_REGION", "", "Region of the bucket.") or None,
         "access_key": env.text("S3_ACCESS_KEY_ID", "", "Access key; unset to use the machine's own identity.") or None,
         "secret_key": env.text("S3_SECRET_ACCESS_KEY", "", "Secret of the access key.") or None,
+        "object_parameters": _s3_encryption[S3_ENCRYPTION],
+        "max_memory_size": _SPOOL_BYTES,
         "file_overwrite": True,
         "querystring_auth": True,
     },
 }
-STORAGES = {
+_gcs_key = env.text(
+    "GCS_KMS_KEY_NAME", "", "Key of Cloud KMS that files are encrypted with; unset: as the bucket says."
+)
+GCS_STORAGE = {
+    "BACKEND": "config.gcs.StudioGoogleStorage",
+    "OPTIONS": {
+        "bucket_name": env.text("GCS_BUCKET", "", "Bucket, when STORAGE_BACKEND is gcs."),
+        "project_id": env.text("GCS_PROJECT", "", "Project of the bucket; unset: the credentials'.") or None,
+        "credentials_file": env.text(
+            "GCS_CREDENTIALS_FILE",
+            "",
+            "Key of a service account, a JSON file; unset: the machine's own identity, which must be allowed to sign.",
+        )
+        or None,
+        "sa_email": env.text(
+            "GCS_SERVICE_ACCOUNT",
+            "",
+            "Address of the service account that signs links, where the machine's own identity has none.",
+        )
+        or None,
+        "endpoint_url": env.text(
+            "GCS_ENDPOINT_URL", "", "Another endpoint of the service; one with http:// is an emulator's."
+        )
+        or None,
+        "object_parameters": {"kms_key_name": _gcs_key} if _gcs_key else {},
+        "max_memory_size": _SPOOL_BYTES,
+        "file_overwrite": True,
+        "querystring_auth": True,
+    },
+}
+AZURE_STORAGE = {
+    "BACKEND": "config.azure.StudioAzureStorage",
+    "OPTIONS": {
+        "account_name": env.text("AZURE_ACCOUNT", "", "Storage account, when STORAGE_BACKEND is azure."),
+        "azure_container": env.text("AZURE_CONTAINER", "", "Container in the storage account."),
+        "account_key": env.text("AZURE_ACCOUNT_KEY", "", "Key of the account; unset: the machine's own identity.")
+        or None,
+        "endpoint_url": env.text(
+            "AZURE_ENDPOINT_URL", "", "Another address of the account, such as that of an emulator."
+        )
+        or None,
+        # The library's own patience is minutes.
+        "client_options": {
+            **{"connection_timeout": 5, "read_timeout": 30},
+            **{"retry_total": 2, "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1},
+        },
+        "max_memory_size": _SPOOL_BYTES,
+        "overwrite_files": True,
+    },
+}
+BLOB_STORAGES: dict[str, dict[str, Any]] = {
+    "local": _local_storage,
+    "s3": S3_STORAGE,
+    "gcs": GCS_STORAGE,
+    "azure": AZURE_STORAGE,
+}
+STORAGES: dict[str, dict[str, Any]] = {
     "default": _local_storage,
-    "blobs": S3_STORAGE if STORAGE_BACKEND == "s3" else _local_storage,
+    "blobs": BLOB_STORAGES[STORAGE_BACKEND],
     "staticfiles": {"BACKEND": "config.staticfiles.StudioStaticFilesStorage"},
 }
+if STORAGE_FALLBACK_BACKEND != "none":
+    STORAGES["blobs_fallback"] = BLOB_STORAGES[STORAGE_FALLBACK_BACKEND]
 UPLOAD_DIR = DATA_DIR / "uploads"
 WORK_DIR = DATA_DIR / "work"
 RESUMABLE_DIR = DATA_DIR / "resumable"
@@ -497,7 +581,17 @@ UPLOAD_EXPIRY_SECONDS = env.integer(
     low=60,
 )
 ARTIFACT_DAYS = env.integer(
-    "ARTIFACT_DAYS", 0, "Artifacts are removed so many days after they were made; 0: never by themselves.", low=0
+    "ARTIFACT_DAYS",
+    0,
+    "Artifacts are removed so many days after they were made, unless the workspace or its plan says otherwise; 0: never.",
+    low=0,
+)
+ARTIFACT_WARNING_DAYS = env.integer(
+    "ARTIFACT_WARNING_DAYS",
+    7,
+    "So many days before an artifact is removed its owner is told, by mail too, though not in the first half of its time. "
+    "0: nobody is told.",
+    low=0,
 )
 EXPORT_DAYS = env.integer(
     "EXPORT_DAYS", 7, "Exports of workspaces are removed so many days after they were made.", low=1, high=90
@@ -680,11 +774,12 @@ if CORS_ALLOWED_ORIGINS:
     CORS_ALLOW_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
     _tus = ("tus-resumable", "upload-checksum", "upload-length", "upload-metadata", "upload-offset")
     CORS_ALLOW_HEADERS = (
-        *("accept", "authorization", "content-type", "x-tenant-id", "x-request-id", "range"),
+        *("accept", "authorization", "content-type", "x-tenant-id", "x-request-id", "range", "if-range"),
         *("idempotency-key", "if-match", "if-none-match", *_tus),
     )
     CORS_EXPOSE_HEADERS = (
         *("ETag", "Location", "Idempotent-Replayed", "Retry-After", "X-Request-ID"),
+        *("Accept-Ranges", "Content-Disposition", "Content-Range"),
         *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
         *("Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Offset"),
     )
@@ -738,6 +833,8 @@ LOGGING = {
         "django.request": {"filters": ["not_health"]},
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        # Azure's library tells every request and answer.
+        "azure.core": {"level": "WARNING"},
     },
 }
 SENTRY_DSN = env.text(

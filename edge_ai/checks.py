@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -66,6 +68,56 @@ def debug_is_for_oneself(app_configs: Sequence[Any] | None = None, **kwargs: Any
             )
         ]
     return []
+
+
+#: What a storage cannot do without: the settings of its options, and the library with the extra that brings it.
+STORAGES_NEED: dict[str, dict[str, str]] = {
+    "local": {},
+    "s3": {"bucket_name": "S3_BUCKET"},
+    "gcs": {"bucket_name": "GCS_BUCKET"},
+    "azure": {"account_name": "AZURE_ACCOUNT", "azure_container": "AZURE_CONTAINER"},
+}
+STORAGE_LIBRARIES = {
+    "s3": ("boto3", "s3"),
+    "gcs": ("google.cloud.storage", "google"),
+    "azure": ("azure.storage.blob", "azure"),
+}
+
+
+@register()
+def storage_is_whole(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a storage that lacks a setting or its library, before the first file is lost on the way to it."""
+    found: list[CheckMessage] = []
+    for backend in (settings.STORAGE_BACKEND, settings.STORAGE_FALLBACK_BACKEND):
+        for problem, hint in _lacking(backend):
+            found.append(Error(f"The storage {backend} cannot be used: {problem}", hint=hint, id="edge_ai.E003"))
+    return found
+
+
+def _lacking(backend: str) -> Iterator[tuple[str, str]]:
+    if backend == "none":
+        return
+    options = settings.BLOB_STORAGES[backend]["OPTIONS"]
+    for option, name in STORAGES_NEED[backend].items():
+        if not options[option]:
+            yield f"{name} is not set.", f"Set {name}; docs/self-hosting.md says what each storage needs."
+    if backend in STORAGE_LIBRARIES:
+        library, extra = STORAGE_LIBRARIES[backend]
+        if not _is_installed(library):
+            yield f"{library} is not installed.", f"pip install 'django-storages[{extra}]'"
+    if backend == "s3" and settings.S3_KMS_KEY_ID and settings.S3_ENCRYPTION != "aws:kms":
+        yield "S3_KMS_KEY_ID is set, and S3_ENCRYPTION is not aws:kms.", "Set S3_ENCRYPTION=aws:kms, or unset the key."
+    if backend == "gcs" and options["credentials_file"] and not Path(options["credentials_file"]).is_file():
+        yield "GCS_CREDENTIALS_FILE is no file.", "Name the JSON file with the key of the service account."
+    if backend == "azure" and not options["account_key"] and not _is_installed("azure.identity"):
+        yield "azure.identity is not installed.", "Set AZURE_ACCOUNT_KEY, or pip install azure-identity."
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # nor is what it is in
+        return False
 
 
 @register(Tags.database)

@@ -3,6 +3,9 @@
 A blob is called ``<schema>/blobs/<two digits>/<sha256>``. Its file is published (written elsewhere, synced, renamed) before
 its row, so that no row lacks its file; rows that nothing refers to go, with their files, in :func:`sweep`. Both take the
 same lock on the hash, so a blob cannot be swept while somebody stores it again.
+
+While blobs are moved from one storage to another, there are two: files are written to the first, and looked for in the
+second where the first lacks them.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ from edge_ai.models.blob import Blob
 
 CHUNK_BYTES = 1 << 20
 SALT = "edge_ai.storage.download"
+FALLBACK = "blobs_fallback"
+#: Where errors come from that say that a service does not answer as it should.
+SERVICES = ("boto3", "botocore", "s3transfer", "azure", "google", "requests", "urllib3")
 GRACE = timedelta(hours=1)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -69,7 +75,7 @@ def reaching() -> Iterator[None]:
         yield
     except Exception as error:
         # Told by where they come from: importing them takes most of a second, also where nothing is kept in S3.
-        if type(error).__module__.partition(".")[0] in {"boto3", "botocore", "s3transfer"}:
+        if any(kind.__module__.partition(".")[0] in SERVICES for kind in type(error).__mro__):
             raise InternalError(
                 "The storage of files does not answer as it should.",
                 code="storage_unavailable",
@@ -85,6 +91,11 @@ def reaching() -> Iterator[None]:
 def backend() -> Storage:
     """Return the storage that blobs are kept in."""
     return storages["blobs"]
+
+
+def places() -> list[Storage]:
+    """Return the storages that a blob may be in: the one that is written to, and the one that is moved out of, if any."""
+    return [backend(), *([storages[FALLBACK]] if FALLBACK in settings.STORAGES else [])]
 
 
 def blob_name(schema_name: str, sha256: str) -> str:
@@ -157,31 +168,36 @@ def _sync(path: Path) -> None:
 
 def copy_out(sha256: str, target: Path) -> None:
     """Write a blob of the current workspace to ``target``: a copy, never the stored file itself."""
-    name = blob_name(_schema(), sha256)
-    with reaching(), backend().open(name, "rb") as source, target.open("wb") as sink:
+    with reaching(), open_blob(_schema(), sha256) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, CHUNK_BYTES)
 
 
 def open_blob(schema_name: str, sha256: str) -> IO[bytes]:
-    """Open a blob for reading; raises ``FileNotFoundError``."""
-    opened: Any = backend().open(blob_name(schema_name, sha256), "rb")
-    return opened  # type: ignore[no-any-return]  # Django's File reads like a file
+    """Open a blob for reading, wherever it is; raises ``FileNotFoundError``."""
+    name = blob_name(schema_name, sha256)
+    first, *others = places()
+    # What is moved leaves its old place only after it is in the new one: it may have come there since that was looked at.
+    for storage in (first, *others, first) if others else (first,):
+        with contextlib.suppress(FileNotFoundError):
+            opened: Any = storage.open(name, "rb")
+            return opened  # type: ignore[no-any-return]  # Django's File reads like a file
+    raise FileNotFoundError(name)
 
 
 def signed_url(*, sha256: str, file_name: str, mime_type: str) -> str:
     """Return a link to a blob of the current workspace that works for ``DOWNLOAD_URL_SECONDS``, whoever follows it."""
     schema_name = _schema()
-    storage = backend()
+    name = blob_name(schema_name, sha256)
+    storage, *others = places()
+    if others:
+        with reaching():
+            storage = next((each for each in (storage, *others) if each.exists(name)), storage)
     if isinstance(storage, FileSystemStorage):
         token = signing.dumps([schema_name, sha256, file_name, mime_type], salt=SALT, compress=True)
         return f"/files/{token}/{quote(file_name)}"
-    return storage.url(  # type: ignore[call-arg]  # presigning storages take these
-        blob_name(schema_name, sha256),
-        parameters={
-            "ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(file_name)}",
-            "ResponseContentType": mime_type,
-        },
-        expire=settings.DOWNLOAD_URL_SECONDS,
+    presigning: Any = storage  # each of those in config/ does
+    return str(
+        presigning.download_url(name, file_name=file_name, mime_type=mime_type, seconds=settings.DOWNLOAD_URL_SECONDS)
     )
 
 
@@ -206,10 +222,12 @@ def anything_to_sweep(*, grace: timedelta = GRACE) -> bool:
     """Tell whether :func:`sweep` would find something. Files without a blob are looked for on local disk only."""
     if _unused(grace).exists():
         return True
-    storage = backend()
-    if not isinstance(storage, FileSystemStorage):
-        return False
-    return any(_strays_on(shelf, grace) for shelf in Path(storage.path(f"{_schema()}/blobs")).glob("*"))
+    return any(
+        _strays_on(shelf, grace)
+        for storage in places()
+        if isinstance(storage, FileSystemStorage)
+        for shelf in Path(storage.path(f"{_schema()}/blobs")).glob("*")
+    )
 
 
 def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True) -> int:
@@ -231,25 +249,50 @@ def sweep(*, grace: timedelta = GRACE, go_on: Callable[[], bool] = lambda: True)
                 continue
             if gone:
                 with reaching():
-                    backend().delete(blob_name(schema_name, sha256))
+                    for storage in places():
+                        storage.delete(blob_name(schema_name, sha256))
                 removed += 1
-    storage = backend()
-    if isinstance(storage, FileSystemStorage):
-        removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace, go_on)
+    for storage in places():
+        if isinstance(storage, FileSystemStorage):
+            removed += _sweep_strays(Path(storage.path(f"{schema_name}/blobs")), schema_name, grace, go_on)
     return removed
 
 
 def remove_all(schema_name: str) -> None:
     """Remove every file of a workspace that is itself removed."""
-    storage = backend()
     with reaching():
-        if isinstance(storage, FileSystemStorage):
-            shutil.rmtree(storage.path(schema_name), ignore_errors=True)
-            return
-        shelves, _ = storage.listdir(f"{schema_name}/blobs")
-        for shelf in shelves:
-            for name in storage.listdir(f"{schema_name}/blobs/{shelf}")[1]:
-                storage.delete(f"{schema_name}/blobs/{shelf}/{name}")
+        for storage in places():
+            if isinstance(storage, FileSystemStorage):
+                shutil.rmtree(storage.path(schema_name), ignore_errors=True)
+                continue
+            for name in list(files_under(storage, schema_name)):
+                storage.delete(name)
+
+
+def files_under(storage: Storage, folder: str) -> Iterator[str]:
+    """Go through the names of all files in a folder of a storage and in those within it; a folder may be missing."""
+    try:
+        folders, files = storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for each in sorted(files):
+        yield f"{folder}/{each}"
+    for each in sorted(folders):
+        yield from files_under(storage, f"{folder}/{each}")
+
+
+def publish(storage: Storage, path: Path, name: str) -> None:
+    """Make the file at ``path`` one of a storage, whole or not at all; it may be moved away."""
+    if isinstance(storage, FileSystemStorage):
+        _publish_local(storage, path, name)
+        return
+    with path.open("rb") as stream:
+        storage.save(name, File(stream))
+
+
+def hold(schema_name: str, sha256: str) -> None:
+    """Keep everybody from storing or removing a blob until the caller's transaction ends."""
+    _lock(schema_name, sha256)
 
 
 def _unused(grace: timedelta) -> QuerySet[Blob]:

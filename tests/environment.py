@@ -16,10 +16,11 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="studio-tests-"))
 DATA_DIR.chmod(0o711)
 (DATA_DIR / "staticfiles").mkdir()
 for name in list(os.environ):
-    ours = name.startswith(("STUDIO_", "DATABASE_", "S3_", "WEBHOOK_", "EMAIL_")) or name in {
+    ours = name.startswith(
+        ("STUDIO_", "DATABASE_", "S3_", "GCS_", "AZURE_", "STORAGE_", "WEBHOOK_", "EMAIL_")
+    ) or name in {
         "SECRET_KEY",
         "DEBUG",
-        "STORAGE_BACKEND",
     }
     if ours and name != "STUDIO_SKIP_BROWSER":
         del os.environ[name]

@@ -47,6 +47,12 @@ class Limits(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Jobs that run at once on each queue; others wait in line. Empty everywhere: WORKSPACE_CONCURRENT_JOBS.",
     )
+    artifact_days = models.PositiveSmallIntegerField(
+        "days that artifacts are kept",
+        null=True,
+        blank=True,
+        help_text="Artifacts made from now on are removed after so many days; 0: never. Empty everywhere: ARTIFACT_DAYS.",
+    )
 
     class Meta:
         abstract = True

@@ -201,6 +201,7 @@ class ArtifactFilters(_Filters):
     )
     benchmark = filters.UUIDFilter(field_name="benchmark_id")
     device_profile = filters.UUIDFilter(field_name="device_profile_id")
+    expires_before = MomentFilter(field_name="expires_at", lookup_expr="lt")
 
     def answering(self, queryset: QuerySet[Any], name: str, value: UUID) -> QuerySet[Any]:
         """Artifacts of the job that ran, whether it is named or one that it answered."""

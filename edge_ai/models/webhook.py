@@ -39,6 +39,7 @@ class WebhookEvent(models.TextChoices):
     DIAGNOSIS_FAILED = "diagnosis.failed", "A diagnosis failed"
     DIAGNOSIS_CANCELLED = "diagnosis.cancelled", "A diagnosis was cancelled"
     ARTIFACT_CREATED = "artifact.created", "An artifact was created"
+    ARTIFACT_EXPIRING = "artifact.expiring", "An artifact will soon be removed"
 
 
 #: Sent on request alone, to one endpoint, whatever it is subscribed to.

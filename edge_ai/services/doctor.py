@@ -21,10 +21,10 @@ from django_tenants.utils import schema_context
 
 from accounts.models import Workspace
 from config.database.identity import acting_as_system, workspace_as_system
-from edge_ai import storage
 from edge_ai.fleet.models import Cluster
 from edge_ai.models import Job, JobStatus, Queue
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.services.blobs import places
 from edge_ai.services.converters import converters
 from edge_ai.services.health import weakest
 from edge_ai.services.leftovers import leftovers
@@ -257,21 +257,24 @@ def _leftovers() -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    backend = storage.backend()
-    content = uuid.uuid4().bytes
-    name = backend.save(f"doctor/{uuid.uuid4()}", ContentFile(content))
-    try:
-        with backend.open(name, "rb") as stream:
-            same = stream.read() == content
-    finally:
-        backend.delete(name)
-    yield Finding(
-        check="storage",
-        state=State.OK if same else State.ERROR,
-        detail=f"A file was written to the {settings.STORAGE_BACKEND} storage, "
-        + ("read back and removed." if same else "and read back as something else."),
-        facts={"backend": settings.STORAGE_BACKEND},
-    )
+    for place, backend in places().items():
+        content = uuid.uuid4().bytes
+        name = backend.save(f"doctor/{uuid.uuid4()}", ContentFile(content))
+        try:
+            with backend.open(name, "rb") as stream:
+                same = stream.read() == content
+        finally:
+            backend.delete(name)
+        detail = f"A file was written to the {place} storage, "
+        detail += "read back and removed." if same else "and read back as something else."
+        if moving := place != settings.STORAGE_BACKEND:
+            detail += " Files are looked for there that the other lacks: `manage.py move_blobs` moves them."
+        yield Finding(
+            check="storage",
+            state=State.WARNING if same and moving else State.OK if same else State.ERROR,
+            detail=detail,
+            facts={"backend": place},
+        )
 
 
 def _disk() -> Iterator[Finding]:

@@ -21,6 +21,7 @@ class Regular:
 REGULARS = (
     Regular(chore="reap", minutes=1),
     Regular(chore="expire_artifacts", minutes=60),
+    Regular(chore="warn_of_expiry", minutes=60),
     Regular(chore="expire_exports", minutes=60),
     Regular(chore="expire_uploads", minutes=60),
     Regular(chore="sweep_uploads", minutes=60),

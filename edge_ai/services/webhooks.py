@@ -162,6 +162,7 @@ def _described(subject: Job | Model | Artifact) -> dict[str, Any]:
                 "model": _id(subject.model_id),
                 "optimization_job": _id(subject.optimization_job_id),
                 "benchmark": _id(subject.benchmark_id),
+                "expires_at": _time(subject.expires_at),
                 "links": {
                     "self": _link("api:artifact-detail", subject.pk),
                     "download": _link("api:artifact-download", subject.pk),

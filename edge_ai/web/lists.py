@@ -33,6 +33,7 @@ from edge_ai.models import (
     Visibility,
     WebhookEvent,
 )
+from edge_ai.models.artifact import going_soon
 from edge_ai.web.listing import Filter, ListOf, by_field, since_day
 from edge_ai.web.wording import precision
 
@@ -190,6 +191,15 @@ BATCHES = ListOf(
     columns={"name": "name", "created": "created_at"},
     default="-created",
 )
+
+
+def _expiring(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    """Artifacts by when they go."""
+    if value == "soon":
+        return rows.filter(going_soon())
+    return rows.filter(expires_at__isnull=value == "never")
+
+
 ARTIFACTS = ListOf(
     address="edge_ai:artifact-list",
     one="artifact",
@@ -200,6 +210,14 @@ ARTIFACTS = ListOf(
     ),
     filters=(
         by_field("type", "Type", ArtifactType.choices, every="Every type", column="artifact_type"),
+        Filter(
+            name="expires",
+            title="Expires",
+            choices=(("soon", "Soon"), ("some_day", "Some day"), ("never", "Never")),
+            every="Whenever it goes",
+            narrow=_expiring,
+            aside=True,
+        ),
         by_field("visibility", "Who sees it", Visibility.choices, every="Private and shared", aside=True),
         since_day("Made since"),
     ),

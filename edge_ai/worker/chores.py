@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 
 from accounts.models import Workspace
 from config.database.identity import acting_as_system, current, workspace_as_system
-from edge_ai.services import exports, housekeeping, repeats, resumable, share_links, telemetry, telemetry_export
+from edge_ai.services import expiry, exports, housekeeping, repeats, resumable, share_links, telemetry, telemetry_export
 from edge_ai.webhooks import outbox
 from edge_ai.worker import workspaces
 from edge_ai.worker.reaper import reap
@@ -41,6 +41,7 @@ ONCE: Mapping[str, Callable[[], Any]] = {
 EACH: Mapping[str, Callable[[], Any]] = {
     "reap": reap,
     "expire_artifacts": housekeeping.expire_artifacts,
+    "warn_of_expiry": expiry.warn,
     "expire_exports": exports.expire_exports,
     "sweep_uploads": resumable.sweep,
     "collect_blobs": housekeeping.collect_blobs,

@@ -41,6 +41,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.artifacts import NOTED as ARTIFACT_NOTED
 from edge_ai.services.audit import fields_of, note
 from edge_ai.services.diagnoses import with_requests
+from edge_ai.services.expiry import artifact_days
 from edge_ai.services.history import regression
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.layers import keep_layers
@@ -211,6 +212,7 @@ def variant_stem(source: str, job: OptimizationJob, precision: str) -> str:
 
 def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name: str, **fields: Any) -> Artifact:
     blob = model.blob if file.mark.sha256 == model.sha256 else storage.put(file.path, file.mark)
+    end = expiry()
     artifact = Artifact.objects.create(
         owner_id=job.owner_id,
         visibility=job.visibility,
@@ -221,9 +223,11 @@ def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name:
         blob=blob,
         size_bytes=file.mark.size_bytes,
         sha256=file.mark.sha256,
-        expires_at=expiry(),
+        expires_at=end,
         **fields,
     )
+    if end is not None:
+        artifact.refresh_from_db(fields=["expires_at"])  # the database's clock has said when
     note(AuditAction.ARTIFACT_CREATED, artifact, after=fields_of(artifact, ARTIFACT_NOTED) | {"job": str(job.pk)})
     emit(WebhookEvent.ARTIFACT_CREATED, artifact)
     return artifact
@@ -231,7 +235,8 @@ def _artifact(job: Job, model: Model, file: ChildFile, kind: ArtifactType, name:
 
 def expiry() -> Any:
     """Return when an artifact that is made now goes by itself, as the database's clock will have it; ``None``: never."""
-    return ClockTimestamp() + timedelta(days=settings.ARTIFACT_DAYS) if settings.ARTIFACT_DAYS else None
+    days = artifact_days()
+    return ClockTimestamp() + timedelta(days=days) if days else None
 
 
 def _measured(job: Job, result: dict[str, Any], files: Mapping[str, ChildFile]) -> dict[str, Any]:

@@ -177,7 +177,7 @@ CODES: dict[str, int] = {
     "rate_limited": 429,
 }
 WEBHOOK_EVENTS = {
-    *("model.ready", "model.failed", "artifact.created"),
+    *("model.ready", "model.failed", "artifact.created", "artifact.expiring"),
     *(f"{kind}.{end}" for kind in ("optimization_job", "benchmark") for end in ("completed", "failed", "cancelled")),
 }
 LIMITS = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}

@@ -26,6 +26,7 @@ def test_a_safe_studio_is_told_nothing(settings: Any) -> None:
         checks.debug_is_for_oneself,
         checks.secrets_are_secret,
         checks.addresses_are_meant,
+        checks.storage_is_whole,
     ):
         assert ids(list(check())) == [], check
 
@@ -89,3 +90,46 @@ def test_the_role_of_the_database(db: None) -> None:
         cursor.execute("SELECT session_user")
         assert cursor.fetchone() == ("studio_web",)
     assert "no issues" in manage("check", "--database", "default")
+
+
+def lacking(settings: Any, backend: str, **options: Any) -> list[str]:
+    """What is said of a storage with some options."""
+    chosen = settings.BLOB_STORAGES[backend]
+    settings.STORAGE_BACKEND = backend
+    settings.BLOB_STORAGES = settings.BLOB_STORAGES | {backend: {**chosen, "OPTIONS": chosen["OPTIONS"] | options}}
+    found = checks.storage_is_whole()
+    assert {each.id for each in found} <= {"edge_ai.E003"}
+    return [each.msg.partition(": ")[2] for each in found]
+
+
+def test_a_storage_without_its_settings(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(checks, "_is_installed", lambda library: library != "azure.identity")
+    assert lacking(settings, "s3") == ["S3_BUCKET is not set."]
+    assert lacking(settings, "s3", bucket_name="b") == []
+    settings.S3_KMS_KEY_ID = "key-1"
+    assert lacking(settings, "s3", bucket_name="b") == ["S3_KMS_KEY_ID is set, and S3_ENCRYPTION is not aws:kms."]
+    assert lacking(settings, "gcs", credentials_file=str(tmp_path / "none")) == [
+        "GCS_BUCKET is not set.",
+        "GCS_CREDENTIALS_FILE is no file.",
+    ]
+    assert lacking(settings, "azure") == [
+        *("AZURE_ACCOUNT is not set.", "AZURE_CONTAINER is not set."),
+        "azure.identity is not installed.",
+    ]
+    assert lacking(settings, "azure", account_name="a", azure_container="c", account_key="k") == []
+    settings.STORAGE_FALLBACK_BACKEND = "gcs"
+    assert lacking(settings, "local") == ["GCS_BUCKET is not set.", "GCS_CREDENTIALS_FILE is no file."]
+
+
+def test_a_storage_without_its_library(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"bucket_name": "b", "account_name": "a", "azure_container": "c", "account_key": "k"}
+
+    def nothing_installed(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(checks, "find_spec", nothing_installed)
+    for backend, library in (("gcs", "google.cloud.storage"), ("azure", "azure.storage.blob")):
+        options = {name: value for name, value in found.items() if name in settings.BLOB_STORAGES[backend]["OPTIONS"]}
+        assert lacking(settings, backend, **options) == [f"{library} is not installed."]
+    monkeypatch.undo()
+    assert lacking(settings, "s3", bucket_name="b") == [], "its library is the studio's own"

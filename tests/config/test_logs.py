@@ -43,6 +43,8 @@ def written(message: str, *args: Any, formatter: logging.Formatter | None = None
         ("csrfmiddlewaretoken=abc123def&x=1", "abc123def"),
         ("https://s3/x?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=0a1b2c3d&X-Amz-Date=1", "0a1b2c3d"),
         ("https://s3/x?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=0a1b2c3d&X-Amz-Date=1", "AKIA"),
+        ("https://gcs/x?X-Goog-Expires=300&X-Goog-Signature=0a1b2c3d", "0a1b2c3d"),
+        ("https://azure/x?se=2026&sr=b&sig=0a1b2c3d%3D", "0a1b2c3d"),
         ("GET /files/eyJhIjoxfQ:1abc:sig-nature/model.onnx", "sig-nature"),
         ("GET /graph/model/eyJhIjoxfQ:1abc:sig-nature/model.onnx", "sig-nature"),
         ("GET /shared/AbCdEf123456/", "AbCdEf123456"),

@@ -22,7 +22,7 @@ SERVER = {
 
 def python(code: str, data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a process of its own, with nothing of the tests' settings."""
-    ours = ("STUDIO_", "DATABASE_", "S3_", "JOB_")
+    ours = ("STUDIO_", "DATABASE_", "S3_", "GCS_", "AZURE_", "STORAGE_", "JOB_")
     base = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -108,3 +108,21 @@ def test_the_owner_of_the_tables_acts_for_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_the_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text().rstrip() == PAGES[page]().rstrip()
+
+
+def test_storages_by_their_settings(tmp_path: Path) -> None:
+    chosen = {
+        **{"STORAGE_BACKEND": "s3", "S3_BUCKET": "b", "S3_ENCRYPTION": "aws:kms", "S3_KMS_KEY_ID": "key-1"},
+        **{"STORAGE_FALLBACK_BACKEND": "azure", "AZURE_ACCOUNT": "a", "AZURE_CONTAINER": "c", "AZURE_ACCOUNT_KEY": "k"},
+    }
+    found = settings_with(tmp_path, "STORAGES", **chosen)["STORAGES"]
+    assert found["blobs"]["BACKEND"] == "config.s3.StudioS3Storage"
+    assert found["blobs"]["OPTIONS"]["object_parameters"] == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key-1"}
+    azure = found["blobs_fallback"]["OPTIONS"]
+    assert (azure["account_name"], azure["azure_container"], azure["account_key"]) == ("a", "c", "k")
+    found = settings_with(tmp_path, "STORAGES", STORAGE_BACKEND="gcs", GCS_BUCKET="b", GCS_KMS_KEY_NAME="projects/p/k")
+    assert found["STORAGES"]["blobs"]["OPTIONS"]["object_parameters"] == {"kms_key_name": "projects/p/k"}
+    assert "blobs_fallback" not in found["STORAGES"]
+    aes = settings_with(tmp_path, "S3_STORAGE", S3_ENCRYPTION="AES256")["S3_STORAGE"]
+    assert aes["OPTIONS"]["object_parameters"] == {"ServerSideEncryption": "AES256"}
+    assert "another than STORAGE_BACKEND" in complaint(tmp_path, STORAGE_FALLBACK_BACKEND="local")

@@ -70,6 +70,10 @@ def test_a_signed_link_delivers_the_file_to_whoever_holds_it(alpha: Workspace, o
         ({"Range": "bytes=2-6"}, 206, b"small", "bytes 2-6/13"),
         ({"Range": "bytes=8-99"}, 206, b"model", "bytes 8-12/13"),
         ({"Range": "bytes=13-"}, 416, b"", "bytes */13"),
+        ({"Range": "bytes=-5"}, 206, b"model", "bytes 8-12/13"),
+        ({"Range": "bytes=-99"}, 206, b"a small model", "bytes 0-12/13"),
+        ({"Range": "bytes=-0"}, 416, b"", "bytes */13"),
+        ({"Range": "bytes=-"}, 200, b"a small model", None),
         ({"Range": "bytes=6-2"}, 200, b"a small model", None),
         ({"Range": "bytes=0-1,4-5"}, 200, b"a small model", None),
         ({"Range": "bytes=2-", "If-Range": '"another"'}, 200, b"a small model", None),
@@ -89,6 +93,30 @@ def test_a_part_of_a_file_is_delivered(
     if status != 416:
         assert int(answer["Content-Length"]) == len(body)
         assert answer["Accept-Ranges"] == "bytes"
+
+
+def test_a_download_goes_on_where_it_ended_with_the_same_file_alone(
+    alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"a small model")
+        url = storage.signed_url(sha256=blob.sha256, file_name='größe "1".onnx', mime_type="application/x-onnx")
+    browser = Client()
+    head = browser.head(url, headers={"Range": "bytes=2-"})
+    assert (head.status_code, head.content) == (200, b""), "parts are for GET"
+    told = {name: head[name] for name in ("ETag", "Accept-Ranges", "Content-Type", "Content-Disposition")}
+    assert told == {
+        "ETag": f'"{blob.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/x-onnx",
+        "Content-Disposition": "attachment; filename*=utf-8''gr%C3%B6%C3%9Fe%20%221%22.onnx",
+    }
+    assert head["Content-Length"] == "13"
+    rest = browser.get(url, headers={"Range": "bytes=9-", "If-Range": head["ETag"]})
+    assert (rest.status_code, b"".join(rest.streaming_content)) == (206, b"odel")  # type: ignore[attr-defined]
+    assert {name: rest[name] for name in told} == told
+    assert browser.get(url, headers={"If-None-Match": head["ETag"]}).status_code == 304
+    assert browser.get(url, headers={"If-Match": '"another"', "Range": "bytes=9-"}).status_code == 412
 
 
 def test_a_link_that_was_altered_or_is_too_old_leads_nowhere(

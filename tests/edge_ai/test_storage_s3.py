@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -93,6 +94,76 @@ def test_a_presigned_link_downloads_under_the_right_name_and_only_while_it_is_wh
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"), timeout=10)
     assert refused.value.code in {400, 403}
+
+
+def test_a_presigned_download_goes_on_where_it_ended_and_ends_in_time(
+    bucket: None, alpha: Workspace, owner: User, tmp_path: Path, settings: Any
+) -> None:
+    settings.DOWNLOAD_URL_SECONDS = 5
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"a small model")
+        url = storage.signed_url(sha256=blob.sha256, file_name="m.onnx", mime_type="application/x-onnx")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        begun, tag = answer.read(8), answer.headers["ETag"]
+        assert answer.headers["Accept-Ranges"] == "bytes"
+    rest = urllib.request.Request(url, headers={"Range": f"bytes={len(begun)}-", "If-Range": tag})
+    with urllib.request.urlopen(rest, timeout=10) as answer:
+        # rclone says 200 where S3 says 206; the part is right.
+        assert answer.headers["Content-Range"] == "bytes 8-12/13"
+        assert begun + answer.read() == b"a small model"
+    deadline = time.monotonic() + 60
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            urllib.request.urlopen(url, timeout=10).close()
+    assert refused.value.code in {400, 403}
+
+
+def test_encryption_is_asked_for_with_every_file(
+    bucket: None, alpha: Workspace, owner: User, tmp_path: Path, settings: Any
+) -> None:
+    blobs = settings.STORAGES["blobs"]
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key-1"}
+    options = blobs["OPTIONS"] | {"object_parameters": encrypted}
+    settings.STORAGES = settings.STORAGES | {"blobs": {**blobs, "OPTIONS": options}}
+    sent: list[Any] = []
+    there: Any = storage.backend()
+    there.connection.meta.client.meta.events.register(
+        "before-send.s3.PutObject", lambda request, **_: sent.append(request.headers)
+    )
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"a secret model")
+        storage.copy_out(blob.sha256, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"a secret model"
+    told = {name.lower(): value for name, value in sent[0].items()}
+    assert told["x-amz-server-side-encryption"] in {"aws:kms", b"aws:kms"}
+    assert told["x-amz-server-side-encryption-aws-kms-key-id"] in {"key-1", b"key-1"}
+
+
+def test_a_large_file_goes_in_parts_and_comes_back_at_constant_memory(
+    bucket: None, alpha: Workspace, owner: User, tmp_path: Path
+) -> None:
+    with (tmp_path / "large").open("wb") as sink:
+        sink.truncate(64 << 20)
+    mark = storage.fingerprint(tmp_path / "large")
+    parts: list[Any] = []
+    there: Any = storage.backend()
+    there.connection.meta.client.meta.events.register(
+        "before-send.s3.UploadPart", lambda request, **_: parts.append(request.url)
+    )
+    with inside(alpha, owner):
+        with transaction.atomic():
+            storage.put(tmp_path / "large", mark)
+        tracemalloc.start()
+        try:
+            storage.copy_out(mark.sha256, tmp_path / "copy")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert storage.fingerprint(tmp_path / "copy") == mark
+    assert len(parts) > 1
+    assert peak < 40 << 20
+    storage.backend().delete(storage.blob_name(alpha.schema_name, mark.sha256))
 
 
 def test_a_sweep_deletes_from_the_bucket_what_nothing_refers_to(
