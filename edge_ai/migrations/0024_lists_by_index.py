@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("edge_ai", "0018_time_of_exports")]
+    dependencies = [("edge_ai", "0020_artifacts_warned_of")]
 
     operations = [
         migrations.RemoveIndex(model_name="job", name="edge_ai_job_newest"),
