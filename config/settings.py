@@ -398,6 +398,14 @@ MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set ac
 DISK_RESERVE_BYTES = env.integer(
     "DISK_RESERVE_BYTES", 1024**3, "Free disk that resumable uploads leave alone, in bytes.", low=0
 )
+UPLOAD_PART_BYTES = env.integer(
+    "UPLOAD_PART_BYTES",
+    16 * 1024**2,
+    "How long the parts are in which clients send files straight to S3, in bytes. Files of more than a thousand such parts "
+    "have longer ones.",
+    low=5 * 1024**2,
+    high=5 * 1024**3,
+)
 DOWNLOAD_URL_SECONDS = env.integer(
     "DOWNLOAD_URL_SECONDS", 300, "How long a signed download link works.", low=5, high=86_400
 )
