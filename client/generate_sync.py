@@ -15,6 +15,8 @@ REPLACED = {
     "_async": "_sync",
     "asyncio": "time",
     "AsyncClient": "Client",
+    "AsyncIterator": "Iterator",
+    "async_each": "each",
     "aclose": "close",
     "aread": "read",
     "aiter_bytes": "iter_bytes",

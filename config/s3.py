@@ -39,7 +39,8 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
 
     def begin_parts(self, name: str) -> str:
         """Begin a file; returns the id that its parts belong to."""
-        return str(self._client.create_multipart_upload(**self._of(name), ChecksumAlgorithm="SHA256")["UploadId"])
+        asked = self.get_object_parameters(name) | self._of(name) | {"ChecksumAlgorithm": "SHA256"}
+        return str(self._client.create_multipart_upload(**asked)["UploadId"])
 
     def sign_part(
         self, name: str, parts_id: str, number: int, *, size_bytes: int, sha256: bytes, seconds: int
@@ -128,7 +129,8 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
     def copy_within(self, source: str, target: str) -> None:
         """Copy a file; its bytes stay with the service."""
         at_once = TransferConfig(multipart_threshold=COPIED_AT_ONCE_BYTES, multipart_chunksize=512 << 20)
-        self._client.copy(self._of(source), **self._of(target), Config=at_once)
+        as_written = self.get_object_parameters(target)
+        self._client.copy(self._of(source), **self._of(target), ExtraArgs=as_written, Config=at_once)
 
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""

@@ -140,16 +140,20 @@ def _signed(takes: TakesParts, upload: Upload, part: Wanted, until: datetime) ->
 
 
 def arrived(upload: Upload) -> Arrived:
-    """Return which parts have arrived, as the storage says."""
+    """Return which parts have arrived, as the storage says.
+
+    Raises
+    ------
+    EngineError
+        ``upload_expired``, ``storage_unavailable``.
+    """
     if upload.sha256 or upload.made is not None:
         return Arrived(numbers=tuple(range(1, upload.part_count + 1)), size_bytes=upload.length_bytes)
     takes = require_parts()
     with storage.reaching():
-        found = takes.parts_of(name_of(upload), upload.parts_id) if upload.parts_id else {}
-        if found is None and takes.bytes_of(name_of(upload)) == upload.length_bytes:
-            # Joined, and not read yet: somebody is at it, or was killed at it.
-            return Arrived(numbers=tuple(range(1, upload.part_count + 1)), size_bytes=upload.length_bytes)
-    numbers = tuple(sorted(_whole(upload, found or {})))
+        found = _found(takes, upload)
+    # Where it is joined and not read yet, somebody is at it, or was killed at it.
+    numbers = tuple(range(1, upload.part_count + 1)) if found is None else tuple(sorted(_whole(upload, found)))
     return Arrived(numbers=numbers, size_bytes=sum(map(upload.bytes_of_part, numbers)))
 
 
@@ -183,12 +187,9 @@ def complete(upload: Upload, *, expires_at: Any) -> Upload:
 
 
 def _join(takes: TakesParts, upload: Upload) -> None:
-    name = name_of(upload)
-    found = takes.parts_of(name, upload.parts_id) if upload.parts_id else None
+    found = _found(takes, upload)
     if found is None:
-        if takes.bytes_of(name) == upload.length_bytes:
-            return  # an earlier try got as far as this
-        raise _gone()
+        return
     whole = _whole(upload, found)
     missing = [number for number in range(1, upload.part_count + 1) if number not in whole]
     if missing:
@@ -198,7 +199,21 @@ def _join(takes: TakesParts, upload: Upload) -> None:
             fix="Send them first.",
             details={"missing": missing[:MAX_NAMED], "missing_count": len(missing)},
         )
-    takes.join_parts(name, upload.parts_id, whole)
+    takes.join_parts(name_of(upload), upload.parts_id, whole)
+
+
+def _found(takes: TakesParts, upload: Upload) -> dict[int, StoredPart] | None:
+    """Return the parts at the storage; ``None`` where they were joined.
+
+    Raises
+    ------
+    UserInputError
+        ``upload_expired`` where it has thrown them away by itself.
+    """
+    found = takes.parts_of(name_of(upload), upload.parts_id) if upload.parts_id else None
+    if found is None and takes.bytes_of(name_of(upload)) != upload.length_bytes:
+        raise _gone()
+    return found
 
 
 def _whole(upload: Upload, found: Mapping[int, StoredPart]) -> dict[int, StoredPart]:

@@ -1,4 +1,7 @@
-"""Resumable uploads: tus 1.0, in pieces that the studio verifies, going on where an earlier try stopped."""
+"""Resumable uploads: in parts that go straight to the storage where the studio offers it, else by tus 1.0.
+
+Pieces are verified on the way, and an upload goes on where an earlier try stopped.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,27 @@ import asyncio
 import base64
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from edge_ai_studio._async.transport import AsyncTransport
 from edge_ai_studio.config import cache_folder
 from edge_ai_studio.errors import Corrupt, Refused, StudioError, Unreachable
+from edge_ai_studio.parallel import async_each
 from edge_ai_studio.progress import Progress
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PIECE = 8 * 1024 * 1024
-TRIES = 8
+TRIES, FIRST_TRIES = 8, 3
+#: Files from this size on are sent in parts where that is possible.
+LARGE = PIECE + 1
+#: Parts that are on their way at once, and for how many addresses are asked at once.
+AT_ONCE, ASKED_AT_ONCE = 4, 8
+#: What a studio answers that takes no parts: one of today's, and earlier ones.
+NO_PARTS = frozenset({"parts_unsupported", "precondition_failed"})
+#: How often, and after how many seconds, a studio is asked again that is reading the file.
+PATIENCE, PAUSE = 1800, 2.0
 
 
 async def upload_file(
@@ -24,8 +37,8 @@ async def upload_file(
 ) -> str:
     """Send a file and return the id of the upload; ``purpose`` is ``model`` or ``dataset``.
 
-    Pieces of 8 MiB are held in memory, each with its SHA-256. An upload that was cut off, even by the end of this
-    process, is found again by the file's path, size and time of change, and goes on.
+    Pieces of 8 MiB, or four parts of the storage at once, are held in memory, each with its SHA-256. An upload that was cut
+    off, even by the end of this process, is found again by the file's path, size and time of change, and goes on.
 
     Raises
     ------
@@ -41,10 +54,31 @@ async def upload_file(
     size = path.stat().st_size
     notes = _Notes(transport.access.url, path, purpose)
     address = notes.address
-    offset = await _offset_of(transport, address) if address else None
-    if address is None or offset is None:
-        address, offset = await _begin(transport, path, size, purpose, name), 0
+    told = await _told_of(transport, address) if address else None
+    if address is None or told is None:
+        address, told = await _begin(transport, path, size, purpose, name, in_parts=size >= LARGE)
         notes.keep(address)
+    if told.get("parts"):
+        try:
+            await _send_parts(transport, address, path, told, progress)
+        except _NoWayError:
+            # The storage answers the studio, and not us.
+            await transport.ask("DELETE", address, headers=TUS)
+            address, told = await _begin(transport, path, size, purpose, name, in_parts=False)
+            notes.keep(address)
+    if not told.get("parts"):
+        await _send_pieces(transport, address, path, int(told["offset_bytes"]), progress)
+    told = (await transport.ask("GET", address)).json()
+    if told.get("sha256") != await asyncio.to_thread(sha256_of, path):
+        raise Corrupt(f"What arrived of {path} is not what was sent: the checksums differ.")
+    notes.forget()
+    return str(told["id"])
+
+
+async def _send_pieces(
+    transport: AsyncTransport, address: str, path: Path, offset: int, progress: Progress | None
+) -> None:
+    size = path.stat().st_size
     if progress:
         progress(offset, size)
     with path.open("rb") as source:
@@ -68,20 +102,127 @@ async def upload_file(
                 offset = found
             if progress:
                 progress(offset, size)
-    told = (await transport.ask("GET", address)).json()
-    if told.get("sha256") != await asyncio.to_thread(sha256_of, path):
-        raise Corrupt(f"What arrived of {path} is not what was sent: the checksums differ.")
-    notes.forget()
-    return str(told["id"])
 
 
-async def _begin(transport: AsyncTransport, path: Path, size: int, purpose: str, name: str | None) -> str:
+async def _send_parts(
+    transport: AsyncTransport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+) -> None:
+    """Send the parts that have not arrived, and have the studio join and read them."""
+    await _send_missing(transport, address, path, told, progress)
+    try:
+        await _complete(transport, address)
+    except Refused as error:
+        # Parts came damaged, or were lost: the studio has thrown them away, or misses some.
+        if error.code not in {"checksum_mismatch", "upload_incomplete"}:
+            raise
+        told = (await transport.ask("GET", address)).json()
+        await _send_missing(transport, address, path, told, progress)
+        await _complete(transport, address)
+
+
+async def _send_missing(
+    transport: AsyncTransport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+) -> None:
+    parts, size, done = told["parts"], int(told["length_bytes"]), int(told["offset_bytes"])
+    length = int(parts["part_bytes"])
+
+    async def send(part: dict[str, Any]) -> int:
+        # Where nothing ever arrived, there may be no way.
+        return await _send_part(transport, address, path, part, length, tries=TRIES if done else FIRST_TRIES)
+
+    missing = sorted(set(range(1, parts["part_count"] + 1)) - set(parts["arrived"]))
+    if progress:
+        progress(done, size)
+    try:
+        async for count in async_each(send, _signed(transport, address, path, missing, length), width=AT_ONCE):
+            done += count
+            if progress:
+                progress(done, size)
+    except _CutError as error:
+        raise (error if done else _NoWayError(str(error))) from error
+
+
+async def _signed(
+    transport: AsyncTransport, address: str, path: Path, numbers: list[int], length: int
+) -> AsyncIterator[dict[str, Any]]:
+    """Ask where parts go, for some at a time."""
+    for start in range(0, len(numbers), ASKED_AT_ONCE):
+        asked = numbers[start : start + ASKED_AT_ONCE]
+        for part in await _places(transport, address, path, asked, length):
+            yield part
+
+
+async def _places(
+    transport: AsyncTransport, address: str, path: Path, numbers: list[int], length: int
+) -> list[dict[str, Any]]:
+    asked = [
+        {"number": number, "sha256": hashlib.sha256(part_of(path, number, length)).hexdigest()} for number in numbers
+    ]
+    answer = await transport.ask("POST", f"{address}parts/", json={"parts": asked})
+    found: list[dict[str, Any]] = answer.json()["parts"]
+    return found
+
+
+async def _send_part(
+    transport: AsyncTransport, address: str, path: Path, part: dict[str, Any], length: int, *, tries: int
+) -> int:
+    """Send one part until it has arrived; returns how many bytes that were."""
+    failures = 0
+    while True:
+        content = part_of(path, part["number"], length)
+        if len(content) != part["size_bytes"]:
+            raise StudioError(f"{path} became shorter while it was sent.")
+        try:
+            await transport.put(part["url"], content, headers=part["headers"])
+        except (Unreachable, Refused) as error:
+            failures += 1
+            if failures == tries:
+                raise (_CutError(str(error)) if isinstance(error, Unreachable) else error) from error
+            await asyncio.sleep(min(10.0, 0.25 * 2**failures))
+            # The address may have grown too old meanwhile.
+            (part,) = await _places(transport, address, path, [part["number"]], length)
+        else:
+            return len(content)
+
+
+async def _complete(transport: AsyncTransport, address: str) -> None:
+    """Have the parts joined and read; asked again while the studio is at it."""
+    failures = 0
+    for _ in range(PATIENCE):
+        try:
+            await transport.ask("POST", f"{address}complete/")
+        except Unreachable:
+            # It may take longer than an answer is waited for.
+            failures += 1
+            if failures == TRIES:
+                raise
+        except Refused as error:
+            if error.status != 423:
+                raise
+        else:
+            return
+        await asyncio.sleep(PAUSE)
+    raise Unreachable(f"The studio at {transport.access.url} is still reading the file.")
+
+
+async def _begin(
+    transport: AsyncTransport, path: Path, size: int, purpose: str, name: str | None, *, in_parts: bool
+) -> tuple[str, dict[str, Any]]:
+    """Begin an upload; returns its address, and what the studio says of it."""
+    if in_parts:
+        asked = {"length_bytes": size, "file_name": path.name, "purpose": purpose, "name": name or ""}
+        try:
+            answer = await transport.ask("POST", "uploads/", json=asked)
+            return str(answer.headers["Location"]), answer.json()
+        except Refused as error:
+            if error.code not in NO_PARTS:
+                raise
     told = {"filename": path.name, "purpose": purpose} | ({"name": name} if name else {})
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())
     answer = await transport.ask(
         "POST", "uploads/", headers=TUS | {"Upload-Length": str(size), "Upload-Metadata": metadata}
     )
-    return str(answer.headers["Location"])
+    return str(answer.headers["Location"]), {"offset_bytes": 0}
 
 
 async def _send(transport: AsyncTransport, address: str, offset: int, piece: bytes) -> int:
@@ -106,10 +247,36 @@ async def _offset_of(transport: AsyncTransport, address: str) -> int | None:
     return int(answer.headers["Upload-Offset"])
 
 
+async def _told_of(transport: AsyncTransport, address: str) -> dict[str, Any] | None:
+    """Return what the studio says of an upload; ``None`` when it is no more."""
+    try:
+        told: dict[str, Any] = (await transport.ask("GET", address)).json()
+    except Refused as error:
+        if error.status in {403, 404, 410}:
+            return None
+        raise
+    return told
+
+
+def part_of(path: Path, number: int, length: int) -> bytes:
+    """Return a part of a file, by its number from 1."""
+    with path.open("rb") as source:
+        source.seek((number - 1) * length)
+        return source.read(length)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+class _CutError(Unreachable):
+    """The storage broke off time and again."""
+
+
+class _NoWayError(StudioError):
+    """The storage cannot be reached from here."""
 
 
 class _Notes:

@@ -101,6 +101,22 @@ class Transport:
         except httpx.TransportError as error:
             raise Unreachable(f"The download broke off: {error!r}.") from error
 
+    def put(self, address: str, content: bytes, *, headers: Mapping[str, str]) -> None:
+        """Send bytes to a signed address, once.
+
+        Raises
+        ------
+        Refused
+            When they are not taken.
+        Unreachable
+            When nothing answers.
+        """
+        try:
+            answer = self._plain.put(address, content=content, headers=dict(headers))
+        except httpx.TransportError as error:
+            raise Unreachable(f"The storage broke off: {error!r}.") from error
+        self.judge(answer)
+
     def locate(self, path: str) -> str:
         """Return the whole address of a path."""
         if path.startswith(("http://", "https://")):
