@@ -17,6 +17,7 @@ REPLACED = {
     "AsyncClient": "Client",
     "AsyncIterator": "Iterator",
     "async_each": "each",
+    "AsyncAhead": "Ahead",
     "aclose": "close",
     "aread": "read",
     "aiter_bytes": "iter_bytes",

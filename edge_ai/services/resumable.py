@@ -13,7 +13,9 @@ import hashlib
 import hmac
 import os
 import shutil
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,9 +39,42 @@ from edge_ai.services import parts, quotas
 from edge_ai.services.uploads import Incoming, clean_file_name
 from edge_ai.storage import Fingerprint, fingerprint
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
 ALGORITHMS = ("sha256", "sha1")
 T = TypeVar("T", bound=Owned)
+
+
+class BegunHashes:
+    """SHA-256 of what has arrived of some uploads, so that this process need not read a file again at its end.
+
+    Only ever used at the very offset that it was kept for; whoever has it not reads the file.
+    """
+
+    most = 256
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[UUID, tuple[int, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, key: UUID, offset: int) -> Any:
+        """Return one to go on with from an offset; ``None`` where it is not known."""
+        if offset == 0:
+            return hashlib.sha256()
+        with self._lock:
+            at, digest = self._kept.get(key, (-1, None))
+        return digest.copy() if at == offset else None
+
+    def keep(self, key: UUID, offset: int, digest: Any) -> None:
+        """Keep what is known up to an offset, for the last uploads alone."""
+        with self._lock:
+            self._kept.pop(key, None)
+            if digest is not None:
+                self._kept[key] = (offset, digest)
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+
+
+begun_hashes = BegunHashes()
 
 
 class Source(Protocol):
@@ -189,14 +224,15 @@ def append(upload: Upload, *, offset: int, source: Source, announced_bytes: int,
         sink.seek(start)
         if checksum is not None:
             _set_mark(path, start)
-        whole = hashlib.sha256()
+        whole = begun_hashes.of(upload.pk, start)
         end = _copy(upload, source, sink, start=start, whole=whole, checksum=checksum)
         if checksum is not None:
             _mark(path).unlink()
         if end == upload.length_bytes:
-            sha256 = whole.hexdigest() if start == 0 else fingerprint(path).sha256
+            sha256 = whole.hexdigest() if whole is not None else fingerprint(path).sha256
             Upload.objects.filter(pk=upload.pk).update(sha256=sha256, expires_at=expiry())
         else:
+            begun_hashes.keep(upload.pk, end, whole)
             Upload.objects.filter(pk=upload.pk).update(expires_at=expiry())
     upload.refresh_from_db()
     return end
@@ -211,7 +247,7 @@ def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole:
             if end > upload.length_bytes:
                 raise _too_long(upload)
             sink.write(chunk)
-            if start == 0:
+            if whole is not None:
                 whole.update(chunk)
             if piece is not None:
                 piece.update(chunk)

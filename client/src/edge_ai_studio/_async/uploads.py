@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_ai_studio._async.transport import AsyncTransport
 from edge_ai_studio.config import cache_folder
 from edge_ai_studio.errors import Corrupt, Refused, StudioError, Unreachable
-from edge_ai_studio.parallel import async_each
+from edge_ai_studio.parallel import AsyncAhead, async_each
 from edge_ai_studio.progress import Progress
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -58,35 +59,44 @@ async def upload_file(
     if address is None or told is None:
         address, told = await _begin(transport, path, size, purpose, name, in_parts=size >= LARGE)
         notes.keep(address)
+    whole = _Whole()
     if told.get("parts"):
         try:
-            await _send_parts(transport, address, path, told, progress)
+            await _send_parts(transport, address, path, told, progress, whole)
         except _NoWayError:
             # The storage answers the studio, and not us.
             await transport.ask("DELETE", address, headers=TUS)
             address, told = await _begin(transport, path, size, purpose, name, in_parts=False)
             notes.keep(address)
     if not told.get("parts"):
-        await _send_pieces(transport, address, path, int(told["offset_bytes"]), progress)
+        await _send_pieces(transport, address, path, int(told["offset_bytes"]), progress, whole)
     told = (await transport.ask("GET", address)).json()
-    if told.get("sha256") != await asyncio.to_thread(sha256_of, path):
+    sha256 = whole.digest.hexdigest() if whole.offset == size else await asyncio.to_thread(sha256_of, path)
+    if told.get("sha256") != sha256:
         raise Corrupt(f"What arrived of {path} is not what was sent: the checksums differ.")
     notes.forget()
     return str(told["id"])
 
 
 async def _send_pieces(
-    transport: AsyncTransport, address: str, path: Path, offset: int, progress: Progress | None
+    transport: AsyncTransport, address: str, path: Path, offset: int, progress: Progress | None, whole: _Whole
 ) -> None:
     size = path.stat().st_size
     if progress:
         progress(offset, size)
-    with path.open("rb") as source:
-        failures = 0
+
+    def read(start: int) -> _Piece:
+        content = bytes_of(path, start, PIECE)
+        whole.update(start, content)
+        return _Piece(content=content, sha256=hashlib.sha256(content).digest())
+
+    ahead = AsyncAhead(read)
+    failures = 0
+    try:
         while offset < size:
-            source.seek(offset)
-            piece = source.read(PIECE)
-            if not piece:
+            # The next piece is read and hashed while this one is on its way.
+            piece = await ahead.take(offset, offset + PIECE)
+            if not piece.content:
                 raise StudioError(f"{path} became shorter while it was sent.")
             try:
                 offset = await _send(transport, address, offset, piece)
@@ -102,13 +112,20 @@ async def _send_pieces(
                 offset = found
             if progress:
                 progress(offset, size)
+    finally:
+        await ahead.aclose()
 
 
 async def _send_parts(
-    transport: AsyncTransport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+    transport: AsyncTransport,
+    address: str,
+    path: Path,
+    told: dict[str, Any],
+    progress: Progress | None,
+    whole: _Whole,
 ) -> None:
     """Send the parts that have not arrived, and have the studio join and read them."""
-    await _send_missing(transport, address, path, told, progress)
+    await _send_missing(transport, address, path, told, progress, whole)
     try:
         await _complete(transport, address)
     except Refused as error:
@@ -116,12 +133,17 @@ async def _send_parts(
         if error.code not in {"checksum_mismatch", "upload_incomplete"}:
             raise
         told = (await transport.ask("GET", address)).json()
-        await _send_missing(transport, address, path, told, progress)
+        await _send_missing(transport, address, path, told, progress, whole)
         await _complete(transport, address)
 
 
 async def _send_missing(
-    transport: AsyncTransport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+    transport: AsyncTransport,
+    address: str,
+    path: Path,
+    told: dict[str, Any],
+    progress: Progress | None,
+    whole: _Whole,
 ) -> None:
     parts, size, done = told["parts"], int(told["length_bytes"]), int(told["offset_bytes"])
     length = int(parts["part_bytes"])
@@ -134,7 +156,8 @@ async def _send_missing(
     if progress:
         progress(done, size)
     try:
-        async for count in async_each(send, _signed(transport, address, path, missing, length), width=AT_ONCE):
+        signed = _signed(transport, address, path, missing, length, whole)
+        async for count in async_each(send, signed, width=AT_ONCE):
             done += count
             if progress:
                 progress(done, size)
@@ -143,21 +166,24 @@ async def _send_missing(
 
 
 async def _signed(
-    transport: AsyncTransport, address: str, path: Path, numbers: list[int], length: int
+    transport: AsyncTransport, address: str, path: Path, numbers: list[int], length: int, whole: _Whole
 ) -> AsyncIterator[dict[str, Any]]:
     """Ask where parts go, for some at a time."""
-    for start in range(0, len(numbers), ASKED_AT_ONCE):
-        asked = numbers[start : start + ASKED_AT_ONCE]
-        for part in await _places(transport, address, path, asked, length):
+    for first in range(0, len(numbers), ASKED_AT_ONCE):
+        asked = []
+        for number in numbers[first : first + ASKED_AT_ONCE]:
+            content = bytes_of(path, (number - 1) * length, length)
+            whole.update((number - 1) * length, content)
+            asked.append(_wanted(number, content))
+        for part in await _places(transport, address, asked):
             yield part
 
 
-async def _places(
-    transport: AsyncTransport, address: str, path: Path, numbers: list[int], length: int
-) -> list[dict[str, Any]]:
-    asked = [
-        {"number": number, "sha256": hashlib.sha256(part_of(path, number, length)).hexdigest()} for number in numbers
-    ]
+def _wanted(number: int, content: bytes) -> dict[str, Any]:
+    return {"number": number, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+async def _places(transport: AsyncTransport, address: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     answer = await transport.ask("POST", f"{address}parts/", json={"parts": asked})
     found: list[dict[str, Any]] = answer.json()["parts"]
     return found
@@ -169,7 +195,7 @@ async def _send_part(
     """Send one part until it has arrived; returns how many bytes that were."""
     failures = 0
     while True:
-        content = part_of(path, part["number"], length)
+        content = bytes_of(path, (part["number"] - 1) * length, length)
         if len(content) != part["size_bytes"]:
             raise StudioError(f"{path} became shorter while it was sent.")
         try:
@@ -180,7 +206,7 @@ async def _send_part(
                 raise (_CutError(str(error)) if isinstance(error, Unreachable) else error) from error
             await asyncio.sleep(min(10.0, 0.25 * 2**failures))
             # The address may have grown too old meanwhile.
-            (part,) = await _places(transport, address, path, [part["number"]], length)
+            (part,) = await _places(transport, address, [_wanted(part["number"], content)])
         else:
             return len(content)
 
@@ -225,14 +251,14 @@ async def _begin(
     return str(answer.headers["Location"]), {"offset_bytes": 0}
 
 
-async def _send(transport: AsyncTransport, address: str, offset: int, piece: bytes) -> int:
-    checksum = base64.b64encode(hashlib.sha256(piece).digest()).decode()
+async def _send(transport: AsyncTransport, address: str, offset: int, piece: _Piece) -> int:
+    checksum = base64.b64encode(piece.sha256).decode()
     headers = {
         "Upload-Offset": str(offset),
         "Upload-Checksum": f"sha256 {checksum}",
         "Content-Type": "application/offset+octet-stream",
     }
-    answer = await transport.ask("PATCH", address, headers=TUS | headers, content=piece)
+    answer = await transport.ask("PATCH", address, headers=TUS | headers, content=piece.content)
     return int(answer.headers["Upload-Offset"])
 
 
@@ -258,17 +284,39 @@ async def _told_of(transport: AsyncTransport, address: str) -> dict[str, Any] | 
     return told
 
 
-def part_of(path: Path, number: int, length: int) -> bytes:
-    """Return a part of a file, by its number from 1."""
+def bytes_of(path: Path, start: int, count: int) -> bytes:
+    """Return so many bytes of a file, or as many as there are."""
     with path.open("rb") as source:
-        source.seek((number - 1) * length)
-        return source.read(length)
+        source.seek(start)
+        return source.read(count)
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """Bytes on their way, with their checksum."""
+
+    content: bytes
+    sha256: bytes
+
+
+class _Whole:
+    """The checksum of the whole file, as far as it was read from its beginning without a gap."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.digest = hashlib.sha256()
+
+    def update(self, start: int, content: bytes) -> None:
+        """Go on, where this comes next."""
+        if start == self.offset:
+            self.digest.update(content)
+            self.offset += len(content)
 
 
 class _CutError(Unreachable):

@@ -10,13 +10,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_ai_studio._sync.transport import Transport
 from edge_ai_studio.config import cache_folder
 from edge_ai_studio.errors import Corrupt, Refused, StudioError, Unreachable
-from edge_ai_studio.parallel import each
+from edge_ai_studio.parallel import Ahead, each
 from edge_ai_studio.progress import Progress
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -58,33 +59,44 @@ def upload_file(
     if address is None or told is None:
         address, told = _begin(transport, path, size, purpose, name, in_parts=size >= LARGE)
         notes.keep(address)
+    whole = _Whole()
     if told.get("parts"):
         try:
-            _send_parts(transport, address, path, told, progress)
+            _send_parts(transport, address, path, told, progress, whole)
         except _NoWayError:
             # The storage answers the studio, and not us.
             transport.ask("DELETE", address, headers=TUS)
             address, told = _begin(transport, path, size, purpose, name, in_parts=False)
             notes.keep(address)
     if not told.get("parts"):
-        _send_pieces(transport, address, path, int(told["offset_bytes"]), progress)
+        _send_pieces(transport, address, path, int(told["offset_bytes"]), progress, whole)
     told = (transport.ask("GET", address)).json()
-    if told.get("sha256") != sha256_of(path):
+    sha256 = whole.digest.hexdigest() if whole.offset == size else sha256_of(path)
+    if told.get("sha256") != sha256:
         raise Corrupt(f"What arrived of {path} is not what was sent: the checksums differ.")
     notes.forget()
     return str(told["id"])
 
 
-def _send_pieces(transport: Transport, address: str, path: Path, offset: int, progress: Progress | None) -> None:
+def _send_pieces(
+    transport: Transport, address: str, path: Path, offset: int, progress: Progress | None, whole: _Whole
+) -> None:
     size = path.stat().st_size
     if progress:
         progress(offset, size)
-    with path.open("rb") as source:
-        failures = 0
+
+    def read(start: int) -> _Piece:
+        content = bytes_of(path, start, PIECE)
+        whole.update(start, content)
+        return _Piece(content=content, sha256=hashlib.sha256(content).digest())
+
+    ahead = Ahead(read)
+    failures = 0
+    try:
         while offset < size:
-            source.seek(offset)
-            piece = source.read(PIECE)
-            if not piece:
+            # The next piece is read and hashed while this one is on its way.
+            piece = ahead.take(offset, offset + PIECE)
+            if not piece.content:
                 raise StudioError(f"{path} became shorter while it was sent.")
             try:
                 offset = _send(transport, address, offset, piece)
@@ -100,13 +112,20 @@ def _send_pieces(transport: Transport, address: str, path: Path, offset: int, pr
                 offset = found
             if progress:
                 progress(offset, size)
+    finally:
+        ahead.close()
 
 
 def _send_parts(
-    transport: Transport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+    transport: Transport,
+    address: str,
+    path: Path,
+    told: dict[str, Any],
+    progress: Progress | None,
+    whole: _Whole,
 ) -> None:
     """Send the parts that have not arrived, and have the studio join and read them."""
-    _send_missing(transport, address, path, told, progress)
+    _send_missing(transport, address, path, told, progress, whole)
     try:
         _complete(transport, address)
     except Refused as error:
@@ -114,12 +133,17 @@ def _send_parts(
         if error.code not in {"checksum_mismatch", "upload_incomplete"}:
             raise
         told = (transport.ask("GET", address)).json()
-        _send_missing(transport, address, path, told, progress)
+        _send_missing(transport, address, path, told, progress, whole)
         _complete(transport, address)
 
 
 def _send_missing(
-    transport: Transport, address: str, path: Path, told: dict[str, Any], progress: Progress | None
+    transport: Transport,
+    address: str,
+    path: Path,
+    told: dict[str, Any],
+    progress: Progress | None,
+    whole: _Whole,
 ) -> None:
     parts, size, done = told["parts"], int(told["length_bytes"]), int(told["offset_bytes"])
     length = int(parts["part_bytes"])
@@ -132,7 +156,8 @@ def _send_missing(
     if progress:
         progress(done, size)
     try:
-        for count in each(send, _signed(transport, address, path, missing, length), width=AT_ONCE):
+        signed = _signed(transport, address, path, missing, length, whole)
+        for count in each(send, signed, width=AT_ONCE):
             done += count
             if progress:
                 progress(done, size)
@@ -141,18 +166,23 @@ def _send_missing(
 
 
 def _signed(
-    transport: Transport, address: str, path: Path, numbers: list[int], length: int
+    transport: Transport, address: str, path: Path, numbers: list[int], length: int, whole: _Whole
 ) -> Iterator[dict[str, Any]]:
     """Ask where parts go, for some at a time."""
-    for start in range(0, len(numbers), ASKED_AT_ONCE):
-        asked = numbers[start : start + ASKED_AT_ONCE]
-        yield from _places(transport, address, path, asked, length)
+    for first in range(0, len(numbers), ASKED_AT_ONCE):
+        asked = []
+        for number in numbers[first : first + ASKED_AT_ONCE]:
+            content = bytes_of(path, (number - 1) * length, length)
+            whole.update((number - 1) * length, content)
+            asked.append(_wanted(number, content))
+        yield from _places(transport, address, asked)
 
 
-def _places(transport: Transport, address: str, path: Path, numbers: list[int], length: int) -> list[dict[str, Any]]:
-    asked = [
-        {"number": number, "sha256": hashlib.sha256(part_of(path, number, length)).hexdigest()} for number in numbers
-    ]
+def _wanted(number: int, content: bytes) -> dict[str, Any]:
+    return {"number": number, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _places(transport: Transport, address: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     answer = transport.ask("POST", f"{address}parts/", json={"parts": asked})
     found: list[dict[str, Any]] = answer.json()["parts"]
     return found
@@ -162,7 +192,7 @@ def _send_part(transport: Transport, address: str, path: Path, part: dict[str, A
     """Send one part until it has arrived; returns how many bytes that were."""
     failures = 0
     while True:
-        content = part_of(path, part["number"], length)
+        content = bytes_of(path, (part["number"] - 1) * length, length)
         if len(content) != part["size_bytes"]:
             raise StudioError(f"{path} became shorter while it was sent.")
         try:
@@ -173,7 +203,7 @@ def _send_part(transport: Transport, address: str, path: Path, part: dict[str, A
                 raise (_CutError(str(error)) if isinstance(error, Unreachable) else error) from error
             time.sleep(min(10.0, 0.25 * 2**failures))
             # The address may have grown too old meanwhile.
-            (part,) = _places(transport, address, path, [part["number"]], length)
+            (part,) = _places(transport, address, [_wanted(part["number"], content)])
         else:
             return len(content)
 
@@ -216,14 +246,14 @@ def _begin(
     return str(answer.headers["Location"]), {"offset_bytes": 0}
 
 
-def _send(transport: Transport, address: str, offset: int, piece: bytes) -> int:
-    checksum = base64.b64encode(hashlib.sha256(piece).digest()).decode()
+def _send(transport: Transport, address: str, offset: int, piece: _Piece) -> int:
+    checksum = base64.b64encode(piece.sha256).decode()
     headers = {
         "Upload-Offset": str(offset),
         "Upload-Checksum": f"sha256 {checksum}",
         "Content-Type": "application/offset+octet-stream",
     }
-    answer = transport.ask("PATCH", address, headers=TUS | headers, content=piece)
+    answer = transport.ask("PATCH", address, headers=TUS | headers, content=piece.content)
     return int(answer.headers["Upload-Offset"])
 
 
@@ -249,17 +279,39 @@ def _told_of(transport: Transport, address: str) -> dict[str, Any] | None:
     return told
 
 
-def part_of(path: Path, number: int, length: int) -> bytes:
-    """Return a part of a file, by its number from 1."""
+def bytes_of(path: Path, start: int, count: int) -> bytes:
+    """Return so many bytes of a file, or as many as there are."""
     with path.open("rb") as source:
-        source.seek((number - 1) * length)
-        return source.read(length)
+        source.seek(start)
+        return source.read(count)
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """Bytes on their way, with their checksum."""
+
+    content: bytes
+    sha256: bytes
+
+
+class _Whole:
+    """The checksum of the whole file, as far as it was read from its beginning without a gap."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.digest = hashlib.sha256()
+
+    def update(self, start: int, content: bytes) -> None:
+        """Go on, where this comes next."""
+        if start == self.offset:
+            self.digest.update(content)
+            self.offset += len(content)
 
 
 class _CutError(Unreachable):
