@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
@@ -19,11 +20,15 @@ from config.in_parts import SignedPart, StoredPart, Unfinished
 #: The largest file that S3 copies at once; larger ones are copied in parts.
 COPIED_AT_ONCE_BYTES = 5 << 30
 LOOK_BYTES = 256 << 10
+_making = threading.Lock()
 MISSING = frozenset({"NoSuchUpload", "NoSuchKey", "404"})
 
 
 class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no type information
     """django-storages' S3, with time limits from the settings. It is a :class:`config.in_parts.TakesParts`."""
+
+    #: Made by the first thread that connects.
+    _session: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
         """Return the defaults of options that the settings do not name."""
@@ -36,6 +41,17 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
             signature_version="s3v4",
         )
         return defaults | {"client_config": patience}
+
+    @property
+    def connection(self) -> Any:
+        """One for each thread, as the library asks for. They share the description of the service, most of their memory."""
+        with _making:
+            return super().connection
+
+    def _create_session(self) -> Any:
+        if self._session is None:
+            self._session = super()._create_session()
+        return self._session
 
     def begin_parts(self, name: str) -> str:
         """Begin a file; returns the id that its parts belong to."""
