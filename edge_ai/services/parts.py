@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from config.in_parts import SignedPart, StoredPart, TakesParts
 from edge_ai import storage
-from edge_ai.engine.errors import InternalError, UserInputError
+from edge_ai.engine.errors import EngineError, InternalError, UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models import Upload
 from edge_ai.storage import Kept
@@ -256,11 +256,10 @@ def _read(takes: TakesParts, upload: Upload) -> tuple[str, list[int]]:
 
 def _begin_anew(takes: TakesParts, upload: Upload) -> None:
     name = name_of(upload)
+    takes.remove(name)
     fresh = takes.begin_parts(name)
     # Another request is at the same where the session of this one, and with it the lock, was lost.
-    if Upload.objects.filter(pk=upload.pk, parts_id=upload.parts_id).update(parts_id=fresh, part_sha256={}):
-        takes.remove(name)
-    else:
+    if not Upload.objects.filter(pk=upload.pk, parts_id=upload.parts_id).update(parts_id=fresh, part_sha256={}):
         takes.abandon_parts(name, fresh)
 
 
@@ -307,6 +306,12 @@ def throw_away(upload: Upload) -> None:
         if upload.parts_id:
             found.abandon_parts(name_of(upload), upload.parts_id)
         found.remove(name_of(upload))
+
+
+def let_go(name: str) -> None:
+    """Remove a file that was copied to where it stays; what cannot be removed now is swept."""
+    with contextlib.suppress(EngineError), storage.reaching():
+        require_parts().remove(name)
 
 
 def sweep_strays(*, older_than: datetime) -> int:

@@ -326,17 +326,9 @@ def take(user: User, *, upload_id: UUID, purpose: str, rows: Any, make: Callable
             row = make(incoming)
         Upload.objects.filter(pk=upload.pk).update(made=row.pk, sha256=incoming.mark.sha256)
         # Not before it is certain that nobody needs it: the caller's transaction may go on.
-        transaction.on_commit(partial(_let_go, upload), robust=True)
+        over = partial(parts.let_go, parts.name_of(upload)) if upload.is_in_parts else partial(_remove, path_of(upload))
+        transaction.on_commit(over, robust=True)
     return Made(row=row, now=True)
-
-
-def _let_go(upload: Upload) -> None:
-    if upload.is_in_parts:
-        # What cannot be removed now is swept.
-        with contextlib.suppress(EngineError):
-            parts.throw_away(upload)
-    else:
-        _remove(path_of(upload))
 
 
 @contextlib.contextmanager
