@@ -20,15 +20,16 @@ from config.in_parts import SignedPart, StoredPart, Unfinished
 #: The largest file that S3 copies at once; larger ones are copied in parts.
 COPIED_AT_ONCE_BYTES = 5 << 30
 LOOK_BYTES = 256 << 10
-_making = threading.Lock()
+_making = threading.RLock()
 MISSING = frozenset({"NoSuchUpload", "NoSuchKey", "404"})
 
 
 class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no type information
     """django-storages' S3, with time limits from the settings. It is a :class:`config.in_parts.TakesParts`."""
 
-    #: Made by the first thread that connects.
+    #: Made by the first thread that connects. A client may be used by all threads, and takes a second to make.
     _session: Any = None
+    _shared: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
         """Return the defaults of options that the settings do not name."""
@@ -154,7 +155,10 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
 
     @property
     def _client(self) -> Any:
-        return self.connection.meta.client
+        with _making:
+            if self._shared is None:
+                self._shared = self.connection.meta.client
+        return self._shared
 
     def _of(self, name: str) -> dict[str, Any]:
         return {"Bucket": self.bucket_name, "Key": name}

@@ -410,6 +410,8 @@ DOWNLOAD_URL_SECONDS = env.integer(
     "DOWNLOAD_URL_SECONDS", 300, "How long a signed download link works.", low=5, high=86_400
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+#: By how much the bodies of uploads are read, and received, at once.
+RECEIVE_BYTES = 256 << 10
 
 # -- jobs ----------------------------------------------------------------------------------------------------------------
 STUDIO_WORKERS = env.integer("STUDIO_WORKERS", 2, "Jobs that the studio cluster of this host runs at once.", low=1)

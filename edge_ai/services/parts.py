@@ -23,12 +23,12 @@ from edge_ai import storage
 from edge_ai.engine.errors import EngineError, InternalError, UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models import Upload
+from edge_ai.services.pouring import pouring
 from edge_ai.storage import Kept
 
 #: Part sizes grow with the file, so that there are never many more parts than this; S3 takes 10,000.
 MANY_PARTS = 1000
 ROUND_BYTES = 1 << 20
-CHUNK_BYTES = 1 << 20
 #: How long a signed address works.
 URL_SECONDS = 900
 MAX_SIGNED = 100
@@ -149,6 +149,8 @@ def arrived(upload: Upload) -> Arrived:
     """
     if upload.sha256 or upload.made is not None:
         return Arrived(numbers=tuple(range(1, upload.part_count + 1)), size_bytes=upload.length_bytes)
+    if not upload.part_sha256:
+        return Arrived(numbers=(), size_bytes=0)  # nobody knows where any part goes
     takes = require_parts()
     with storage.reaching():
         found = _found(takes, upload)
@@ -229,29 +231,44 @@ def _whole(upload: Upload, found: Mapping[int, StoredPart]) -> dict[int, StoredP
 
 def _read(takes: TakesParts, upload: Upload) -> tuple[str, list[int]]:
     """Read the joined file once; returns its SHA-256 and the numbers of the parts that do not have theirs."""
-    whole = hashlib.sha256()
-    wrong: list[int] = []
-    number, left, piece = 1, upload.bytes_of_part(1), hashlib.sha256()
+    whole, found = hashlib.sha256(), _PartHashes(upload)
     read = 0
-    for chunk in takes.chunks_of(name_of(upload), CHUNK_BYTES):
-        whole.update(chunk)
-        read += len(chunk)
-        rest = memoryview(chunk)
-        while rest and number <= upload.part_count:
-            piece.update(rest[:left])
-            rest, left = rest[left:], left - min(left, len(rest))
-            if left == 0:
-                if piece.hexdigest() != upload.part_sha256.get(str(number)):
-                    wrong.append(number)
-                number, piece = number + 1, hashlib.sha256()
-                left = upload.bytes_of_part(number) if number <= upload.part_count else 0
+    with pouring((whole.update, found.update)) as give:
+        for chunk in takes.chunks_of(name_of(upload), settings.RECEIVE_BYTES):
+            give(chunk)
+            read += len(chunk)
     if read != upload.length_bytes:
         raise InternalError(
             f"The storage gave {read:,} of {upload.length_bytes:,} bytes.",
             code="storage_unavailable",
             fix="Try again in a moment.",
         )
-    return whole.hexdigest(), wrong
+    return whole.hexdigest(), found.wrong
+
+
+class _PartHashes:
+    """Holds the bytes of a file against the SHA-256 of its parts as they come."""
+
+    def __init__(self, upload: Upload) -> None:
+        self.wrong: list[int] = []
+        self._upload, self._number = upload, 1
+        self._left, self._piece = upload.bytes_of_part(1), hashlib.sha256()
+
+    def update(self, rest: memoryview) -> None:
+        """Take the next bytes."""
+        while rest and self._number <= self._upload.part_count:
+            mine, rest = rest[: self._left], rest[self._left :]
+            self._piece.update(mine)
+            self._left -= len(mine)
+            if self._left == 0:
+                self._end()
+
+    def _end(self) -> None:
+        if self._piece.hexdigest() != self._upload.part_sha256.get(str(self._number)):
+            self.wrong.append(self._number)
+        self._number, self._piece = self._number + 1, hashlib.sha256()
+        if self._number <= self._upload.part_count:
+            self._left = self._upload.bytes_of_part(self._number)
 
 
 def _begin_anew(takes: TakesParts, upload: Upload) -> None:

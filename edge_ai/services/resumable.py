@@ -36,10 +36,10 @@ from edge_ai.engine.errors import EngineError, ResourceError, UserInputError
 from edge_ai.models import Upload
 from edge_ai.models.base import ClockTimestamp, Owned
 from edge_ai.services import parts, quotas
+from edge_ai.services.pouring import pouring
 from edge_ai.services.uploads import Incoming, clean_file_name
 from edge_ai.storage import Fingerprint, fingerprint
 
-CHUNK_BYTES = 1 << 20
 ALGORITHMS = ("sha256", "sha1")
 T = TypeVar("T", bound=Owned)
 
@@ -240,17 +240,15 @@ def append(upload: Upload, *, offset: int, source: Source, announced_bytes: int,
 
 def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole: Any, checksum: Checksum | None) -> int:
     piece = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+    takers = [sink.write, *(each.update for each in (whole, piece) if each is not None)]
     end = start
     try:
-        while chunk := _read(source):
-            end += len(chunk)
-            if end > upload.length_bytes:
-                raise _too_long(upload)
-            sink.write(chunk)
-            if whole is not None:
-                whole.update(chunk)
-            if piece is not None:
-                piece.update(chunk)
+        with pouring(takers) as give:
+            while chunk := _read(source):
+                end += len(chunk)
+                if end > upload.length_bytes:
+                    raise _too_long(upload)
+                give(chunk)
         if piece is not None and checksum is not None and not hmac.compare_digest(piece.digest(), checksum.digest):
             raise UserInputError(
                 "The bytes do not have the checksum that came with them.",
@@ -269,7 +267,7 @@ def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole:
 
 def _read(source: Source) -> bytes:
     try:
-        return source.read(CHUNK_BYTES)
+        return source.read(settings.RECEIVE_BYTES)
     except OSError:  # the client went away
         return b""
 

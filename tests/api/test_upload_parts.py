@@ -302,6 +302,7 @@ def test_a_kill_at_any_point_of_completing_costs_nothing(
 def test_what_the_storage_lost_is_told(alpha: Workspace, owner: User, script_of: Script) -> None:
     script = script_of(owner)
     upload = begin(script)
+    deliver(script, upload, {1: cut(upload)[1]})
     with inside(alpha, owner):
         row = Upload.objects.get(pk=upload["id"])
         parts.require_parts().abandon_parts(parts.name_of(row), row.parts_id)

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from edge_ai_studio.parallel import AsyncAhead, async_each
 from edge_ai_studio.progress import Progress
 
 TUS = {"Tus-Resumable": "1.0.0"}
-PIECE = 8 * 1024 * 1024
+#: How long pieces are: at first, and where the connection is so fast that asking takes longer than sending.
+PIECE, LONGEST_PIECE, QUICK_S = 8 * 1024 * 1024, 16 * 1024 * 1024, 1.0
 TRIES, FIRST_TRIES = 8, 3
 #: Files from this size on are sent in parts where that is possible.
 LARGE = PIECE + 1
@@ -38,7 +40,7 @@ async def upload_file(
 ) -> str:
     """Send a file and return the id of the upload; ``purpose`` is ``model`` or ``dataset``.
 
-    Pieces of 8 MiB, or four parts of the storage at once, are held in memory, each with its SHA-256. An upload that was cut
+    Two pieces of 8 or 16 MiB, or four parts of the storage, are held in memory, each with its SHA-256. An upload that was cut
     off, even by the end of this process, is found again by the file's path, size and time of change, and goes on.
 
     Raises
@@ -85,24 +87,26 @@ async def _send_pieces(
     if progress:
         progress(offset, size)
 
-    def read(start: int) -> _Piece:
-        content = bytes_of(path, start, PIECE)
-        whole.update(start, content)
+    def read(place: tuple[int, int]) -> _Piece:
+        content = bytes_of(path, *place)
+        whole.update(place[0], content)
         return _Piece(content=content, sha256=hashlib.sha256(content).digest())
 
     ahead = AsyncAhead(read)
-    failures = 0
+    failures, length, then = 0, PIECE, PIECE
     try:
         while offset < size:
             # The next piece is read and hashed while this one is on its way.
-            piece = await ahead.take(offset, offset + PIECE)
+            piece = await ahead.take((offset, length), (offset + length, then))
             if not piece.content:
                 raise StudioError(f"{path} became shorter while it was sent.")
+            began = time.monotonic()
             try:
                 offset = await _send(transport, address, offset, piece)
-                failures = 0
+                quick = time.monotonic() - began < QUICK_S
+                failures, length, then = 0, then, min(2 * then, LONGEST_PIECE) if quick else then
             except (Unreachable, Refused) as error:
-                failures += 1
+                failures, length, then = failures + 1, PIECE, PIECE
                 if failures == TRIES or (isinstance(error, Refused) and error.status not in {409, 423, 460}):
                     raise
                 await asyncio.sleep(min(10.0, 0.25 * 2**failures))
@@ -314,9 +318,9 @@ class _Whole:
 
     def update(self, start: int, content: bytes) -> None:
         """Go on, where this comes next."""
-        if start == self.offset:
-            self.digest.update(content)
-            self.offset += len(content)
+        if start <= self.offset < start + len(content):
+            self.digest.update(memoryview(content)[self.offset - start :])
+            self.offset = start + len(content)
 
 
 class _CutError(Unreachable):
