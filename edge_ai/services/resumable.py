@@ -11,12 +11,14 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import logging
 import os
 import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -51,6 +53,7 @@ class BegunHashes:
     """
 
     most = 256
+    _distrusted: tuple[int, Any] = (-1, None)
 
     def __init__(self) -> None:
         self._kept: OrderedDict[UUID, tuple[int, Any]] = OrderedDict()
@@ -61,20 +64,32 @@ class BegunHashes:
         if offset == 0:
             return hashlib.sha256()
         with self._lock:
-            at, digest = self._kept.get(key, (-1, None))
+            at, digest = self._kept.get(key, self._distrusted)
         return digest.copy() if at == offset else None
 
     def keep(self, key: UUID, offset: int, digest: Any) -> None:
         """Keep what is known up to an offset, for the last uploads alone."""
         with self._lock:
+            if self._kept.get(key) == self._distrusted:
+                return
             self._kept.pop(key, None)
             if digest is not None:
-                self._kept[key] = (offset, digest)
-            while len(self._kept) > self.most:
-                self._kept.popitem(last=False)
+                self._put(key, (offset, digest))
+
+    def distrust(self, key: UUID) -> None:
+        """Have the file of an upload read at its end, whatever is known of it."""
+        with self._lock:
+            self._put(key, self._distrusted)
+
+    def _put(self, key: UUID, what: tuple[int, Any]) -> None:
+        self._kept[key] = what
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
 
 
 begun_hashes = BegunHashes()
+_disk = ThreadPoolExecutor(2, thread_name_prefix="upload-sync")
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -261,8 +276,23 @@ def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole:
         _mark(path_of(upload)).unlink(missing_ok=True)
         raise
     sink.flush()
-    os.fsync(sink.fileno())
+    if end == upload.length_bytes:
+        os.fsync(sink.fileno())
+    else:
+        # The disk works while the next piece comes; whatever it is, the last piece waits for all.
+        _disk.submit(_sync, os.dup(sink.fileno()), upload.pk)
     return end
+
+
+def _sync(descriptor: int, key: UUID) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        log.exception("What came of the upload %s may not be on the disk", key)
+        # What lies there is what counts: it is read again at the end.
+        begun_hashes.distrust(key)
+    finally:
+        os.close(descriptor)
 
 
 def _read(source: Source) -> bytes:

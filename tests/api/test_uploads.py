@@ -118,6 +118,21 @@ def test_a_piece_with_the_wrong_checksum_does_not_count(alpha: Workspace, owner:
     assert send(script, at, 10, CONTENT[10:50], **right)["Upload-Offset"] == "50"
     unknown = {"HTTP_UPLOAD_CHECKSUM": "crc32 AAAA"}
     problem(send(script, at, 50, CONTENT[50:60], **unknown), 422, "invalid_request")
+    send(script, at, 50, CONTENT[50:])
+    assert script.get(at).json()["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_whole_is_hashed_whichever_process_had_which_piece(
+    forgotten: bool, alpha: Workspace, owner: User, script_of: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = script_of(owner)
+    at = begin(script)["Location"]
+    for start in range(0, len(CONTENT), 100_000):
+        send(script, at, start, CONTENT[start : start + 100_000])
+        if forgotten:
+            monkeypatch.setattr(resumable, "begun_hashes", resumable.BegunHashes())
+    assert script.get(at).json()["sha256"] == hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_what_a_kill_leaves_unverified_does_not_count(alpha: Workspace, owner: User, script_of: Script) -> None:

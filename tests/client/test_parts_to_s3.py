@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from edge_ai_studio import AsyncStudio, Studio, Unreachable
 from edge_ai_studio._sync.transport import Transport
+from edge_ai_studio._sync.uploads import sha256_of
 from tests.s3 import BUCKET, environment_for, serve_s3
 from tests.studio import ROOT, RealStudio, reachable_folder, start_studio
 
@@ -113,6 +117,40 @@ def test_parts_are_not_sent_again_after_the_end_of_the_process(in_bucket: InBuck
     lines = again.stdout.splitlines()
     assert again.returncode == 0, again.stderr
     assert int(lines[0]) >= reached
+
+
+def test_many_who_complete_and_use_an_upload_at_once_get_one(in_bucket: InBucket, data: Path) -> None:
+    script = httpx.Client(
+        base_url=f"{in_bucket.studio.base}/api/edge/v1/",
+        headers={"Authorization": f"Bearer {in_bucket.studio.api_key}"},
+        timeout=120,
+    )
+    asked = {"length_bytes": data.stat().st_size, "purpose": "dataset", "file_name": data.name}
+    begun = script.post("uploads/", json=asked).raise_for_status().json()
+    with data.open("rb") as source:
+        for number in range(1, begun["parts"]["part_count"] + 1):
+            part = source.read(begun["parts"]["part_bytes"])
+            wanted = {"parts": [{"number": number, "sha256": hashlib.sha256(part).hexdigest()}]}
+            answer = script.post(f"uploads/{begun['id']}/parts/", json=wanted).raise_for_status()
+            (place,) = answer.json()["parts"]
+            httpx.put(place["url"], content=part, headers=place["headers"], timeout=60).raise_for_status()
+
+    def complete(_: int) -> tuple[int, str]:
+        answer = script.post(f"uploads/{begun['id']}/complete/")
+        return answer.status_code, answer.json().get("sha256", "")
+
+    def use(_: int) -> tuple[int, str]:
+        answer = script.post("datasets/", json={"upload": begun["id"]})
+        return answer.status_code, answer.json().get("id", "")
+
+    with ThreadPoolExecutor(4) as pool:
+        completed = list(pool.map(complete, range(4)))
+        assert {status for status, _ in completed} <= {200, 423}
+        assert {sha256 for status, sha256 in completed if status == 200} == {sha256_of(data)}
+        used = list(pool.map(use, range(4)))
+    assert sorted(status for status, _ in used) == [200, 200, 200, 201]
+    assert len({made for _, made in used}) == 1
+    assert not in_bucket.incoming()
 
 
 def test_where_the_bucket_is_out_of_reach_the_file_goes_through_the_studio(
