@@ -13,6 +13,7 @@ from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from django.conf import settings
+from django.utils.functional import cached_property
 from storages.backends.s3 import S3Storage
 
 from config.in_parts import SignedPart, StoredPart, Unfinished
@@ -20,16 +21,18 @@ from config.in_parts import SignedPart, StoredPart, Unfinished
 #: The largest file that S3 copies at once; larger ones are copied in parts.
 COPIED_AT_ONCE_BYTES = 5 << 30
 LOOK_BYTES = 256 << 10
+WHOLE_FILE_SECONDS = 300
 _making = threading.RLock()
 MISSING = frozenset({"NoSuchUpload", "NoSuchKey", "404"})
 
 
 class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no type information
-    """django-storages' S3, with time limits from the settings. It is a :class:`config.in_parts.TakesParts`."""
+    """django-storages' S3, with time limits from the settings. It is a :class:`config.in_parts.TakesParts`, whose methods
+    share one client between threads.
+    """
 
-    #: Made by the first thread that connects. A client may be used by all threads, and takes a second to make.
+    #: Made by the first thread that connects.
     _session: Any = None
-    _shared: Any = None
 
     def get_default_settings(self) -> dict[str, Any]:
         """Return the defaults of options that the settings do not name."""
@@ -93,7 +96,7 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
             {"PartNumber": number, "ETag": part.etag} | ({"ChecksumSHA256": part.sha256} if part.sha256 else {})
             for number, part in sorted(parts.items())
         ]
-        self._client.complete_multipart_upload(**self._of(name), UploadId=parts_id, MultipartUpload={"Parts": listed})
+        self._patient.complete_multipart_upload(**self._of(name), UploadId=parts_id, MultipartUpload={"Parts": listed})
 
     def abandon_parts(self, name: str, parts_id: str) -> None:
         """Throw the parts away; nothing happens where there are none."""
@@ -147,18 +150,31 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
         """Copy a file; its bytes stay with the service."""
         at_once = TransferConfig(multipart_threshold=COPIED_AT_ONCE_BYTES, multipart_chunksize=512 << 20)
         as_written = self.get_object_parameters(target)
-        self._client.copy(self._of(source), **self._of(target), ExtraArgs=as_written, Config=at_once)
+        self._patient.copy(self._of(source), **self._of(target), ExtraArgs=as_written, Config=at_once)
 
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
         self._client.delete_object(**self._of(name))
 
-    @property
+    @cached_property
     def _client(self) -> Any:
+        return self._make_client(self.client_config)
+
+    @cached_property
+    def _patient(self) -> Any:
+        """For what the service works on in silence, for as long as a large file takes."""
+        return self._make_client(self.client_config.merge(Config(read_timeout=WHOLE_FILE_SECONDS)))
+
+    def _make_client(self, config: Config) -> Any:
         with _making:
-            if self._shared is None:
-                self._shared = self.connection.meta.client
-        return self._shared
+            return self._create_session().client(
+                "s3",
+                region_name=self.region_name,
+                use_ssl=self.use_ssl,
+                endpoint_url=self.endpoint_url,
+                config=config,
+                verify=self.verify,
+            )
 
     def _of(self, name: str) -> dict[str, Any]:
         return {"Bucket": self.bucket_name, "Key": name}
