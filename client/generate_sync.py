@@ -16,6 +16,7 @@ REPLACED = {
     "asyncio": "time",
     "AsyncClient": "Client",
     "AsyncIterator": "Iterator",
+    "AsyncIterable": "Iterable",
     "async_each": "each",
     "AsyncAhead": "Ahead",
     "aclose": "close",

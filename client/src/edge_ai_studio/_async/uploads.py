@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from edge_ai_studio.progress import Progress
 
 TUS = {"Tus-Resumable": "1.0.0"}
 #: How long pieces are: at first, and where the connection is so fast that asking takes longer than sending.
-PIECE, LONGEST_PIECE, QUICK_S = 8 * 1024 * 1024, 16 * 1024 * 1024, 1.0
+PIECE, LONGEST_PIECE, QUICK_S = 8 * 1024 * 1024, 64 * 1024 * 1024, 1.0
+CHUNK = 256 * 1024
 TRIES, FIRST_TRIES = 8, 3
 #: Files from this size on are sent in parts where that is possible.
 LARGE = PIECE + 1
@@ -40,8 +41,9 @@ async def upload_file(
 ) -> str:
     """Send a file and return the id of the upload; ``purpose`` is ``model`` or ``dataset``.
 
-    Two pieces of 8 or 16 MiB, or four parts of the storage, are held in memory, each with its SHA-256. An upload that was cut
-    off, even by the end of this process, is found again by the file's path, size and time of change, and goes on.
+    Pieces of 8 to 64 MiB are read while they are sent; four parts for the storage are held in memory. Each goes with its
+    SHA-256. An upload that was cut off, even by the end of this process, is found again by the file's path, size and time
+    of change, and goes on.
 
     Raises
     ------
@@ -90,21 +92,17 @@ async def _send_pieces(
     if progress:
         progress(offset, size)
 
-    def read(place: tuple[int, int]) -> _Piece:
-        content = bytes_of(path, *place)
-        return _Piece(content=content, sha256=hashlib.sha256(content).digest())
-
-    ahead = AsyncAhead(read)
+    ahead = AsyncAhead(_Stretch.digest)
     failures, length, then = 0, PIECE, PIECE
     try:
         while offset < size:
-            # The next piece is read and hashed while this one is on its way.
-            piece = await ahead.take((offset, length), (offset + length, then))
-            if not piece.content:
-                raise StudioError(f"{path} became shorter while it was sent.")
+            piece = _Stretch(path, offset, min(length, size - offset))
+            behind = offset + piece.length
+            # The next piece is hashed while this one is on its way.
+            sha256 = await ahead.take(piece, _Stretch(path, behind, min(then, size - behind)))
             began = time.monotonic()
             try:
-                offset = await _send(transport, address, offset, piece)
+                offset = await _send(transport, address, piece, sha256)
                 quick = time.monotonic() - began < QUICK_S
                 failures, length, then = 0, then, min(2 * then, LONGEST_PIECE) if quick else then
             except (Unreachable, Refused) as error:
@@ -253,14 +251,15 @@ async def _begin(
     return str(answer.headers["Location"]), {"offset_bytes": 0}
 
 
-async def _send(transport: AsyncTransport, address: str, offset: int, piece: _Piece) -> int:
-    checksum = base64.b64encode(piece.sha256).decode()
+async def _send(transport: AsyncTransport, address: str, piece: _Stretch, sha256: bytes) -> int:
+    checksum = base64.b64encode(sha256).decode()
     headers = {
-        "Upload-Offset": str(offset),
+        "Upload-Offset": str(piece.start),
+        "Content-Length": str(piece.length),
         "Upload-Checksum": f"sha256 {checksum}",
         "Content-Type": "application/offset+octet-stream",
     }
-    answer = await transport.ask("PATCH", address, headers=TUS | headers, content=piece.content)
+    answer = await transport.ask("PATCH", address, headers=TUS | headers, content=piece)
     return int(answer.headers["Upload-Offset"])
 
 
@@ -299,12 +298,36 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Piece:
-    """Bytes on their way, with their checksum."""
+@dataclass(frozen=True)
+class _Stretch:
+    """A stretch of a file, which is read whenever it is gone through."""
 
-    content: bytes
-    sha256: bytes
+    path: Path
+    start: int
+    length: int
+
+    def digest(self) -> bytes:
+        """Return its SHA-256."""
+        found = hashlib.sha256()
+        for chunk in self.chunks():
+            found.update(chunk)
+        return found.digest()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read it, a little at a time."""
+        left = self.length
+        with self.path.open("rb") as source:
+            source.seek(self.start)
+            while left:
+                chunk = source.read(min(CHUNK, left))
+                if not chunk:
+                    raise StudioError(f"{self.path} became shorter while it was sent.")
+                left -= len(chunk)
+                yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks():
+            yield chunk
 
 
 class _CutError(Unreachable):
