@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from gunicorn.http.unreader import SocketUnreader
+
 from config import settings
+
+# No more at once than uploads are read by: the rest would be kept, and copied again at every reading.
+SocketUnreader.max_body_chunk = settings.RECEIVE_BYTES
 
 wsgi_app = "config.wsgi:application"
 bind = f"{settings.BIND_ADDRESS}:{settings.PORT}"

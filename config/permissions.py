@@ -266,6 +266,8 @@ TABLE: Mapping[str, Verbs] = {
     "api:dataset-detail": {**_read(Rows.SEEN), **_write("DELETE", rows=Rows.OWN)},
     "api:upload-list": _write("POST"),
     "api:upload-detail": {**_read(Rows.OWN), **_write("PATCH", "DELETE", rows=Rows.OWN)},
+    "api:upload-parts": _write("POST", rows=Rows.OWN),
+    "api:upload-complete": _write("POST", rows=Rows.OWN),
     "api:device-profile-list": {**_read(), **_write("POST")},
     "api:device-profile-detail": {**_read(Rows.SEEN), **_write("PATCH", "DELETE", rows=Rows.OWN)},
     **_job("job"),

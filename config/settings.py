@@ -482,10 +482,20 @@ MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set ac
 DISK_RESERVE_BYTES = env.integer(
     "DISK_RESERVE_BYTES", 1024**3, "Free disk that resumable uploads leave alone, in bytes.", low=0
 )
+UPLOAD_PART_BYTES = env.integer(
+    "UPLOAD_PART_BYTES",
+    16 * 1024**2,
+    "How long the parts are in which clients send files straight to S3, in bytes. Files of more than a thousand such parts "
+    "have longer ones.",
+    low=5 * 1024**2,
+    high=5 * 1024**3,
+)
 DOWNLOAD_URL_SECONDS = env.integer(
     "DOWNLOAD_URL_SECONDS", 300, "How long a signed download link works.", low=5, high=86_400
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+#: By how much the bodies of uploads are read, and received, at once.
+RECEIVE_BYTES = 256 << 10
 
 # -- jobs ----------------------------------------------------------------------------------------------------------------
 STUDIO_WORKERS = env.integer("STUDIO_WORKERS", 2, "Jobs that the studio cluster of this host runs at once.", low=1)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.parse import quote
 
 from django.conf import settings
@@ -30,6 +30,7 @@ from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
 from django.db.models import ProtectedError, QuerySet
 
+from config.in_parts import TakesParts
 from edge_ai.engine.errors import InternalError, ResourceError
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.models.blob import Blob
@@ -49,6 +50,17 @@ class Fingerprint:
 
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A file that came to the storage in parts and lies there under a name of its own."""
+
+    name: str
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """Open it to read here and there in it; raises ``FileNotFoundError``."""
+        return _in_parts().look_into(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +115,11 @@ def blob_name(schema_name: str, sha256: str) -> str:
     return f"{schema_name}/blobs/{sha256[:2]}/{sha256}"
 
 
+def incoming_prefix(schema_name: str) -> str:
+    """Return how the names begin of what comes in parts and is no blob yet."""
+    return f"{schema_name}/incoming/"
+
+
 def fingerprint(path: Path) -> Fingerprint:
     """Hash a file at constant memory."""
     digest = hashlib.sha256()
@@ -114,17 +131,20 @@ def fingerprint(path: Path) -> Fingerprint:
     return Fingerprint(sha256=digest.hexdigest(), size_bytes=size)
 
 
-def put(path: Path, mark: Fingerprint) -> Blob:
+def put(path: Path | Kept, mark: Fingerprint) -> Blob:
     """Publish the file at ``path`` as a blob of the current workspace; the file at ``path`` may be moved away.
 
-    To be called inside the transaction that makes the row which refers to the blob.
+    What is in the storage already is copied there. To be called inside the transaction that makes the row which refers to
+    the blob.
     """
     schema_name = _schema()
     _lock(schema_name, mark.sha256)
     name = blob_name(schema_name, mark.sha256)
     storage = backend()
     with reaching():
-        if isinstance(storage, FileSystemStorage):
+        if isinstance(path, Kept):
+            _copy_kept(path, name, mark)
+        elif isinstance(storage, FileSystemStorage):
             _publish_local(storage, path, name)
         elif not storage.exists(name):
             with path.open("rb") as stream:
@@ -133,7 +153,7 @@ def put(path: Path, mark: Fingerprint) -> Blob:
     return blob
 
 
-def put_ahead(path: Path, mark: Fingerprint) -> None:
+def put_ahead(path: Path | Kept, mark: Fingerprint) -> None:
     """Take what is long about :func:`put` ahead of it, outside of the transaction that will refer to the blob.
 
     A storage across the network gets the file now, and its row, which :func:`sweep` removes where nothing comes to refer
@@ -142,6 +162,24 @@ def put_ahead(path: Path, mark: Fingerprint) -> None:
     if not isinstance(backend(), FileSystemStorage):
         with transaction.atomic():
             put(path, mark)
+
+
+def _copy_kept(kept: Kept, name: str, mark: Fingerprint) -> None:
+    takes = _in_parts()
+    if takes.bytes_of(name) == mark.size_bytes:
+        return
+    takes.copy_within(kept.name, name)
+    if takes.bytes_of(name) != mark.size_bytes:
+        raise InternalError(
+            "The storage did not copy the file whole.", code="storage_unavailable", fix="Try again in a moment."
+        )
+
+
+def _in_parts() -> TakesParts:
+    storage = backend()
+    if not isinstance(storage, TakesParts):
+        raise FileNotFoundError("The storage takes no parts.")
+    return storage
 
 
 def _publish_local(storage: FileSystemStorage, path: Path, name: str) -> None:
@@ -265,6 +303,9 @@ def remove_all(schema_name: str) -> None:
             if isinstance(storage, FileSystemStorage):
                 shutil.rmtree(storage.path(schema_name), ignore_errors=True)
                 continue
+            if isinstance(storage, TakesParts):
+                for each in storage.unfinished(incoming_prefix(schema_name)):
+                    storage.abandon_parts(each.name, each.parts_id)
             for name in list(files_under(storage, schema_name)):
                 storage.delete(name)
 

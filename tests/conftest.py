@@ -26,6 +26,8 @@ from accounts.features import is_on
 from accounts.models import ApiKey, Membership, Role, User, Workspace
 from config.database.identity import acting_as_system, acting_as_user
 from config.features import Feature
+from tests.s3 import bucket as bucket
+from tests.s3 import endpoint as endpoint
 from tests.studio import RealStudio, reachable_folder, start_studio
 
 ROOT = Path(__file__).resolve().parent.parent

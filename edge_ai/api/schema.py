@@ -36,6 +36,7 @@ MEANINGS = {
     429: "Too many requests within a minute, or as many jobs of the workspace wait or run as may; `Retry-After` says when to "
     "ask again.",
     460: "The checksum does not match; what came was thrown away.",
+    503: "The storage of files does not answer as it should; ask again.",
     507: "There is no room.",
 }
 READING = (401, 403, 404, 406)

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import IO, Literal, Protocol
 
 from edge_ai.engine.errors import UserInputError
 
@@ -28,21 +28,41 @@ ARCHIVE_DAMAGE = (
 )
 
 
-class _Bounded(io.FileIO):
+class Content(Protocol):
+    """What is looked into: a path, or a file that is elsewhere and opens like one."""
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """Open it for reading here and there."""
+
+
+class _Bounded(io.BufferedIOBase):
     """A file that is never asked for much at once."""
 
-    most = MAX_READ_BYTES
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream, self._most = stream, most
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read."""
-        data = super().read(self.most + 1 if size is None or size < 0 else min(size, self.most + 1)) or b""
-        if len(data) > self.most:
+        data = self._stream.read(self._most + 1 if size is None or size < 0 else min(size, self._most + 1))
+        if len(data) > self._most:
             raise zipfile.BadZipFile("its list of entries is absurdly long")
         return data
 
+    def seekable(self) -> bool:
+        """Tell that it can be read here and there."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._stream.tell()
+
 
 @contextmanager
-def open_archive(path: Path, *, max_list_bytes: int = MAX_READ_BYTES) -> Iterator[zipfile.ZipFile]:
+def open_archive(path: Content, *, max_list_bytes: int = MAX_READ_BYTES) -> Iterator[zipfile.ZipFile]:
     """Open an archive to look into it. Its list of entries, which may claim to be as long as the file, is bounded.
 
     Parameters
@@ -55,10 +75,8 @@ def open_archive(path: Path, *, max_list_bytes: int = MAX_READ_BYTES) -> Iterato
     Exception
         One of :data:`ARCHIVE_DAMAGE`.
     """
-    with _Bounded(path) as stream:
-        stream.most = max_list_bytes
-        with zipfile.ZipFile(stream) as archive:
-            yield archive
+    with path.open("rb") as stream, zipfile.ZipFile(_Bounded(stream, max_list_bytes)) as archive:
+        yield archive
 
 
 def size_of(archive: zipfile.ZipFile) -> int:

@@ -10,10 +10,9 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.archives import ARCHIVE_DAMAGE, open_archive
+from edge_ai.engine.archives import ARCHIVE_DAMAGE, Content, open_archive
 from edge_ai.engine.dataset_files import MAX_LIST_BYTES, list_files
 from edge_ai.engine.dataset_header import ARRAYS, LABELS, DatasetHeader
 from edge_ai.engine.dataset_task import TaskSpec
@@ -30,7 +29,7 @@ WHOLE: Final = {
 ITEM_BYTES: Final = 8
 
 
-def dataset_details(path: Path, header: DatasetHeader) -> dict[str, Any]:
+def dataset_details(path: Content, header: DatasetHeader) -> dict[str, Any]:
     """Return what is known beyond the header of a data set that was read; fields that are not known are ``None``."""
     found: dict[str, Any] = {"labels": None, "preprocess": None, "task": None}
     try:

@@ -9,10 +9,9 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
-from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive, open_archive
+from edge_ai.engine.archives import ARCHIVE_DAMAGE, Content, check_archive, open_archive
 from edge_ai.engine.dataset_files import MAX_FILES, MAX_LIST_BYTES, list_files
 from edge_ai.engine.dataset_preprocess import ImageSteps
 from edge_ai.engine.dataset_task import TASK_FILE, TaskSpec, read_task
@@ -71,7 +70,7 @@ class DatasetHeader:
         )
 
 
-def read_dataset_header(path: Path) -> DatasetHeader:
+def read_dataset_header(path: Content) -> DatasetHeader:
     """Read what a data set holds from the archive's list and the headers in it; no array and no file of a sample is read.
 
     Raises

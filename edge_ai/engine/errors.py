@@ -196,6 +196,11 @@ CODES: dict[str, ErrorCode] = {
         "The bytes that arrived are not those that were sent; they were thrown away.",
         "Send the same bytes again.",
     ),
+    "parts_unsupported": _code(
+        "No uploads in parts here",
+        "The studio keeps its files where clients cannot send them by themselves, so that every file comes through it.",
+        "Send the file by tus 1.0, as docs/uploads.md describes.",
+    ),
     "quota_exceeded": _code(
         "Quota used up",
         "The workspace has, or has used, what its plan allows: models, stored bytes, or the job minutes of this month. "

@@ -7,16 +7,15 @@ the engine's own process, tells.
 
 from __future__ import annotations
 
-import mmap
+import io
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
-from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive, open_archive
+from edge_ai.engine.archives import ARCHIVE_DAMAGE, Content, check_archive, open_archive
 from edge_ai.engine.dataset_header import LABELS as LABELS
 from edge_ai.engine.dataset_header import ArraySpec as ArraySpec
 from edge_ai.engine.dataset_header import DatasetHeader as DatasetHeader
@@ -44,6 +43,7 @@ GRAPH_DEF_FIELDS, SAVED_MODEL_FIELDS = {1: 2, 2: 2, 3: 0, 4: 2}, {1: 0, 2: 2}
 FIRST_FIELD = b"\x0a"
 #: The attribute in which Keras keeps the network in HDF5, and the one that files of its weights have as well.
 KERAS_NETWORK, KERAS_WEIGHTS = b"model_config", b"layer_names"
+SCAN_BYTES = 4 << 20
 EXPORT = 'Export the network to ONNX: torch.onnx.export(model, example, "model.onnx", dynamo=True).'
 
 
@@ -56,7 +56,7 @@ class Sniffed:
     mime_type: str = OCTETS
 
 
-def sniff_model(path: Path) -> Sniffed:
+def sniff_model(path: Content) -> Sniffed:
     """Say what the model file at ``path`` is.
 
     Raises
@@ -64,8 +64,9 @@ def sniff_model(path: Path) -> Sniffed:
     UserInputError
         ``model_unreadable`` with what was found instead; ``model_unsafe`` for pickles and archive bombs.
     """
-    size = path.stat().st_size
     with path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
         head = stream.read(HEAD_BYTES)
         if head[4:8] == b"TFL3":
             return Sniffed(format=Format.TFLITE, detail="a TensorFlow Lite flatbuffer")
@@ -93,14 +94,20 @@ def sniff_model(path: Path) -> Sniffed:
 
 
 def _sniff_hdf5(stream: IO[bytes]) -> Sniffed:
-    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(KERAS_NETWORK) >= 0:
+    stream.seek(0)
+    weights, end = False, b""
+    while chunk := stream.read(SCAN_BYTES):
+        # A word may lie over the edge.
+        seen = end + chunk
+        if KERAS_NETWORK in seen:
             return Sniffed(format=Format.KERAS, detail="a Keras HDF5 file")
-        if content.find(KERAS_WEIGHTS) >= 0:
-            raise _refusal(
-                "The file holds the weights of a Keras model without its network.",
-                "Save the whole model: model.save('model.keras').",
-            )
+        weights = weights or KERAS_WEIGHTS in seen
+        end = seen[-len(KERAS_NETWORK) :]
+    if weights:
+        raise _refusal(
+            "The file holds the weights of a Keras model without its network.",
+            "Save the whole model: model.save('model.keras').",
+        )
     raise _refusal("The file is HDF5, but not a Keras model.", "Save the model with Keras: model.save('model.keras').")
 
 
@@ -254,7 +261,7 @@ def _varint(stream: IO[bytes]) -> int | None:
     return None
 
 
-def _sniff_zip(path: Path) -> Sniffed:
+def _sniff_zip(path: Content) -> Sniffed:
     try:
         with open_archive(path) as archive:
             names = check_archive(archive, code="model_unsafe")

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("edge_ai", "0018_time_of_exports"),
+        ("edge_ai", "0019_uploads_in_parts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,4 +1,7 @@
-"""A resumable upload: what was announced, and what became of it. Its bytes are a file, whose size is the offset."""
+"""A resumable upload: what was announced, and what became of it.
+
+Its bytes are a file, whose size is the offset; or they come in parts, straight to the storage.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,10 @@ class Upload(Owned):
     expires_at = models.DateTimeField()
     # No foreign key: the row may be a model or a data set, and removing it needs nothing of its upload.
     made = models.UUIDField(null=True, blank=True, editable=False)
+    # In parts: how long each is but the last, what the storage knows them by, and by number what each must hash to.
+    part_bytes = models.BigIntegerField(default=0, editable=False)
+    parts_id = models.CharField(max_length=1024, blank=True, editable=False)
+    part_sha256 = models.JSONField(default=dict, blank=True, editable=False)
 
     objects: ClassVar[OwnedQuerySet[Upload]] = OwnedQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -40,3 +47,17 @@ class Upload(Owned):
 
     def __str__(self) -> str:
         return self.file_name
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Tell whether its bytes go straight to the storage."""
+        return self.part_bytes > 0
+
+    @property
+    def part_count(self) -> int:
+        """How many parts there are; none of an upload that is one file."""
+        return -(-self.length_bytes // self.part_bytes) if self.is_in_parts else 0
+
+    def bytes_of_part(self, number: int) -> int:
+        """Return how long a part is, by its number from 1."""
+        return min(self.part_bytes, self.length_bytes - (number - 1) * self.part_bytes)

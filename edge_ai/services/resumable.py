@@ -1,4 +1,5 @@
-"""Resumable uploads: a file that grows in place. Its size is the offset, so a killed server forgets nothing.
+"""Resumable uploads: what holds for all, and tus: a file that grows in place. Its size is the offset, so a killed server
+forgets nothing. Those that come in parts, :mod:`edge_ai.services.parts` knows.
 
 While a piece with a checksum is being written, a mark beside the file holds the offset before it: what a kill leaves of a
 piece that was never verified does not count.
@@ -10,12 +11,17 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import logging
 import os
 import shutil
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -28,16 +34,62 @@ from accounts.features import require
 from accounts.models import User
 from config.features import Feature
 from edge_ai import storage
-from edge_ai.engine.errors import ResourceError, UserInputError
+from edge_ai.engine.errors import EngineError, ResourceError, UserInputError
 from edge_ai.models import Upload
 from edge_ai.models.base import ClockTimestamp, Owned
-from edge_ai.services import quotas
+from edge_ai.services import parts, quotas
+from edge_ai.services.pouring import pouring
 from edge_ai.services.uploads import Incoming, clean_file_name
 from edge_ai.storage import Fingerprint, fingerprint
 
-CHUNK_BYTES = 1 << 18
 ALGORITHMS = ("sha256", "sha1")
 T = TypeVar("T", bound=Owned)
+
+
+class BegunHashes:
+    """SHA-256 of what has arrived of some uploads, so that this process need not read a file again at its end.
+
+    Only ever used at the very offset that it was kept for; whoever has it not reads the file.
+    """
+
+    most = 256
+    _distrusted: tuple[int, Any] = (-1, None)
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[UUID, tuple[int, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, key: UUID, offset: int) -> Any:
+        """Return one to go on with from an offset; ``None`` where it is not known."""
+        if offset == 0:
+            return hashlib.sha256()
+        with self._lock:
+            at, digest = self._kept.get(key, self._distrusted)
+        return digest.copy() if at == offset else None
+
+    def keep(self, key: UUID, offset: int, digest: Any) -> None:
+        """Keep what is known up to an offset, for the last uploads alone."""
+        with self._lock:
+            if self._kept.get(key) == self._distrusted:
+                return
+            self._kept.pop(key, None)
+            if digest is not None:
+                self._put(key, (offset, digest))
+
+    def distrust(self, key: UUID) -> None:
+        """Have the file of an upload read at its end, whatever is known of it."""
+        with self._lock:
+            self._put(key, self._distrusted)
+
+    def _put(self, key: UUID, what: tuple[int, Any]) -> None:
+        self._kept[key] = what
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+
+
+begun_hashes = BegunHashes()
+_disk = ThreadPoolExecutor(2, thread_name_prefix="upload-sync")
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -63,15 +115,17 @@ class Made(Generic[T]):
     now: bool
 
 
-def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: str) -> Upload:
+def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: str, in_parts: bool = False) -> Upload:
     """Announce an upload. Its whole length is reserved until it ends: as a model or data set, given up, or expired.
 
     Raises
     ------
     EngineError
-        ``file_too_large``, ``quota_exceeded``, ``storage_full``.
+        ``file_too_large``, ``quota_exceeded``, ``storage_full``; in parts ``parts_unsupported``, ``storage_unavailable``.
     """
     require(Feature.UPLOADS)
+    if in_parts:
+        parts.require_parts()
     limit = quotas.standing().largest(purpose)
     if length_bytes > limit:
         raise UserInputError(
@@ -80,7 +134,8 @@ def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: 
             fix="Send a smaller file.",
             details={"limit": "upload_bytes", "allowed": limit, "asked": length_bytes},
         )
-    require_room(length_bytes)
+    if not in_parts:
+        require_room(length_bytes)
     with transaction.atomic():
         quotas.claim_file(size_bytes=length_bytes)
         upload = Upload.objects.create(
@@ -89,8 +144,16 @@ def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: 
             name=name.strip()[:200],
             file_name=clean_file_name(file_name),
             length_bytes=length_bytes,
-            expires_at=_expiry(),
+            expires_at=expiry(),
+            part_bytes=parts.part_bytes_for(length_bytes) if in_parts else 0,
         )
+    if in_parts:
+        try:
+            parts.open_(upload)
+        except EngineError:
+            upload.delete()
+            raise
+        return upload
     path = path_of(upload)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
@@ -125,7 +188,7 @@ def find_upload(user: User, upload_id: UUID) -> Upload:
         ``not_found``, the same for a colleague's; ``upload_expired``.
     """
     upload = Upload.objects.owned_by(user).filter(pk=upload_id).first()
-    if upload is None or (upload.made is None and not path_of(upload).exists()):
+    if upload is None or (upload.made is None and not _is_there(upload)):
         raise UserInputError(
             f"There is no upload {upload_id} that you may see.", code="not_found", fix="Begin a new one."
         )
@@ -134,10 +197,16 @@ def find_upload(user: User, upload_id: UUID) -> Upload:
     return upload
 
 
+def _is_there(upload: Upload) -> bool:
+    return parts.are_possible() if upload.is_in_parts else path_of(upload).exists()
+
+
 def offset_of(upload: Upload) -> int:
     """Return how many bytes have arrived and count."""
     if upload.made is not None:
         return upload.length_bytes
+    if upload.is_in_parts:
+        return parts.arrived(upload).size_bytes
     path = path_of(upload)
     try:
         return int(_mark(path).read_text())
@@ -170,32 +239,31 @@ def append(upload: Upload, *, offset: int, source: Source, announced_bytes: int,
         sink.seek(start)
         if checksum is not None:
             _set_mark(path, start)
-        whole = hashlib.sha256()
+        whole = begun_hashes.of(upload.pk, start)
         end = _copy(upload, source, sink, start=start, whole=whole, checksum=checksum)
         if checksum is not None:
             _mark(path).unlink()
         if end == upload.length_bytes:
-            sha256 = whole.hexdigest() if start == 0 else fingerprint(path).sha256
-            Upload.objects.filter(pk=upload.pk).update(sha256=sha256, expires_at=_expiry())
+            sha256 = whole.hexdigest() if whole is not None else fingerprint(path).sha256
+            Upload.objects.filter(pk=upload.pk).update(sha256=sha256, expires_at=expiry())
         else:
-            Upload.objects.filter(pk=upload.pk).update(expires_at=_expiry())
+            begun_hashes.keep(upload.pk, end, whole)
+            Upload.objects.filter(pk=upload.pk).update(expires_at=expiry())
     upload.refresh_from_db()
     return end
 
 
 def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole: Any, checksum: Checksum | None) -> int:
     piece = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+    takers = [sink.write, *(each.update for each in (whole, piece) if each is not None)]
     end = start
     try:
-        while chunk := _read(source):
-            end += len(chunk)
-            if end > upload.length_bytes:
-                raise _too_long(upload)
-            sink.write(chunk)
-            if start == 0:
-                whole.update(chunk)
-            if piece is not None:
-                piece.update(chunk)
+        with pouring(takers) as give:
+            while chunk := _read(source):
+                end += len(chunk)
+                if end > upload.length_bytes:
+                    raise _too_long(upload)
+                give(chunk)
         if piece is not None and checksum is not None and not hmac.compare_digest(piece.digest(), checksum.digest):
             raise UserInputError(
                 "The bytes do not have the checksum that came with them.",
@@ -208,21 +276,49 @@ def _copy(upload: Upload, source: Source, sink: IO[bytes], *, start: int, whole:
         _mark(path_of(upload)).unlink(missing_ok=True)
         raise
     sink.flush()
-    os.fsync(sink.fileno())
+    if end == upload.length_bytes:
+        os.fsync(sink.fileno())
+    else:
+        # The disk works while the next piece comes; whatever it is, the last piece waits for all.
+        _disk.submit(_sync, os.dup(sink.fileno()), upload.pk)
     return end
+
+
+def _sync(descriptor: int, key: UUID) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        log.exception("What came of the upload %s may not be on the disk", key)
+        # What lies there is what counts: it is read again at the end.
+        begun_hashes.distrust(key)
+    finally:
+        os.close(descriptor)
 
 
 def _read(source: Source) -> bytes:
     try:
-        return source.read(CHUNK_BYTES)
+        return source.read(settings.RECEIVE_BYTES)
     except OSError:  # the client went away
         return b""
 
 
 def discard(upload: Upload) -> None:
-    """Forget an upload with what has arrived; what was made of it stays."""
+    """Forget an upload with what has arrived; what was made of it stays.
+
+    Raises
+    ------
+    EngineError
+        ``upload_locked`` where another request is at it; ``storage_unavailable``.
+    """
     path = path_of(upload)
-    if upload.made is None:
+    if upload.is_in_parts:
+        with parts.alone(upload), transaction.atomic():
+            # Whoever makes a model of it holds the row, and removes the file then.
+            row = Upload.objects.select_for_update().filter(pk=upload.pk).first()
+            if row is not None and row.made is None:
+                parts.throw_away(row)
+            Upload.objects.filter(pk=upload.pk).delete()
+    elif upload.made is None:
         with _locked(path):
             upload.delete()
             _remove(path)
@@ -233,7 +329,8 @@ def discard(upload: Upload) -> None:
 def take(user: User, *, upload_id: UUID, purpose: str, rows: Any, make: Callable[[Incoming], T]) -> Made[T]:
     """Let ``make`` turn a finished upload into a row, once, however often and by how many at a time it is asked.
 
-    The bytes are given as a second name of the file, so that nothing is lost when the transaction is rolled back.
+    The bytes are given as a second name of the file, so that nothing is lost when the transaction is rolled back; those of
+    an upload in parts as what lies in the storage.
 
     Raises
     ------
@@ -241,7 +338,6 @@ def take(user: User, *, upload_id: UUID, purpose: str, rows: Any, make: Callable
         ``not_found``, ``upload_expired``, ``upload_incomplete``, and what ``make`` raises.
     """
     found = find_upload(user, upload_id)
-    path = path_of(found)
     with transaction.atomic():
         upload = Upload.objects.select_for_update().filter(pk=found.pk, purpose=purpose).first()
         row = rows.filter(pk=upload.made).first() if upload is not None and upload.made is not None else None
@@ -254,31 +350,59 @@ def take(user: User, *, upload_id: UUID, purpose: str, rows: Any, make: Callable
                 fix="Begin a new one.",
                 field="upload",
             )
-        if offset_of(upload) < upload.length_bytes:
-            raise UserInputError(
-                f"{offset_of(upload):,} of {upload.length_bytes:,} bytes have arrived.",
-                code="upload_incomplete",
-                fix="Send the rest first.",
-                field="upload",
-            )
-        mark = Fingerprint(sha256=upload.sha256, size_bytes=upload.length_bytes) if upload.sha256 else fingerprint(path)
-        second = path.with_suffix(".taken")
-        second.unlink(missing_ok=True)
-        second.hardlink_to(path)
-        try:
-            row = make(Incoming(path=second, mark=mark, file_name=upload.file_name))
-        finally:
-            second.unlink(missing_ok=True)
-        Upload.objects.filter(pk=upload.pk).update(made=row.pk, sha256=mark.sha256)
-    _remove(path)
+        with _incoming(upload) as incoming:
+            row = make(incoming)
+        Upload.objects.filter(pk=upload.pk).update(made=row.pk, sha256=incoming.mark.sha256)
+        # Not before it is certain that nobody needs it: the caller's transaction may go on.
+        over = partial(parts.let_go, parts.name_of(upload)) if upload.is_in_parts else partial(_remove, path_of(upload))
+        transaction.on_commit(over, robust=True)
     return Made(row=row, now=True)
 
 
+@contextlib.contextmanager
+def _incoming(upload: Upload) -> Iterator[Incoming]:
+    if upload.is_in_parts:
+        if not upload.sha256:
+            raise _incomplete(
+                "The upload was not completed.", f"Send the rest first, then POST to {upload.pk}/complete/."
+            )
+        with storage.reaching():
+            yield Incoming(
+                path=parts.kept(upload),
+                mark=Fingerprint(sha256=upload.sha256, size_bytes=upload.length_bytes),
+                file_name=upload.file_name,
+            )
+        return
+    path = path_of(upload)
+    if offset_of(upload) < upload.length_bytes:
+        raise _incomplete(
+            f"{offset_of(upload):,} of {upload.length_bytes:,} bytes have arrived.", "Send the rest first."
+        )
+    mark = Fingerprint(sha256=upload.sha256, size_bytes=upload.length_bytes) if upload.sha256 else fingerprint(path)
+    second = path.with_suffix(".taken")
+    second.unlink(missing_ok=True)
+    second.hardlink_to(path)
+    try:
+        yield Incoming(path=second, mark=mark, file_name=upload.file_name)
+    finally:
+        second.unlink(missing_ok=True)
+
+
+def _incomplete(message: str, fix: str) -> UserInputError:
+    return UserInputError(message, code="upload_incomplete", fix=fix, field="upload")
+
+
 def sweep() -> int:
-    """Remove the current workspace's expired uploads, and old files without a row; returns how many."""
+    """Remove the current workspace's expired uploads, and old files and parts without a row; returns how many.
+
+    Raises
+    ------
+    EngineError
+        ``storage_unavailable``.
+    """
     removed = 0
     for upload in Upload.objects.filter(expires_at__lt=ClockTimestamp()):
-        with contextlib.suppress(UserInputError):  # somebody is writing
+        with contextlib.suppress(EngineError):  # somebody is writing, or the storage does not answer
             discard(upload)
             removed += 1
     horizon = time.time() - settings.UPLOAD_EXPIRY_SECONDS
@@ -288,7 +412,7 @@ def sweep() -> int:
         if UUID(path.stem) not in known:
             path.unlink(missing_ok=True)
             removed += 1
-    return removed
+    return removed + parts.sweep_strays(older_than=datetime.fromtimestamp(horizon, UTC))
 
 
 def path_of(upload: Upload) -> Path:
@@ -302,7 +426,8 @@ def _folder() -> Path:
     return folder
 
 
-def _expiry() -> Any:
+def expiry() -> Any:
+    """Return until when an upload waits that something has arrived of now."""
     return ClockTimestamp() + timedelta(seconds=settings.UPLOAD_EXPIRY_SECONDS)
 
 

@@ -14,16 +14,16 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from edge_ai.engine.errors import UserInputError
-from edge_ai.storage import Fingerprint, fingerprint
+from edge_ai.storage import Fingerprint, Kept, fingerprint
 
 MAX_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """A file that has arrived and is not published yet."""
+    """A file that has arrived and is not published yet: on disk, or in the storage under a name of its own."""
 
-    path: Path
+    path: Path | Kept
     mark: Fingerprint
     file_name: str
 

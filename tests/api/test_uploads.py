@@ -54,7 +54,9 @@ def offset(script: Client, at: str) -> int:
     return int(answer["Upload-Offset"])
 
 
-def test_a_file_arrives_in_pieces_and_becomes_one_model(alpha: Workspace, owner: User, script_of: Script) -> None:
+def test_a_file_arrives_in_pieces_and_becomes_one_model(
+    alpha: Workspace, owner: User, script_of: Script, django_capture_on_commit_callbacks: Any
+) -> None:
     script = script_of(owner)
     made = begin(script, name="Digits")
     assert (made.status_code, made["Tus-Resumable"], made["Upload-Offset"]) == (201, "1.0.0", "0"), made.content
@@ -65,11 +67,13 @@ def test_a_file_arrives_in_pieces_and_becomes_one_model(alpha: Workspace, owner:
     assert "Upload-Expires" in first
     upload = script.get(at).json()
     assert (upload["offset_bytes"], upload["sha256"], upload["name"]) == (1000, "", "Digits")
+    assert upload | {"offset_bytes": 0, "expires_at": ""} == made.json() | {"expires_at": ""}
     problem(send_json(script, "post", "models/", {"upload": upload["id"]}), 409, "upload_incomplete")
     assert send(script, at, 1000, CONTENT[1000:])["Upload-Offset"] == str(len(CONTENT))
     assert script.get(at).json()["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     problem(send_json(script, "post", "datasets/", {"upload": upload["id"]}), 404, "not_found")
-    answers = [send_json(script, "post", "models/", {"upload": upload["id"], "name": "Digits"}) for _ in range(2)]
+    with django_capture_on_commit_callbacks(execute=True):
+        answers = [send_json(script, "post", "models/", {"upload": upload["id"], "name": "Digits"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200], answers[0].content
     model = answers[0].json()
     assert model == answers[1].json()
@@ -114,6 +118,21 @@ def test_a_piece_with_the_wrong_checksum_does_not_count(alpha: Workspace, owner:
     assert send(script, at, 10, CONTENT[10:50], **right)["Upload-Offset"] == "50"
     unknown = {"HTTP_UPLOAD_CHECKSUM": "crc32 AAAA"}
     problem(send(script, at, 50, CONTENT[50:60], **unknown), 422, "invalid_request")
+    send(script, at, 50, CONTENT[50:])
+    assert script.get(at).json()["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_whole_is_hashed_whichever_process_had_which_piece(
+    forgotten: bool, alpha: Workspace, owner: User, script_of: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = script_of(owner)
+    at = begin(script)["Location"]
+    for start in range(0, len(CONTENT), 100_000):
+        send(script, at, start, CONTENT[start : start + 100_000])
+        if forgotten:
+            monkeypatch.setattr(resumable, "begun_hashes", resumable.BegunHashes())
+    assert script.get(at).json()["sha256"] == hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_what_a_kill_leaves_unverified_does_not_count(alpha: Workspace, owner: User, script_of: Script) -> None:

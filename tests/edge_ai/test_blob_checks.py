@@ -24,7 +24,6 @@ from edge_ai.models import Blob, Model
 from edge_ai.services.blob_checks import Report, verify
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
-from tests.edge_ai.test_storage_s3 import bucket, endpoint  # noqa: F401 - fixtures
 
 LONG_AGO = time.time() - 7200
 
@@ -134,7 +133,7 @@ def test_files_come_back_from_another_storage_that_has_them_whole(
     assert verify().findings == []
 
 
-def test_a_bucket_is_looked_through_too(bucket: None, system: None, alpha: Workspace, owner: User) -> None:  # noqa: F811
+def test_a_bucket_is_looked_through_too(bucket: None, system: None, alpha: Workspace, owner: User) -> None:
     kept, flipped = store(owner, b"kept in a bucket"), store(owner, b"flipped in a bucket")
     there = storage.backend()
     there.save(storage.blob_name(alpha.schema_name, flipped.sha256), ContentFile(b"flopped"))

@@ -26,7 +26,7 @@ from edge_ai.services.blob_checks import verify
 from edge_ai.web.files import stored_file
 from tests.conftest import ROOT
 from tests.edge_ai import factories
-from tests.edge_ai.test_storage_s3 import KEY, SECRET, endpoint  # noqa: F401 - a fixture
+from tests.s3 import KEY, SECRET
 
 LIFETIME_S = 5
 FILES = 40
@@ -83,7 +83,7 @@ def follow(link: str, content: bytes) -> None:
 
 
 @pytest.fixture
-def environment(endpoint: str, settings: Any) -> dict[str, str]:  # noqa: F811
+def environment(endpoint: str, settings: Any) -> dict[str, str]:
     """What a process is told of the service; this one has it, too."""
     settings.DOWNLOAD_URL_SECONDS = LIFETIME_S
     options = dict(settings.S3_STORAGE["OPTIONS"]) | {

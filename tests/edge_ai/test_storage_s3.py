@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import subprocess
-import sys
 import time
 import tracemalloc
 import urllib.error
@@ -26,43 +23,6 @@ from edge_ai.models import Blob
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 from tests.studio import free_port
-
-RCLONE = Path(sys.executable).with_name("rclone")
-KEY, SECRET = "studio-test-key", "studio-test-secret"
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An S3 service with one bucket, for as long as the module's tests run."""
-    root = tmp_path_factory.mktemp("s3")
-    (root / "studio").mkdir()
-    port = free_port()
-    command = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(root)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert time.monotonic() < deadline and process.poll() is None, "rclone does not serve"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.fixture
-def bucket(endpoint: str, settings: Any) -> None:
-    """The studio's blobs in that bucket."""
-    options = dict(settings.S3_STORAGE["OPTIONS"]) | {
-        "bucket_name": "studio",
-        "endpoint_url": endpoint,
-        "region_name": "us-east-1",
-        "access_key": KEY,
-        "secret_key": SECRET,
-    }
-    settings.STORAGES = settings.STORAGES | {"blobs": {"BACKEND": settings.S3_STORAGE["BACKEND"], "OPTIONS": options}}
 
 
 def store(tmp_path: Path, content: bytes) -> Blob:

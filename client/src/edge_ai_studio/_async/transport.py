@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class AsyncTransport:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
     ) -> httpx.Response:
         """Send a request and return its answer.
 
@@ -100,6 +100,22 @@ class AsyncTransport:
                 yield answer
         except httpx.TransportError as error:
             raise Unreachable(f"The download broke off: {error!r}.") from error
+
+    async def put(self, address: str, content: bytes, *, headers: Mapping[str, str]) -> None:
+        """Send bytes to a signed address, once.
+
+        Raises
+        ------
+        Refused
+            When they are not taken.
+        Unreachable
+            When nothing answers.
+        """
+        try:
+            answer = await self._plain.put(address, content=content, headers=dict(headers))
+        except httpx.TransportError as error:
+            raise Unreachable(f"The storage broke off: {error!r}.") from error
+        self.judge(answer)
 
     def locate(self, path: str) -> str:
         """Return the whole address of a path."""

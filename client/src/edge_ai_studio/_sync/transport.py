@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Transport:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | Iterable[bytes] | None = None,
     ) -> httpx.Response:
         """Send a request and return its answer.
 
@@ -100,6 +100,22 @@ class Transport:
                 yield answer
         except httpx.TransportError as error:
             raise Unreachable(f"The download broke off: {error!r}.") from error
+
+    def put(self, address: str, content: bytes, *, headers: Mapping[str, str]) -> None:
+        """Send bytes to a signed address, once.
+
+        Raises
+        ------
+        Refused
+            When they are not taken.
+        Unreachable
+            When nothing answers.
+        """
+        try:
+            answer = self._plain.put(address, content=content, headers=dict(headers))
+        except httpx.TransportError as error:
+            raise Unreachable(f"The storage broke off: {error!r}.") from error
+        self.judge(answer)
 
     def locate(self, path: str) -> str:
         """Return the whole address of a path."""
