@@ -260,9 +260,22 @@ CODES: dict[str, ErrorCode] = {
         "Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."
     ),
     "address_refused": _code(
-        "Not an address for webhooks",
-        "Webhooks are sent to public addresses alone, over http or https, on the ports 80 and 443.",
-        "Give an address that the internet reaches, or have the operator allow the network by WEBHOOK_ALLOW_NETWORKS.",
+        "Not an address that is called",
+        "Webhooks are sent to, and models imported from, public addresses alone, over http or https, on the ports 80 and 443, "
+        "without a user name or password. Each redirect of an import is checked the same way.",
+        "Give an address that the internet reaches, or have the operator allow the network by WEBHOOK_ALLOW_NETWORKS or "
+        "IMPORT_ALLOW_NETWORKS.",
+    ),
+    "fetch_failed": _code(
+        "The file could not be fetched",
+        "The server of an import did not answer with the file; `details` has its `http_status`, or the `reason` why no answer "
+        "came: name_unknown, connection_failed, tls_failed, timed_out, bad_answer, too_many_redirects, empty.",
+        "See whether the address works, and is not over, and import again.",
+    ),
+    "import_s3_off": _code(
+        "No bucket to import from",
+        "Models are imported by a key of an S3 bucket only where the operator has set one by IMPORT_S3_BUCKET.",
+        "Import by a link, such as a presigned one, or upload the file.",
     ),
     "precondition_failed": _code("Changed meanwhile", "The object has changed since you read it.", "Read it again."),
     "unsupported_media_type": _code(

@@ -26,6 +26,7 @@ from edge_ai.models import (
     ComparisonJob,
     DiagnosisJob,
     EventKind,
+    ImportJob,
     Job,
     JobKind,
     JobStatus,
@@ -42,6 +43,7 @@ from edge_ai.services.artifacts import NOTED as ARTIFACT_NOTED
 from edge_ai.services.audit import fields_of, note
 from edge_ai.services.diagnoses import with_requests
 from edge_ai.services.history import regression
+from edge_ai.services.imports import make_model
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.layers import keep_layers
 from edge_ai.services.models import NOTED as MODEL_NOTED
@@ -133,6 +135,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _with_surroundings(job, _diagnosed(job_id, result))
         elif job.kind == JobKind.EXPORT:
             _exported(job_id, files["export"])
+        elif job.kind == JobKind.IMPORT:
+            result = _imported(job_id, result, files["import"])
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -151,6 +155,12 @@ def _exported(job_id: UUID, file: ChildFile) -> None:
         size_bytes=file.mark.size_bytes,
         expires_at=ClockTimestamp() + timedelta(days=settings.EXPORT_DAYS),
     )
+
+
+def _imported(job_id: UUID, result: dict[str, Any], file: ChildFile) -> dict[str, Any]:
+    job = ImportJob.objects.select_related("owner").get(pk=job_id)
+    model = make_model(job, file.path, file.mark, file_name=file.name, format=str(file.format))
+    return result | {"model": str(model.pk)}
 
 
 def _analysed(job_id: UUID, result: dict[str, Any]) -> None:

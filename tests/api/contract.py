@@ -23,6 +23,7 @@ PATHS: dict[str, set[str]] = {
     "models/": {"get", "post"},
     "models/{id}/": {"get", "patch", "delete"},
     "models/{id}/download/": {"get"},
+    **_job("models/imports/"),
     "uploads/": {"post"},
     "uploads/{id}/": {"patch", "delete"},
     "datasets/": {"get", "post"},
