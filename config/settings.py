@@ -393,7 +393,7 @@ for _folder in (UPLOAD_DIR, WORK_DIR, RESUMABLE_DIR):
     _folder.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
-MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 2 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
+MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 4 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
 MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set accepted, in bytes.", low=1024)
 DISK_RESERVE_BYTES = env.integer(
     "DISK_RESERVE_BYTES", 1024**3, "Free disk that resumable uploads leave alone, in bytes.", low=0

@@ -114,6 +114,11 @@ CODES: dict[str, ErrorCode] = {
         "The target format or the device cannot use this precision.",
         "Choose the precision that the answer names as nearest.",
     ),
+    "unsupported_size": _code(
+        "Too large for this way",
+        "The model has more weights than one ONNX file can hold (1.9 GB), and the tools of this way need all of it in one.",
+        "Choose ONNX with fp16, int8_dynamic, fp8, or int8 with the option weight_only, without compression.",
+    ),
     "batch_refused": _code(
         "No combination works",
         "Of the models, devices and precisions that were asked for together, none can be combined, or not all where the "

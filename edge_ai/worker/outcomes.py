@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,6 +32,7 @@ from edge_ai.models import (
     JobKind,
     JobStatus,
     Model,
+    ModelFormat,
     ModelStatus,
     OptimizationJob,
     PackagingJob,
@@ -179,7 +181,9 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
     layers = analysis.pop("layers", None)
     precision = str(result.get("precision") or job.precision)
     stem = variant_stem(Path(job.model.file_name).stem, job, precision)
-    file_name = stem + EXTENSIONS.get(job.target_format, ".bin")
+    # An ONNX model that one file cannot hold is an archive with its weights beside it.
+    packed = job.target_format == ModelFormat.ONNX and zipfile.is_zipfile(made.path)
+    file_name = stem + (".zip" if packed else EXTENSIONS.get(job.target_format, ".bin"))
     blob = storage.put(made.path, made.mark)
     variant = Model.objects.create(
         owner_id=job.owner_id,

@@ -14,6 +14,7 @@ from edge_ai.engine.errors import EngineError
 from edge_ai.engine.formats.onnx import (
     DEFAULT_DOMAINS,
     constant_value,
+    data_of,
     opset_of,
     read_model,
     subgraphs,
@@ -77,7 +78,9 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     path = workdir / "prepared.onnx"
     write_model(model, path)
     folded = workdir / "folded.onnx"
-    if fold(path, folded):
+    if data_of(path).exists():
+        steps.append("not folded, as one file cannot hold the weights")
+    elif fold(path, folded):
         if folded.stat().st_size <= path.stat().st_size * MAX_GROWTH + GROWTH_BYTES:
             model = read_model(folded)
             lift_constants(model)
