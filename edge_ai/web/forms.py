@@ -145,10 +145,31 @@ def offer_rows(form: forms.Form, user: User, offers: Offers, *, dataset: Dataset
         fields[name].offer_also(form[name].value())
 
 
+class SeveralFilesInput(forms.FileInput):
+    """Takes several files."""
+
+    allow_multiple_selected = True
+
+
+class SeveralFilesField(forms.FileField):
+    """Any number of files."""
+
+    widget = SeveralFilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        """Return the files."""
+        return [super(SeveralFilesField, self).clean(each, initial) for each in data or ()]
+
+
 class ModelUploadForm(forms.Form):
     """A model file and what to call it."""
 
     file = forms.FileField(label="Model file", error_messages={"required": "Choose a model file first."})
+    external_data = SeveralFilesField(
+        label="Its weights, where they are in other files",
+        required=False,
+        help_text="For an ONNX model that is not in a .zip with them: all files that it refers to.",
+    )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
     visibility = forms.ChoiceField(
         label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from edge_ai.engine.formats.archive import NO_TIME, unpack_archive
+from edge_ai.engine.archives import pack_stored
+from edge_ai.engine.formats.archive import unpack_archive
 from edge_ai.engine.formats.base import warning
 from edge_ai.engine.formats.file import FileFormat
 from edge_ai.engine.formats.onnx import data_of, read_graph, read_model, unreadable, write_model
@@ -48,18 +47,10 @@ class OnnxFormat(FileFormat):
         if not weights.exists():
             return size
         packed = target.with_name(target.name + ".packed")
-        pack_stored([(each.name, each) for each in (target, weights)], packed)
+        pack_stored({each.name: each for each in (target, weights)}, packed)
         weights.unlink()
         packed.replace(target)
         return target.stat().st_size
-
-
-def pack_stored(files: list[tuple[str, Path]], target: Path) -> None:
-    """Put files into a zip archive as they are, since weights hardly get smaller, sorted by name and without times."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in sorted(files):
-            with path.open("rb") as source, archive.open(zipfile.ZipInfo(name, NO_TIME), "w", force_zip64=True) as sink:
-                shutil.copyfileobj(source, sink, 1 << 20)
 
 
 def _files(folder: Path) -> list[Path]:

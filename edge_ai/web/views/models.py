@@ -79,6 +79,7 @@ def model_upload(request: MemberRequest) -> HttpResponse:
         model = upload_model(
             request.user,
             file=given["file"],
+            beside=given["external_data"],
             name=given["name"],
             visibility=given["visibility"] or Visibility.PRIVATE,
         )
