@@ -276,7 +276,7 @@ def test_an_onnx_model_and_its_weights_are_sent_as_several_files(
         run_job(alpha.schema_name, AnalysisJob.objects.get(model=model["id"]).pk)
     found = script.get(f"{BASE}models/{model['id']}/").json()
     assert (found["status"], found["analysis"]["warnings"]) == ("ready", []), found["error"]
-    file_ = script.get(script.get(f"{BASE}models/{model['id']}/download/")["Location"])
+    file_: Any = script.get(script.get(f"{BASE}models/{model['id']}/download/")["Location"])
     with zipfile.ZipFile(io.BytesIO(b"".join(file_.streaming_content))) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == parts
     for several in (
