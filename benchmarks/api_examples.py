@@ -4,7 +4,8 @@ Run it against a studio that has done the main job on the bundled sample (`manag
 
     python -m benchmarks.api_examples http://localhost:8000 eas_…
 
-The studio must run on the same machine with IMPORT_ALLOW_NETWORKS=127.0.0.0/8, since it imports from a server of this program. Each answer is kept as it was, but for long lists, of which two entries are kept, and what is this studio's own: its secrets.
+The studio must run on the same machine with IMPORT_ALLOW_NETWORKS=127.0.0.0/8, since it imports from a server of this program.
+Each answer is kept as it was, but for long lists, of which two entries are kept, and what is this studio's own: its secrets.
 """
 
 from __future__ import annotations

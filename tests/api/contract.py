@@ -120,7 +120,7 @@ ANSWERS: dict[str, set[str]] = {
 }
 #: Operation and type of body: fields that it takes.
 BODIES: dict[str, set[str]] = {
-    "upload_model multipart/form-data": {"file", "name", "description", "tags"},
+    "upload_model multipart/form-data": {"file", "external_data", "name", "description", "tags"},
     "upload_model application/json": {"upload", "name"},
     "update_model application/json": {"name", "description", "tags"},
     "create_optimization_job application/json": {
@@ -131,6 +131,7 @@ BODIES: dict[str, set[str]] = {
         *("model", "device_profile", "threads", "batch_size", "warmup", "min_seconds", "max_seconds", "dataset"),
         *("baseline", "profile_operators", "name"),
     },
+    "create_import application/json": {"url", "s3_key", "sha256", "name", "tags"},
     "create_comparison application/json": {"models", "device_profile", "threads", "dataset", "margin", "max_seconds"},
     "create_diagnosis application/json": {"model", "baseline", "device_profile", "dataset"},
 }
@@ -188,6 +189,7 @@ OPERATIONS = [
     "cancel_benchmark",
     "cancel_comparison",
     "cancel_diagnosis",
+    "cancel_import",
     "cancel_optimization_batch",
     "cancel_optimization_job",
     "cancel_package",
@@ -195,6 +197,7 @@ OPERATIONS = [
     "create_comparison",
     "create_device_profile",
     "create_diagnosis",
+    "create_import",
     "create_optimization_batch",
     "create_optimization_job",
     "create_package",
@@ -216,6 +219,7 @@ OPERATIONS = [
     "get_dataset",
     "get_device_profile",
     "get_diagnosis",
+    "get_import",
     "get_me",
     "get_model",
     "get_model_compatibility",
@@ -237,6 +241,8 @@ OPERATIONS = [
     "list_device_profiles",
     "list_diagnoses",
     "list_diagnosis_events",
+    "list_import_events",
+    "list_imports",
     "list_models",
     "list_optimization_batches",
     "list_optimization_job_events",
@@ -250,6 +256,7 @@ OPERATIONS = [
     "retry_benchmark",
     "retry_comparison",
     "retry_diagnosis",
+    "retry_import",
     "retry_optimization_batch",
     "retry_optimization_job",
     "retry_package",
