@@ -89,7 +89,7 @@ def test_the_page_takes_a_link_and_says_what_is_wrong_with_one(
     answer = browser.post("/models/import/", {"import-url": URL, "import-name": "net"})
     assert answer.status_code == 303
     shown = browser.get(answer["Location"]).content.decode()
-    assert "https://example.com/models/net.onnx" in shown and "hidden" not in shown
+    assert "https://example.com/models/net.onnx" in shown and "token=hidden" not in shown
     assert "Import net" in browser.get("/jobs/").content.decode()
     assert "s3_key" not in browser.get("/models/").content.decode()
     settings.IMPORT_S3_BUCKET = "models"

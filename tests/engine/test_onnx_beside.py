@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,7 +29,7 @@ from edge_ai.engine.spec import MAX_ONE_FILE_BYTES, Format, PackageSpec, Precisi
 from tests.engine import graphs
 from tests.engine.test_measure_benchmark import benchmark
 from tests.engine.test_optimize import optimize
-from tests.engine.test_plan import DENSE, plan, refusal
+from tests.engine.test_plan import DENSE, HOST, plan, refusal
 
 WEIGHTS = 4 * (32 * 512 + 512 * 8)
 Change = Callable[[onnx.ModelProto], object]
@@ -201,7 +202,11 @@ def test_a_bundle_of_it_runs(tmp_path: Path) -> None:
 
 def test_ways_that_need_one_file_are_refused_for_models_that_one_cannot_hold() -> None:
     large = DENSE | {"weight_bytes": MAX_ONE_FILE_BYTES + 1}
-    asked: dict[str, Any] = {"size_bytes": 2_000_000_000, "options": {}}
+    asked: dict[str, Any] = {
+        "size_bytes": 2_000_000_000,
+        "options": {},
+        "device": replace(HOST, formats=(), precisions=()),
+    }
     for precision in (Precision.FP16, Precision.INT8_DYNAMIC, Precision.FP8):
         assert plan(large, precision, **asked).precision == precision
     assert plan(large, Precision.INT8, **asked | {"options": {"weight_only": True}}).precision == "int8"

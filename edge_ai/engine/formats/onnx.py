@@ -81,13 +81,18 @@ def read_graph(path: Path) -> tuple[onnx.ModelProto, frozenset[str]]:
     """
     model, outside = _read(path)
     if outside:
-        for weight in weights(model):
-            tensor = weight.tensor
-            if tensor.data_location == onnx.TensorProto.EXTERNAL and weight.size_bytes <= SMALL_BYTES:
-                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-                tensor.ClearField("data_location")
-                tensor.ClearField("external_data")
+        _bring_in(model, path.parent, most=SMALL_BYTES)
     return model, outside
+
+
+def _bring_in(model: onnx.ModelProto, folder: Path, *, most: int | None = None) -> None:
+    """Read weights of at most ``most`` bytes that are kept in other files into the model."""
+    for weight in weights(model):
+        tensor = weight.tensor
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and (most is None or weight.size_bytes <= most):
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
 
 
 def _read(path: Path) -> tuple[onnx.ModelProto, frozenset[str]]:
@@ -126,7 +131,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> int:
         _move_weights(model, outside)
         size = _write(model, path) + outside.stat().st_size
         # Whoever gave the model goes on with it.
-        onnx.load_external_data_for_model(model, str(path.parent))
+        _bring_in(model, path.parent)
         return size
     return _write(model, path)
 
