@@ -112,10 +112,10 @@ def datasets(studio: Studio, given: argparse.Namespace) -> None:
 def upload(studio: Studio, given: argparse.Namespace) -> None:
     """Upload a model or data."""
     shared = "workspace" if given.share else None
-    if bool(given.url) == bool(given.file) or (given.url and given.dataset):
-        raise StudioError("Give either a file, or for a model --url.")
-    if given.url:
-        asked = {"url": given.url, "sha256": given.sha256, "name": given.name, "visibility": shared}
+    if bool(given.from_url) == bool(given.file) or (given.from_url and given.dataset):
+        raise StudioError("Give either a file, or for a model --from-url.")
+    if given.from_url:
+        asked = {"url": given.from_url, "sha256": given.sha256, "name": given.name, "visibility": shared}
         job = studio.submit_import(**asked, tags=given.tag or None)
         job.wait(progress=not given.json)
         fetched = job.model()
