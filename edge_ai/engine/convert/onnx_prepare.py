@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import version_converter
 
 from edge_ai.engine.errors import EngineError
@@ -98,7 +99,7 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         steps.append("shapes inferred")
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.shape_inference.InferenceError, EncodeError, RuntimeError, ValueError):
         # The quantizers then know fewer types and leave more in float.
         steps.append("shapes could not be inferred")
     write_model(model, path)
@@ -199,7 +200,7 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:
     try:
         raised: onnx.ModelProto = version_converter.convert_version(model, opset)
         onnx.checker.check_model(raised)
-    except (onnx.checker.ValidationError, version_converter.ConvertError, RuntimeError, ValueError):
+    except (onnx.checker.ValidationError, version_converter.ConvertError, EncodeError, RuntimeError, ValueError):
         return None
     raised.ir_version = max(raised.ir_version, MIN_IR_VERSION)
     return raised

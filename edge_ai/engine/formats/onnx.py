@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from edge_ai.engine.errors import UnsupportedError
 from edge_ai.engine.formats.beside import data_of as data_of
@@ -158,7 +158,7 @@ def _move_weights(model: onnx.ModelProto, target: Path) -> None:
 def _write(model: onnx.ModelProto, path: Path) -> int:
     try:
         data = model.SerializeToString(deterministic=True)
-    except (ValueError, DecodeError) as error:
+    except (ValueError, EncodeError) as error:
         raise UnsupportedError(
             "The variant would be larger than 2 GB, which one ONNX file cannot hold.",
             code="resource_limit",
