@@ -4,15 +4,21 @@ Run it against a studio that has done the main job on the bundled sample (`manag
 
     python -m benchmarks.api_examples http://localhost:8000 eas_…
 
+The studio must run on the same machine with IMPORT_ALLOW_NETWORKS=127.0.0.0/8, since it imports from a server of this program.
 Each answer is kept as it was, but for long lists, of which two entries are kept, and what is this studio's own: its secrets.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import hashlib
+import http.server
 import json
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,33 @@ API = "/api/edge/v1/"
 KEPT_ENTRIES = 2
 LONG_TEXT = 400
 ENDED = {"completed", "failed", "cancelled"}
+PUBLIC = "https://example.com/models"
+SLOW = "/slow/"
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """Serves the sample, and below `/slow/` so slowly that an import of it can be cancelled."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        if self.path.startswith(SLOW):
+            time.sleep(20)
+        super().do_GET()
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """Serve the sample until the block ends; yields the address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=str(SAMPLE)))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
 
 
 def shortened(value: Any) -> Any:
@@ -42,6 +75,7 @@ class Recorder:
     def __init__(self, base: str, key: str) -> None:
         self.client = httpx.Client(base_url=base + API, headers={"Authorization": f"Bearer {key}"}, timeout=120)
         self.base = base
+        self.elsewhere = "http://127.0.0.1:9"
         self.kept: dict[str, Any] = {}
 
     def ask(self, operation: str, verb: str, path: str, **sent: Any) -> Any:
@@ -52,6 +86,7 @@ class Recorder:
             return None
         body = answer.json()
         said = json.dumps(shortened(body), ensure_ascii=False).replace(self.base, "https://studio.example.com")
+        said = said.replace(self.elsewhere, PUBLIC)
         self.kept[f"{operation} {answer.status_code}"] = json.loads(said)
         return body
 
@@ -172,6 +207,9 @@ def record(base: str, key: str) -> dict[str, Any]:
     to.stopped("diagnosis", "diagnoses/", question)
     to.job("package", "packages", "packages/", {"model": variant})
     to.stopped("package", "packages/", {"model": variant})
+    with served() as to.elsewhere:
+        to.stopped("import", "models/imports/", {"url": f"{to.elsewhere}{SLOW}digits.onnx"})
+        to.job("import", "imports", "models/imports/", {"url": f"{to.elsewhere}/digits.onnx", "name": "digits"})
     to.ask("get_model_history", "GET", f"models/{variant}/history/")
     [artifact, *_] = to.ask("list_artifacts", "GET", "artifacts/")["results"]
     to.ask("get_artifact", "GET", f"artifacts/{artifact['id']}/")

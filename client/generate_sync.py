@@ -28,7 +28,7 @@ REPLACED = {
     f"Async{name}": name
     for name in (
         *("Resource", "Model", "Device", "Dataset", "Artifact", "Webhook"),
-        *("Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob"),
+        *("Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob", "ImportJob"),
     )
 }
 

@@ -34,6 +34,7 @@ SEND: Final = frozenset({"POST", "PATCH"})
 #: By the name that ``reverse()`` takes: which feature, and which verbs need it. What is there is read and removed as before.
 DOORS: Final[Mapping[str, tuple[Feature, frozenset[str]]]] = {
     "edge_ai:model-upload": (Feature.UPLOADS, SEND),
+    "edge_ai:model-import": (Feature.UPLOADS, SEND),
     "edge_ai:dataset-upload": (Feature.UPLOADS, SEND),
     "edge_ai:optimization-create": (Feature.OPTIMIZATION, FORM),
     "edge_ai:batch-create": (Feature.OPTIMIZATION, FORM),
@@ -58,6 +59,8 @@ DOORS: Final[Mapping[str, tuple[Feature, frozenset[str]]]] = {
     "api:comparison-retry": (Feature.BENCHMARKING, SEND),
     "api:diagnosis-list": (Feature.BENCHMARKING, SEND),
     "api:diagnosis-retry": (Feature.BENCHMARKING, SEND),
+    "api:import-list": (Feature.UPLOADS, SEND),
+    "api:import-retry": (Feature.UPLOADS, SEND),
     "api:package-list": (Feature.PACKAGING, SEND),
     "api:package-retry": (Feature.PACKAGING, SEND),
 }

@@ -477,7 +477,7 @@ for _folder in (UPLOAD_DIR, WORK_DIR, RESUMABLE_DIR):
     _folder.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
-MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 2 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
+MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 4 * 1024**3, "Largest model file accepted, in bytes.", low=1024)
 MAX_DATASET_BYTES = env.integer("MAX_DATASET_BYTES", 10**9, "Largest data set accepted, in bytes.", low=1024)
 DISK_RESERVE_BYTES = env.integer(
     "DISK_RESERVE_BYTES", 1024**3, "Free disk that resumable uploads leave alone, in bytes.", low=0
@@ -706,6 +706,31 @@ WEBHOOK_ALLOW_NETWORKS = env.networks(
 WEBHOOK_LOG_DAYS = env.integer(
     "WEBHOOK_LOG_DAYS", 90, "How long the log of webhooks keeps what was delivered or has failed.", low=7
 )
+IMPORT_SECONDS = env.integer("IMPORT_SECONDS", 3600, "How long an import may take to fetch its file.", low=1, high=7000)
+IMPORT_ALLOW_NETWORKS = env.networks(
+    "IMPORT_ALLOW_NETWORKS",
+    "Private networks that models may be imported from, on any port, such as 10.20.0.0/16. Unset: public addresses alone, "
+    "on the ports 80 and 443.",
+)
+IMPORT_S3_BUCKET = env.text("IMPORT_S3_BUCKET", "", "Bucket that models may be imported from by key; unset: from none.")
+IMPORT_S3_PREFIX = env.text(
+    "IMPORT_S3_PREFIX",
+    "{workspace}/",
+    "What stands before every key that is imported; {workspace} is the short name of the workspace that asks, so that none "
+    "reads what is another's. Without it, all workspaces read the same keys.",
+)
+if IMPORT_S3_PREFIX and not IMPORT_S3_PREFIX.endswith("/"):
+    raise ImproperlyConfigured(
+        "IMPORT_S3_PREFIX must end with a slash, so that no workspace's prefix begins another's."
+    )
+IMPORT_S3_ENDPOINT_URL = env.text(
+    "IMPORT_S3_ENDPOINT_URL", "", "Endpoint of the S3-compatible service of IMPORT_S3_BUCKET; unset for AWS."
+)
+IMPORT_S3_REGION = env.text("IMPORT_S3_REGION", "", "Region of IMPORT_S3_BUCKET.")
+IMPORT_S3_ACCESS_KEY_ID = env.text(
+    "IMPORT_S3_ACCESS_KEY_ID", "", "Access key for IMPORT_S3_BUCKET; unset to use the machine's own identity."
+)
+IMPORT_S3_SECRET_ACCESS_KEY = env.text("IMPORT_S3_SECRET_ACCESS_KEY", "", "Secret of that access key.")
 TELEMETRY_DAYS = env.integer(
     "TELEMETRY_DAYS",
     90,

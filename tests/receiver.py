@@ -105,6 +105,9 @@ def receiver(
                 with lock:
                     found.open_now -= 1
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def log_message(self, *args: Any) -> None:
             """Say nothing."""
 

@@ -71,6 +71,7 @@ def start_studio(data_dir: Path, *arguments: str, **environment: str) -> Iterato
         "JOB_GRACE_SECONDS": "120",
         # Receivers of the tests are on this machine.
         "WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+        "IMPORT_ALLOW_NETWORKS": "127.0.0.1/32",
         "EMAIL_FOLDER": str(data_dir / "mails"),
         **environment,
     }

@@ -116,6 +116,7 @@ def of_api(alpha: Workspace, owner: User, rows: Owned, visibility: str) -> dict[
             "benchmark": rows.benchmark.pk,
             "comparison": rows.comparison.pk,
             "package": factories.make_packaging(owner, rows.model, visibility=visibility).pk,
+            "import": factories.make_import(owner, visibility=visibility).pk,
             "diagnosis": rows.diagnosis.pk,
             "artifact": rows.artifact.pk,
             "webhook": rows.delivery.endpoint_id,

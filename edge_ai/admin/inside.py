@@ -19,6 +19,7 @@ from edge_ai.models import (
     DeviceProfile,
     DiagnosisJob,
     EventKind,
+    ImportJob,
     Job,
     JobEvent,
     JobStatus,
@@ -131,6 +132,13 @@ admin.site.register(BenchmarkRun, JobAdmin)
 admin.site.register(ComparisonJob, JobAdmin)
 admin.site.register(PackagingJob, JobAdmin)
 admin.site.register(DiagnosisJob, JobAdmin)
+
+
+@admin.register(ImportJob)
+class ImportJobAdmin(JobAdmin[ImportJob]):
+    """Imports, without the queries of their addresses."""
+
+    exclude = ("closed_url",)
 
 
 @admin.register(Artifact)

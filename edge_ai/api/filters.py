@@ -21,6 +21,7 @@ from edge_ai.models import (
     DatasetKind,
     DeliveryStatus,
     DeviceCategory,
+    ImportSource,
     Job,
     JobStatus,
     ModelFormat,
@@ -177,6 +178,14 @@ class PackagingFilters(_Filters):
 
     status = _any_of(JobStatus)
     model = filters.UUIDFilter(field_name="model_id")
+
+
+class ImportFilters(_Filters):
+    """Of imports."""
+
+    status = _any_of(JobStatus)
+    source = _any_of(ImportSource)
+    model = filters.UUIDFilter(field_name="made_id")
 
 
 class DiagnosisFilters(_Filters):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import lzma
 import re
+import shutil
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from edge_ai.engine.errors import UserInputError
 
+#: The earliest time that a zip archive can hold: content alone decides the bytes.
+NO_TIME = (1980, 1, 1, 0, 0, 0)
 MAX_ZIP_ENTRIES = 2000
 MAX_ZIP_BYTES = 6 << 30
 MAX_ZIP_RATIO = 200
@@ -141,3 +145,12 @@ def check_archive(archive: zipfile.ZipFile, *, code: str, max_entries: int = MAX
     if packed > size_of(archive):
         raise refuse("has entries that lie over each other")
     return names
+
+
+def pack_stored(files: Mapping[str, Path], target: Path) -> None:
+    """Put files into a zip archive as they are, since weights hardly get smaller, sorted by name and without times."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, NO_TIME)
+            with files[name].open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)

@@ -114,6 +114,11 @@ CODES: dict[str, ErrorCode] = {
         "The target format or the device cannot use this precision.",
         "Choose the precision that the answer names as nearest.",
     ),
+    "unsupported_size": _code(
+        "Too large for this way",
+        "The model has more weights than one ONNX file can hold (1.9 GB), and the tools of this way need all of it in one.",
+        "Choose ONNX with fp16, int8_dynamic, fp8, or int8 with the option weight_only, without compression.",
+    ),
     "batch_refused": _code(
         "No combination works",
         "Of the models, devices and precisions that were asked for together, none can be combined, or not all where the "
@@ -265,9 +270,22 @@ CODES: dict[str, ErrorCode] = {
         "Conflict", "The request does not fit the object's present state.", "Look at it again, then decide."
     ),
     "address_refused": _code(
-        "Not an address for webhooks",
-        "Webhooks are sent to public addresses alone, over http or https, on the ports 80 and 443.",
-        "Give an address that the internet reaches, or have the operator allow the network by WEBHOOK_ALLOW_NETWORKS.",
+        "Not an address that is called",
+        "Webhooks are sent to, and models imported from, public addresses alone, over http or https, on the ports 80 and 443, "
+        "without a user name or password. Each redirect of an import is checked the same way.",
+        "Give an address that the internet reaches, or have the operator allow the network by WEBHOOK_ALLOW_NETWORKS or "
+        "IMPORT_ALLOW_NETWORKS.",
+    ),
+    "fetch_failed": _code(
+        "The file could not be fetched",
+        "The server of an import did not answer with the file; `details` has its `http_status`, or the `reason` why no answer "
+        "came: name_unknown, connection_failed, tls_failed, timed_out, bad_answer, too_many_redirects, empty.",
+        "See whether the address works, and is not over, and import again.",
+    ),
+    "import_s3_off": _code(
+        "No bucket to import from",
+        "Models are imported by a key of an S3 bucket only where the operator has set one by IMPORT_S3_BUCKET.",
+        "Import by a link, such as a presigned one, or upload the file.",
     ),
     "precondition_failed": _code("Changed meanwhile", "The object has changed since you read it.", "Read it again."),
     "unsupported_media_type": _code(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edge_ai.engine.errors import ResourceError, UnsupportedError, UserInputError
 from edge_ai.engine.estimate.machine import Machine
 from edge_ai.engine.routes import LANES, RUNTIME_OF, TOOLS, Route
-from edge_ai.engine.spec import Format, OptimizeOptions, Precision
+from edge_ai.engine.spec import MAX_ONE_FILE_BYTES, Format, OptimizeOptions, Precision
 
 #: Operators whose weights int8 static quantization turns into integers.
 STATIC_OPERATORS: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
@@ -396,6 +396,32 @@ def check_memory(analysis: Mapping[str, Any], size_bytes: int, memory_bytes: int
             field="model",
             details={"needed_bytes": needed, "allowed_bytes": memory_bytes},
         )
+
+
+def check_large(precision: Precision, route: Route, analysis: Mapping[str, Any], options: OptimizeOptions) -> None:
+    """Refuse ways whose tools need all of a model in one file, which ONNX models over 2 GB are not.
+
+    Raises
+    ------
+    UnsupportedError
+        ``unsupported_size``.
+    """
+    held = int(analysis.get("weight_bytes") or 0)
+    if route.source is not Format.ONNX or held <= MAX_ONE_FILE_BYTES:
+        return
+    bears = precision in {Precision.INT8_DYNAMIC, Precision.FP8}
+    bears |= precision is Precision.FP16 and options.fp16_mode != "full"
+    bears |= precision is Precision.INT8 and options.weight_only
+    if bears and route.lane.target is Format.ONNX and not options.compresses:
+        return
+    raise UnsupportedError(
+        f"The model has {held / 1e9:.1f} GB of weights. The tools for this way need all of a model in one file, which holds "
+        f"{MAX_ONE_FILE_BYTES / 1e9:.1f} GB at most.",
+        code="unsupported_size",
+        fix="Choose ONNX with fp16, int8_dynamic, fp8, or int8 with the option weight_only, without compression.",
+        field="model",
+        details=nearest(Format.ONNX, Precision.FP16),
+    )
 
 
 def float_weight_bytes(analysis: Mapping[str, Any]) -> int | None:

@@ -178,18 +178,18 @@ class Original:
     def _softmax_outputs(self) -> dict[str, int]:
         if self.format is not Format.ONNX:
             return {}
-        from edge_ai.engine.formats.onnx import read_model, softmax_outputs
+        from edge_ai.engine.formats.onnx import read_graph, softmax_outputs
 
-        return softmax_outputs(read_model(self.path))
+        return softmax_outputs(read_graph(self.path)[0])
 
     def _ranges(self) -> dict[str, Any]:
         if self.format is not Format.ONNX:
             return {}
         # onnx is loaded only for ONNX files.
         from edge_ai.engine.evaluate.onnx_ranges import input_ranges
-        from edge_ai.engine.formats.onnx import read_model
+        from edge_ai.engine.formats.onnx import read_graph
 
-        return input_ranges(read_model(self.path))
+        return input_ranges(read_graph(self.path)[0])
 
 
 def _require_numbers(feeds: Sequence[Feed]) -> None:

@@ -15,6 +15,7 @@ from edge_ai.engine.feasible import (
     check_calibration,
     check_device,
     check_graph,
+    check_large,
     check_memory,
     check_precision,
     check_runtime,
@@ -132,6 +133,7 @@ def plan_optimization(
     check_options(given, wanted, route)
     check_precision(wanted, route, analysis, given)
     check_graph(route, analysis)
+    check_large(wanted, route, analysis, given)
     needed = memory_needed(analysis, wanted)
     check_device(target_format, wanted, device, needed_bytes=needed)
     check_calibration(wanted, target_format, given)

@@ -13,6 +13,7 @@ from edge_ai.engine.errors import EngineError, UnsupportedError
 from edge_ai.engine.evaluate.gate import WARNING_DB, find_fault
 from edge_ai.engine.evaluate.kept import parity_from_json, parity_to_json
 from edge_ai.engine.evaluate.parity import Parity, compare_variant, unchecked
+from edge_ai.engine.formats.beside import data_of
 from edge_ai.engine.lanes.base import size_of, ways_of
 from edge_ai.engine.making import Making
 from edge_ai.engine.original import Asked
@@ -140,6 +141,8 @@ class _Search:
             "steps": making.steps[steps:],
             "cautions": [asdict(caution) for caution in making.cautions[cautions:]],
         }
+        if data_of(trial.path).exists():
+            return  # made again rather than kept: it is larger than a file can be
         making.stages.keep(
             key,
             value=value,

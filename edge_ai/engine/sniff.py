@@ -270,7 +270,8 @@ def _sniff_zip(path: Content) -> Sniffed:
         raise unreadable(f"The file begins like a zip archive, but cannot be read as one: {error}.") from None
     if {"config.json", "metadata.json"} <= names:
         return Sniffed(format=Format.KERAS, detail="a Keras 3 archive", mime_type="application/zip")
-    last = {name.rsplit("/", 1)[-1] for name in names}
+    # What macOS adds to each file has its name, and is none.
+    last = {name.rsplit("/", 1)[-1] for name in names if not name.startswith("__macosx/")}
     if "saved_model.pb" in last:
         return Sniffed(format=Format.SAVED_MODEL, detail="a zipped SavedModel", mime_type="application/zip")
     if {"data.pkl", "constants.pkl"} & last or any(name.endswith(".pkl") for name in last):
@@ -281,6 +282,11 @@ def _sniff_zip(path: Content) -> Sniffed:
     if kinds["onnx"] == 1:
         return Sniffed(
             format=Format.ONNX, detail="an ONNX model with its weights beside it", mime_type="application/zip"
+        )
+    if kinds["onnx"] > 1:
+        raise _refusal(
+            f"The archive holds {kinds['onnx']} ONNX files, and must hold one, with the files that keep its weights.",
+            "Zip each model by itself.",
         )
     if kinds["xml"] == 1 and kinds["bin"] and re.match(OPENVINO_ROOT, begins[".xml"], re.DOTALL):
         return Sniffed(format=Format.OPENVINO, detail="a zipped OpenVINO model", mime_type="application/zip")

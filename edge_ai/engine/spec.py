@@ -13,7 +13,9 @@ from edge_ai.engine.options import MIN_CALIBRATION_SAMPLES as MIN_CALIBRATION_SA
 from edge_ai.engine.options import OptimizeOptions as OptimizeOptions
 from edge_ai.engine.options import refuse as refuse
 
-MAX_UPLOAD_BYTES = 2 * 1024**3
+#: A protobuf has 2 GiB at most; what more weights an ONNX model has, it keeps in another file.
+MAX_ONE_FILE_BYTES = 1_900_000_000
+MAX_UPLOAD_BYTES = 4 * 1024**3
 MAX_DATASET_BYTES = 10**9
 MAX_DATASET_SAMPLES = 10_000
 MAX_THREADS = 256

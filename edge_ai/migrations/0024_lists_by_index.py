@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("edge_ai", "0020_artifacts_warned_of")]
+    dependencies = [("edge_ai", "0022_imports")]
 
     operations = [
         migrations.RemoveIndex(model_name="job", name="edge_ai_job_newest"),

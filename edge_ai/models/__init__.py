@@ -13,6 +13,7 @@ from edge_ai.models.day import JobDay
 from edge_ai.models.device import DESCRIPTION_FIELDS, DeviceCategory, DeviceDescription, DeviceProfile
 from edge_ai.models.diagnosis import DiagnosisJob
 from edge_ai.models.export import WorkspaceExport
+from edge_ai.models.imported import ImportJob, ImportSource
 from edge_ai.models.job import (
     FINAL,
     HOUSEKEEPING,
@@ -71,6 +72,8 @@ __all__ = [
     "Event",
     "EventDay",
     "EventKind",
+    "ImportJob",
+    "ImportSource",
     "Job",
     "JobDay",
     "JobEvent",

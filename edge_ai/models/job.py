@@ -31,6 +31,7 @@ class JobKind(models.TextChoices):
     DIAGNOSIS = "diagnosis", "Diagnosis"
     DELETION = "deletion", "Clearing of storage"
     EXPORT = "export", "Export of the workspace"
+    IMPORT = "import", "Import"
 
 
 #: What is about the workspace and no model; people are not shown it among their jobs.

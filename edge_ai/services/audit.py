@@ -23,7 +23,9 @@ from edge_ai.services.telemetry import track
 #: Every action, with what it means in words.
 ACTIONS: dict[str, str] = dict(AuditAction.choices) | dict(AccountAction.choices)
 #: Never written down, whoever gives them.
-SECRET_FIELDS = frozenset({"secret", "previous_secret", "secret_sha256", "password", "token", "lease_token"})
+SECRET_FIELDS = frozenset(
+    {"secret", "previous_secret", "secret_sha256", "password", "token", "lease_token", "closed_url"}
+)
 
 
 def note(

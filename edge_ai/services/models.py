@@ -34,7 +34,7 @@ from edge_ai.services.audit import fields_of, note
 from edge_ai.services.resumable import Made, take
 from edge_ai.services.shared_use import refusing_what_others_use
 from edge_ai.services.telemetry import track
-from edge_ai.services.uploads import Incoming, receive
+from edge_ai.services.uploads import Incoming, receive, receive_together
 
 CHANGEABLE = frozenset({"name", "description", "tags", "visibility"})
 #: What the audit trail keeps of a model.
@@ -45,6 +45,7 @@ def upload_model(
     user: User,
     *,
     file: UploadedFile[Any],
+    beside: Sequence[UploadedFile[Any]] = (),
     name: str = "",
     description: str = "",
     tags: Sequence[str] = (),
@@ -54,13 +55,20 @@ def upload_model(
 
     What the file is, is decided by its content. Nothing is left of a file that is refused.
 
+    Parameters
+    ----------
+    beside
+        Files in which an ONNX model keeps its weights; what is stored is one archive with all of them.
+
     Raises
     ------
     UserInputError
         ``model_unreadable``, ``model_unsafe``, ``file_too_large``, ``quota_exceeded``.
     """
     fields = {"name": name, "description": description, "tags": list(tags), "visibility": visibility}
-    with receive(file, limit_bytes=quotas.standing().largest(UploadPurpose.MODEL)) as incoming:
+    limit = quotas.standing().largest(UploadPurpose.MODEL)
+    received = receive_together([file, *beside], limit_bytes=limit) if beside else receive(file, limit_bytes=limit)
+    with received as incoming:
         return _take_in(user, incoming, fields)
 
 

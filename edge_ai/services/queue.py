@@ -13,7 +13,7 @@ from django.db import connection
 from django_q.tasks import async_task
 
 from edge_ai.fleet.models import Ticket
-from edge_ai.models import AuditAction, Event, EventKind, Job, JobEvent, JobStatus
+from edge_ai.models import AuditAction, Event, EventKind, Job, JobEvent, JobKind, JobStatus
 from edge_ai.services.audit import fields_of, note
 from edge_ai.services.quotas import UNASKED, admit
 from edge_ai.services.telemetry import track
@@ -73,5 +73,6 @@ def submit(job: Job, *, admitted: bool = False) -> None:
 def note_submission(job: Job) -> None:
     """Keep in the audit trail that somebody asked for a job."""
     if job.kind not in UNASKED:
-        note(AuditAction.JOB_SUBMITTED, job, after=fields_of(job, ("kind", "visibility", "priority")))
+        more = ("source", "address") if job.kind == JobKind.IMPORT else ()
+        note(AuditAction.JOB_SUBMITTED, job, after=fields_of(job, ("kind", "visibility", "priority", *more)))
         track(Event.JOB_SUBMITTED, kind=job.kind)

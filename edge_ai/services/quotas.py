@@ -24,7 +24,17 @@ from config.database.identity import acting_as_system
 from config.features import Feature
 from edge_ai.engine.errors import ResourceError
 from edge_ai.engine.plan import Caution
-from edge_ai.models import HOUSEKEEPING, Blob, Job, JobKind, Model, OptimizationJob, PackagingJob, UploadPurpose
+from edge_ai.models import (
+    HOUSEKEEPING,
+    Blob,
+    ImportJob,
+    Job,
+    JobKind,
+    Model,
+    OptimizationJob,
+    PackagingJob,
+    UploadPurpose,
+)
 
 #: Jobs that nobody asks for: they follow from an upload, or are the studio's own. They are refused to nobody.
 UNASKED: Final = frozenset({JobKind.ANALYSIS, *HOUSEKEEPING})
@@ -34,6 +44,7 @@ FEATURE_OF: Final[Mapping[JobKind, Feature]] = {
     JobKind.COMPARISON: Feature.BENCHMARKING,
     JobKind.DIAGNOSIS: Feature.BENCHMARKING,
     JobKind.PACKAGING: Feature.PACKAGING,
+    JobKind.IMPORT: Feature.UPLOADS,
 }
 #: From this share on people are warned.
 NEARLY: Final = 0.9
@@ -136,7 +147,8 @@ class Standing:
 _COUNTS: Final = """
 SELECT
   (SELECT count(*) FROM {s}.edge_ai_model),
-  (SELECT count(*) FROM {s}.edge_ai_job WHERE status IN ('pending', 'queued', 'running') AND kind = 'optimization'),
+  (SELECT count(*) FROM {s}.edge_ai_job
+   WHERE status IN ('pending', 'queued', 'running') AND kind IN ('optimization', 'import')),
   (SELECT coalesce(sum(size_bytes), 0) FROM {s}.edge_ai_blob b
    WHERE EXISTS (SELECT 1 FROM {s}.edge_ai_model r WHERE r.blob_id = b.sha256)
       OR EXISTS (SELECT 1 FROM {s}.edge_ai_dataset r WHERE r.blob_id = b.sha256)
@@ -148,7 +160,9 @@ SELECT
      LEFT JOIN {s}.edge_ai_optimizationjob o ON o.job_ptr_id = j.id
      LEFT JOIN {s}.edge_ai_packagingjob p ON p.job_ptr_id = j.id
      JOIN {s}.edge_ai_model m ON m.id = coalesce(o.model_id, p.model_id)
-     WHERE j.status IN ('pending', 'queued', 'running') AND j.kind IN ('optimization', 'packaging')),
+     WHERE j.status IN ('pending', 'queued', 'running') AND j.kind IN ('optimization', 'packaging'))
+  + (SELECT coalesce(sum(i.reserved_bytes), 0) FROM {s}.edge_ai_job j
+     JOIN {s}.edge_ai_importjob i ON i.job_ptr_id = j.id WHERE j.status IN ('pending', 'queued', 'running')),
   (SELECT coalesce(sum(seconds), 0) FROM {s}.edge_ai_jobtime WHERE ended_at >= {month} AND kind <> ALL(%s)),
   (SELECT coalesce(sum(greatest(60, CASE WHEN status = 'running'
      THEN extract(epoch FROM clock_timestamp() - coalesce(attempt_began_at, started_at)) ELSE 0 END)), 0)
@@ -270,6 +284,28 @@ def claim_file(*, size_bytes: int, sha256: str = "") -> None:
     _refuse(standing(), {Limit.STORED_BYTES: _new_bytes(size_bytes, sha256)}, counted=False)
 
 
+def claim_import(job: ImportJob, *, size_bytes: int, sha256: str = "") -> None:
+    """Claim the bytes of a file that an import brings, instead of those that it claimed before; its model was claimed
+    when it was asked for.
+
+    Parameters
+    ----------
+    sha256
+        Where it is known; the same bytes again take no room.
+
+    Raises
+    ------
+    EngineError
+        ``quota_exceeded``.
+    """
+    with transaction.atomic():
+        hold()
+        ImportJob.objects.filter(pk=job.pk).update(reserved_bytes=0)
+        needed = _new_bytes(size_bytes, sha256)
+        _refuse(standing(), {Limit.STORED_BYTES: needed}, counted=False)
+        ImportJob.objects.filter(pk=job.pk).update(reserved_bytes=needed)
+
+
 def admit(jobs: Iterable[Job]) -> None:
     """Claim what jobs need that were just written, in the same transaction: a place, a minute each, and their variants.
 
@@ -295,7 +331,7 @@ def needs(jobs: Sequence[Job]) -> dict[Limit, float]:
             for table in (OptimizationJob, PackagingJob):
                 room += sum(table.objects.filter(pk__in=keys).values_list("model__size_bytes", flat=True))
     return {
-        Limit.MODELS: sum(job.kind == JobKind.OPTIMIZATION for job in jobs),
+        Limit.MODELS: sum(job.kind in {JobKind.OPTIMIZATION, JobKind.IMPORT} for job in jobs),
         Limit.STORED_BYTES: room,
         Limit.JOB_MINUTES: len(jobs),
         Limit.OPEN_JOBS: len(jobs),

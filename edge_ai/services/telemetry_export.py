@@ -16,7 +16,7 @@ from accounts.models import Workspace
 from edge_ai.engine.errors import UserInputError
 from edge_ai.models import UsageEvent
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.webhooks.addresses import SendError
+from edge_ai.outbound.addresses import SendError
 from edge_ai.webhooks.sender import send
 
 log = logging.getLogger(__name__)

@@ -43,9 +43,10 @@ from edge_ai.models import (
     WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.outbound import addresses
 from edge_ai.services.audit import fields_of, note
 from edge_ai.services.telemetry import track
-from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
+from edge_ai.webhooks import delivery, outbox, signing, vault
 
 log = logging.getLogger(__name__)
 NAMESPACE = uuid.UUID("6f1d1c1e-8f0a-5c53-9d53-3f2a54f7a9b0")

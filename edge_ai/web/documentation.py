@@ -25,7 +25,7 @@ GROUPS = (
     ("Start here", ("getting-started", "concepts", "lists", "workspaces", "members", "quotas")),
     ("Optimize", ("formats", "routes", "options", "datasets", "batches", "caching", "bundles")),
     ("Measure", ("measuring", "comparing", "sharing", "diagnoses", "estimates", "history")),
-    ("Automate", ("api", "endpoints", "client", "ci-gate", "webhooks", "uploads", "errors")),
+    ("Automate", ("api", "endpoints", "client", "ci-gate", "webhooks", "uploads", "imports", "errors")),
     (
         "Run a studio",
         (

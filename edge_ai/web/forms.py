@@ -36,6 +36,8 @@ from edge_ai.models import (
     ResultKind,
     Visibility,
 )
+from edge_ai.outbound.addresses import MAX_URL
+from edge_ai.services.imports import MAX_KEY
 from edge_ai.services.targets import usual_target
 from edge_ai.web.option_fields import ENTROPY, GROUPS, UNDECIDED, offer_within, option_fields, read_options
 from edge_ai.web.row_fields import OFFERED, DatasetField, DeviceField, Offers, RunField, seen_datasets, seen_devices
@@ -143,10 +145,54 @@ def offer_rows(form: forms.Form, user: User, offers: Offers, *, dataset: Dataset
         fields[name].offer_also(form[name].value())
 
 
+class SeveralFilesInput(forms.FileInput):
+    """Takes several files."""
+
+    allow_multiple_selected = True
+
+
+class SeveralFilesField(forms.FileField):
+    """Any number of files."""
+
+    widget = SeveralFilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        """Return the files."""
+        return [super(SeveralFilesField, self).clean(each, initial) for each in data or ()]
+
+
 class ModelUploadForm(forms.Form):
     """A model file and what to call it."""
 
     file = forms.FileField(label="Model file", error_messages={"required": "Choose a model file first."})
+    external_data = SeveralFilesField(
+        label="Its weights, where they are in other files",
+        required=False,
+        help_text="For an ONNX model that is not in a .zip with them: all files that it refers to.",
+    )
+    name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
+    visibility = forms.ChoiceField(
+        label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False
+    )
+
+
+class ModelImportForm(forms.Form):
+    """Where a model lies, and what to call it."""
+
+    prefix = "import"
+    url = forms.CharField(
+        label="Link",
+        max_length=MAX_URL,
+        required=False,
+        widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
+        help_text="Whatever stands behind the “?” of a link is kept to itself, as it may be a password.",
+    )
+    s3_key = forms.CharField(
+        label="Key in the bucket", max_length=MAX_KEY, required=False, strip=False, help_text="Instead of a link."
+    )
+    sha256 = forms.CharField(
+        label="SHA-256", max_length=80, required=False, help_text="If you know it; another file is refused then."
+    )
     name = forms.CharField(max_length=200, required=False, help_text="Left empty: the file's name.")
     visibility = forms.ChoiceField(
         label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False

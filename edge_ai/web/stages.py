@@ -59,6 +59,8 @@ def planned(job: Job) -> list[tuple[str, str]]:
         return [("analyze", "Read the model"), ("describe", "Write the card"), ("pack", "Pack the files")]
     if job.kind == JobKind.DELETION:
         return [("clear", "Remove what nothing refers to")]
+    if job.kind == JobKind.IMPORT:
+        return [("fetch", "Fetch the file"), ("check", "Look at what came")]
     if job.kind == JobKind.EXPORT:
         return [("pack", "Write everything into one file")]
     return [("analyze", "Read the model")]

@@ -42,6 +42,7 @@ urlpatterns = [
     path("search/", search.search, name="search"),
     path("models/", models.model_list, name="model-list"),
     path("models/upload/", models.model_upload, name="model-upload"),
+    path("models/import/", models.model_import, name="model-import"),
     path("models/bulk/", bulk.model_bulk, name="model-bulk"),
     path("models/<uuid:model_id>/", models.model_detail, name="model-detail"),
     path("models/<uuid:model_id>/download/", models.model_download, name="model-download"),

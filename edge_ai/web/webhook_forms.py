@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import forms
 
 from edge_ai.models import DeliveryStatus, WebhookEvent
-from edge_ai.webhooks.addresses import MAX_URL
+from edge_ai.outbound.addresses import MAX_URL
 
 
 class WebhookForm(forms.Form):

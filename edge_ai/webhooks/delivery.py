@@ -31,8 +31,8 @@ from edge_ai.models import (
     WebhookEndpoint,
 )
 from edge_ai.models.base import ClockTimestamp
+from edge_ai.outbound.addresses import SendError
 from edge_ai.webhooks import signing, vault
-from edge_ai.webhooks.addresses import SendError
 from edge_ai.webhooks.notice import tell_owner
 from edge_ai.webhooks.schedule import DISABLED_AFTER, WAITS, retry_after, wait_after
 from edge_ai.webhooks.sender import send

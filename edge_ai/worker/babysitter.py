@@ -23,7 +23,7 @@ from config.logs import about
 from config.middleware import set_request_id
 from edge_ai.engine.errors import EngineError, InternalError
 from edge_ai.fleet.models import BenchmarkSlot, Pace, Ticket
-from edge_ai.models import EventKind, Job, JobKind, JobStatus, Queue
+from edge_ai.models import EventKind, ImportJob, Job, JobKind, JobStatus, Queue
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sandbox import WatchedChild
 from edge_ai.services.jobs import record, settle
@@ -32,6 +32,7 @@ from edge_ai.storage import sweep
 from edge_ai.worker import outcomes, turns, warm, work
 from edge_ai.worker.exporting import export_workspace
 from edge_ai.worker.heart import Heart
+from edge_ai.worker.importing import Progress, StoppedError, import_file
 from edge_ai.worker.room import Room
 from edge_ai.worker.stages import AttemptStages
 from edge_ai.worker.story import Story
@@ -163,6 +164,9 @@ class Babysitter:
             file = {"role": "export", "path": made.name, "mime_type": "application/zip"}
             self._complete({"result": result, "files": [file]})
             return
+        if self.job.kind == JobKind.IMPORT:
+            self._import()
+            return
         with self._heart:
             prepared = work.prepare(self.job, self.folder)
             self.stages.lay_out()
@@ -185,6 +189,27 @@ class Babysitter:
             if child.began or child.killed_for is not None:
                 self._end(child)
                 return
+
+    def _import(self) -> None:
+        """Fetch a file. The heart beats while nothing comes; a cancellation ends the attempt at the next piece."""
+        job = ImportJob.objects.select_related("owner").get(pk=self.job.pk)
+        try:
+            with self._heart:
+                answer = import_file(job, self.folder, told=self._fetched)
+        except StoppedError:
+            return
+        finally:
+            self.story.close()
+        self._complete(answer)
+
+    def _fetched(self, come: Progress) -> None:
+        """Tell how far an import is; ends it where the job is not wanted any more."""
+        if come.stage != self.stage or self._next_beat <= time.monotonic():
+            self.stage, self.progress = come.stage, max(self.progress, come.percent)
+            self.story.stage(come.stage, self.progress, come.message)
+            self.story.write()
+        if not self._keep_lease():
+            raise StoppedError
 
     def _end(self, child: WatchedChild) -> None:
         answer = self.answer or {}

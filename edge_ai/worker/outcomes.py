@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,10 +27,12 @@ from edge_ai.models import (
     ComparisonJob,
     DiagnosisJob,
     EventKind,
+    ImportJob,
     Job,
     JobKind,
     JobStatus,
     Model,
+    ModelFormat,
     ModelStatus,
     OptimizationJob,
     PackagingJob,
@@ -43,6 +46,7 @@ from edge_ai.services.audit import fields_of, note
 from edge_ai.services.diagnoses import with_requests
 from edge_ai.services.expiry import artifact_days
 from edge_ai.services.history import regression
+from edge_ai.services.imports import make_model
 from edge_ai.services.jobs import record, settle
 from edge_ai.services.layers import keep_layers
 from edge_ai.services.models import NOTED as MODEL_NOTED
@@ -134,6 +138,8 @@ def complete(job_id: UUID, token: UUID, result: dict[str, Any], files: Mapping[s
             result = _with_surroundings(job, _diagnosed(job_id, result))
         elif job.kind == JobKind.EXPORT:
             _exported(job_id, files["export"])
+        elif job.kind == JobKind.IMPORT:
+            result = _imported(job_id, result, files["import"])
         if not Job.objects.complete(job_id, token, result=result):
             raise RuntimeError("A job that is locked was completed by somebody else.")
         record(
@@ -154,6 +160,12 @@ def _exported(job_id: UUID, file: ChildFile) -> None:
     )
 
 
+def _imported(job_id: UUID, result: dict[str, Any], file: ChildFile) -> dict[str, Any]:
+    job = ImportJob.objects.select_related("owner").get(pk=job_id)
+    model = make_model(job, file.path, file.mark, file_name=file.name, format=str(file.format))
+    return result | {"model": str(model.pk)}
+
+
 def _analysed(job_id: UUID, result: dict[str, Any]) -> None:
     model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
     keep_layers(model_id, result.pop("layers", None))
@@ -170,7 +182,9 @@ def _optimized(job_id: UUID, result: dict[str, Any], files: Mapping[str, ChildFi
     layers = analysis.pop("layers", None)
     precision = str(result.get("precision") or job.precision)
     stem = variant_stem(Path(job.model.file_name).stem, job, precision)
-    file_name = stem + EXTENSIONS.get(job.target_format, ".bin")
+    # An ONNX model that one file cannot hold is an archive with its weights beside it.
+    packed = job.target_format == ModelFormat.ONNX and zipfile.is_zipfile(made.path)
+    file_name = stem + (".zip" if packed else EXTENSIONS.get(job.target_format, ".bin"))
     blob = storage.put(made.path, made.mark)
     variant = Model.objects.create(
         owner_id=job.owner_id,

@@ -32,6 +32,7 @@ SECRETS = (
     "BLOB_STORAGES",
     "SENTRY_DSN",
     "EMAIL_HOST_PASSWORD",
+    "IMPORT_S3_SECRET_ACCESS_KEY",
 )
 CALLED_SECRET = re.compile(r"pass|secret|token|key|dsn", re.IGNORECASE)
 #: Anything that looks like a key of ours, a webhook's secret, a bearer token, or an address with a password in it.

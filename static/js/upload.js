@@ -103,7 +103,8 @@
     // Of several files each is named after itself.
     file.addEventListener("change", () => (name.disabled = file.files.length > 1));
     form.addEventListener("submit", (event) => {
-      if (!file.files.length) return;
+      // What belongs together goes with the form, as one.
+      if (!file.files.length || form.elements.external_data?.files.length) return;
       event.preventDefault();
       const told = Object.fromEntries([...new FormData(form)].filter(([key]) => ["name", "kind", "visibility"].includes(key)));
       const besideOnnx = zone.purpose === "model" && [...file.files].some((each) => /\.onnx$/i.test(each.name));

@@ -115,6 +115,7 @@ def test_doors_are_shut_over_api_tus_and_forms(
         (Feature.BENCHMARKING, "diagnoses/", named),
         (Feature.PACKAGING, "packages/", {"model": str(model.pk)}),
         (Feature.UPLOADS, "models/", {"upload": str(upload.pk)}),
+        (Feature.UPLOADS, "models/imports/", {"url": "https://example.com/net.onnx"}),
         (Feature.UPLOADS, "datasets/", {"upload": str(upload.pk)}),
     ]
     for feature, path, body in asks:
@@ -134,6 +135,7 @@ def test_doors_are_shut_over_api_tus_and_forms(
         ("get", "comparison-create", []),
         ("post", "packaging-create", [model.pk]),
         ("post", "model-upload", []),
+        ("post", "model-import", []),
         ("post", "dataset-upload", []),
     ):
         answer = getattr(browser, method)(reverse(f"edge_ai:{name}", args=arguments))

@@ -23,6 +23,7 @@ PATHS: dict[str, set[str]] = {
     "models/": {"get", "post"},
     "models/{id}/": {"get", "patch", "delete"},
     "models/{id}/download/": {"get"},
+    **_job("models/imports/"),
     "uploads/": {"post"},
     "uploads/{id}/": {"patch", "delete"},
     "uploads/{id}/parts/": {"post"},
@@ -121,7 +122,7 @@ ANSWERS: dict[str, set[str]] = {
 }
 #: Operation and type of body: fields that it takes.
 BODIES: dict[str, set[str]] = {
-    "upload_model multipart/form-data": {"file", "name", "description", "tags"},
+    "upload_model multipart/form-data": {"file", "external_data", "name", "description", "tags"},
     "upload_model application/json": {"upload", "name"},
     "update_model application/json": {"name", "description", "tags"},
     "create_optimization_job application/json": {
@@ -132,6 +133,7 @@ BODIES: dict[str, set[str]] = {
         *("model", "device_profile", "threads", "batch_size", "warmup", "min_seconds", "max_seconds", "dataset"),
         *("baseline", "profile_operators", "name"),
     },
+    "create_import application/json": {"url", "s3_key", "sha256", "name", "tags"},
     "create_comparison application/json": {"models", "device_profile", "threads", "dataset", "margin", "max_seconds"},
     "create_diagnosis application/json": {"model", "baseline", "device_profile", "dataset"},
 }
@@ -189,6 +191,7 @@ OPERATIONS = [
     "cancel_benchmark",
     "cancel_comparison",
     "cancel_diagnosis",
+    "cancel_import",
     "cancel_optimization_batch",
     "cancel_optimization_job",
     "cancel_package",
@@ -197,6 +200,7 @@ OPERATIONS = [
     "create_comparison",
     "create_device_profile",
     "create_diagnosis",
+    "create_import",
     "create_optimization_batch",
     "create_optimization_job",
     "create_package",
@@ -218,6 +222,7 @@ OPERATIONS = [
     "get_dataset",
     "get_device_profile",
     "get_diagnosis",
+    "get_import",
     "get_me",
     "get_model",
     "get_model_compatibility",
@@ -239,6 +244,8 @@ OPERATIONS = [
     "list_device_profiles",
     "list_diagnoses",
     "list_diagnosis_events",
+    "list_import_events",
+    "list_imports",
     "list_models",
     "list_optimization_batches",
     "list_optimization_job_events",
@@ -252,6 +259,7 @@ OPERATIONS = [
     "retry_benchmark",
     "retry_comparison",
     "retry_diagnosis",
+    "retry_import",
     "retry_optimization_batch",
     "retry_optimization_job",
     "retry_package",

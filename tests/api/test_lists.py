@@ -27,6 +27,7 @@ LISTS: dict[str, Callable[[User, Model], Any]] = {
     "benchmarks/": factories.make_benchmark,
     "comparisons/": factories.make_comparison,
     "packages/": factories.make_packaging,
+    "models/imports/": lambda owner, model: factories.make_import(owner),
     "diagnoses/": factories.make_diagnosis,
     "artifacts/": factories.make_artifact,
     "webhooks/": lambda owner, model: factories.make_endpoint(owner),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -17,8 +18,9 @@ from django.utils import timezone
 
 from accounts.models import User, Workspace
 from edge_ai.models import AnalysisJob, Blob, Dataset, JobEvent, Model
+from edge_ai.worker.babysitter import run_job
 from tests.api.support import BASE, SAMPLE, Script, fields, problem, sample, send_json, upload
-from tests.conftest import inside
+from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 
 
@@ -252,3 +254,38 @@ def test_a_file_that_is_no_data_set(nothing_stays: None, owner: User, script_of:
 def test_a_kind_that_is_none(nothing_stays: None, owner: User, script_of: Script) -> None:
     answer = upload(script_of(owner), "datasets/", sample("digits-eval.npz"), kind="training")
     assert fields(problem(answer, 422, "invalid_request")) == {"kind"}
+
+
+def test_an_onnx_model_and_its_weights_are_sent_as_several_files(
+    alpha: Workspace, owner: User, script_of: Script, tmp_path: Path
+) -> None:
+    onnx.save(onnx.load(SAMPLE / "digits.onnx"), tmp_path / "net.onnx", save_as_external_data=True, location="net.data")
+    parts = {name: (tmp_path / name).read_bytes() for name in ("net.onnx", "net.data")}
+
+    def file(name: str, sent_as: str = "") -> SimpleUploadedFile:
+        return SimpleUploadedFile(sent_as or name, parts[name])
+
+    script = script_of(owner)
+    made = upload(script, "models/", file("net.onnx"), external_data=[file("net.data")])
+    assert made.status_code == 201, made.content
+    model = made.json()
+    assert (model["file_name"], model["name"], model["format"]) == ("net.zip", "net.zip", "onnx")
+    again = script.post(f"{BASE}models/", {"file": [file("net.data"), file("net.onnx")], "name": "net"}).json()
+    assert (again["sha256"], again["name"]) == (model["sha256"], "net"), "the same bytes, whatever the order"
+    with inside_as_system(alpha):
+        run_job(alpha.schema_name, AnalysisJob.objects.get(model=model["id"]).pk)
+    found = script.get(f"{BASE}models/{model['id']}/").json()
+    assert (found["status"], found["analysis"]["warnings"]) == ("ready", []), found["error"]
+    file_: Any = script.get(script.get(f"{BASE}models/{model['id']}/download/")["Location"])
+    with zipfile.ZipFile(io.BytesIO(b"".join(file_.streaming_content))) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == parts
+    for several in (
+        {"file": file("net.onnx"), "external_data": [file("net.onnx", "other.onnx")]},
+        {"file": file("net.data"), "external_data": [file("net.data", "other.data")]},
+        {"file": file("net.onnx"), "external_data": [file("net.data"), file("net.data", "NET.DATA")]},
+    ):
+        refused = problem(script.post(f"{BASE}models/", several), 422, "invalid_request")
+        assert fields(refused) == {"file"}
+    with override_settings(MAX_UPLOAD_BYTES=len(parts["net.data"]) + 100):
+        problem(upload(script, "models/", file("net.onnx"), external_data=[file("net.data")]), 413, "file_too_large")
+    assert not list(settings.UPLOAD_DIR.iterdir())

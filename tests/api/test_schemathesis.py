@@ -81,6 +81,7 @@ def ids(alpha: Workspace, owner: User) -> dict[str, list[str]]:
     rows = make_rows(alpha, owner, visibility="workspace")
     with inside(alpha, owner):
         package = factories.make_packaging(owner, rows.model, visibility="workspace")
+        imported = factories.make_import(owner, visibility="workspace")
         upload = begin(owner, length_bytes=9, purpose="model", file_name="a.onnx", name="")
     found = {
         "models": rows.model.pk,
@@ -92,6 +93,7 @@ def ids(alpha: Workspace, owner: User) -> dict[str, list[str]]:
         "benchmarks": rows.benchmark.pk,
         "comparisons": rows.comparison.pk,
         "packages": package.pk,
+        "imports": imported.pk,
         "diagnoses": rows.diagnosis.pk,
         "artifacts": rows.artifact.pk,
         "webhooks": rows.delivery.endpoint_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -16,8 +17,19 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from edge_ai_studio import AnalysisFailed, AsyncStudio, Corrupt, NoSuchName, NotFound, Refused, Studio, WaitedTooLong
+from edge_ai_studio import (
+    AnalysisFailed,
+    AsyncStudio,
+    Corrupt,
+    JobFailed,
+    NoSuchName,
+    NotFound,
+    Refused,
+    Studio,
+    WaitedTooLong,
+)
 from tests.client.conftest import Run
+from tests.receiver import answering, receiver
 from tests.studio import ROOT, RealStudio
 
 SAMPLE = ROOT / "edge_ai" / "sample"
@@ -70,6 +82,25 @@ def test_what_is_no_model_is_told(studio: RealStudio, tmp_path: Path) -> None:
     with Studio(studio.base, studio.api_key) as script, pytest.raises((AnalysisFailed, Refused)) as failed:
         script.upload_model(tmp_path / "model.onnx")
     assert getattr(failed.value, "code", None) == "model_unreadable"
+
+
+def test_a_model_is_fetched_by_the_studio_itself(studio: RealStudio, edgeai: Run, access: dict[str, str]) -> None:
+    content = (SAMPLE / "digits.tflite").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    with receiver(answering(200, content)) as there, Studio(studio.base, studio.api_key) as script:
+        url = f"http://127.0.0.1:{there.port}/digits.tflite?token=hidden"
+        model = script.import_model(url=url, sha256=digest, name="fetched", tags=["client"])
+        assert (model.status, model.format, model.sha256) == ("ready", "tflite", digest)
+        with pytest.raises(JobFailed) as failed:
+            script.import_model(url=url, sha256="0" * 64)
+        assert failed.value.code == "checksum_mismatch"
+        with pytest.raises(Refused) as refused:
+            script.import_model(url="http://127.0.0.2/digits.tflite")
+        assert refused.value.code == "address_refused"
+        script.submit_import(url=url).wait().model().wait().delete()
+        shown = json.loads(edgeai("upload", "--from-url", url, "--json", **access).stdout)
+        assert (shown["file_name"], shown["status"]) == ("digits.tflite", "ready")
+    assert "token=hidden" not in studio.log.read_text()
 
 
 def test_the_awaited_client_does_the_same(studio: RealStudio, tmp_path: Path) -> None:

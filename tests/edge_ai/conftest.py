@@ -28,5 +28,6 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
             Model.objects.all().delete()
             for left in (Job, Dataset, Blob, JobTime):
                 left.objects.all().delete()
-            for left in (Ticket, Turn, OrmQ):
-                left.objects.all().delete()
+            Ticket.objects.all().delete()
+            Turn.objects.all().delete()
+            OrmQ.objects.all().delete()

@@ -22,6 +22,7 @@ from edge_ai.models import (
     Dataset,
     DeviceProfile,
     DiagnosisJob,
+    ImportJob,
     Job,
     JobKind,
     KeptAnswer,
@@ -247,6 +248,19 @@ def make_packaging(owner: User, model: Model | None = None, **fields: Any) -> Pa
     defaults: dict[str, Any] = {"name": "bundle", "model": model or make_model(owner)}
     return PackagingJob.objects.create(
         owner=owner, kind=JobKind.PACKAGING, queue=Queue.STUDIO, **(defaults | possible(fields))
+    )
+
+
+def make_import(owner: User, **fields: Any) -> ImportJob:
+    """A queued import, without a message."""
+    defaults: dict[str, Any] = {
+        "name": "import",
+        "source": "url",
+        "address": "https://example.com/net.onnx",
+        "closed_url": vault.close("https://example.com/net.onnx?token=hidden"),
+    }
+    return ImportJob.objects.create(
+        owner=owner, kind=JobKind.IMPORT, queue=Queue.STUDIO, **(defaults | possible(fields))
     )
 
 

@@ -22,8 +22,8 @@ from django.test import override_settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from edge_ai.engine.errors import UserInputError
+from edge_ai.outbound.addresses import SendError, check, is_public, parse, resolve
 from edge_ai.webhooks import signing, vault
-from edge_ai.webhooks.addresses import SendError, check, is_public, parse, resolve
 from edge_ai.webhooks.schedule import LONGEST_WAIT, WAITS, retry_after, wait_after
 from edge_ai.webhooks.sender import MAX_ANSWER_BYTES, Answer, send
 from tests.receiver import answering, dripping, receiver, silent

@@ -57,7 +57,7 @@ PLAIN_TEXT = {
 }
 #: Addresses whose GET answers with a redirect.
 LEADS_ELSEWHERE = {
-    *("model-upload", "dataset-upload", "model-download", "dataset-download", "artifact-download"),
+    *("model-upload", "model-import", "dataset-upload", "model-download", "dataset-download", "artifact-download"),
     *("benchmark-samples", "comparison-samples", "workspace-export-download"),
 }
 

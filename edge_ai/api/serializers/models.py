@@ -113,10 +113,22 @@ class StoredModelSerializer(serializers.ModelSerializer[Model]):
         read_only_fields = fields
 
 
+#: That are sent together.
+MAX_FILES = 64
+
+
 class ModelUploadSerializer(StrictSerializer):
     """A file, and what to call it."""
 
     file = serializers.FileField(help_text="The model file. Its content decides what it is.")
+    external_data = serializers.ListField(
+        child=serializers.FileField(),
+        required=False,
+        default=list,
+        max_length=MAX_FILES,
+        help_text="The files in which an ONNX model keeps its weights, under the names by which it refers to them. What is "
+        "stored is one zip archive with all of them. `file` sent several times is the same.",
+    )
     name = serializers.CharField(max_length=MAX_NAME, required=False, default="", allow_blank=True)
     description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, default="", allow_blank=True)
     tags = TagsField(required=False, default=list)

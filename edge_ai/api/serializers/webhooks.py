@@ -15,8 +15,8 @@ from edge_ai.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
+from edge_ai.outbound.addresses import MAX_URL
 from edge_ai.services.webhooks import MAX_OVERLAP, OVERLAP
-from edge_ai.webhooks.addresses import MAX_URL
 
 
 class WebhookSerializer(serializers.ModelSerializer[WebhookEndpoint]):

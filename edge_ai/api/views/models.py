@@ -82,7 +82,8 @@ class ModelList(UploadView[Model]):
         tag=TAG,
         summary="Upload a model",
         description="Send the file as multipart/form-data; it is streamed to disk. What it is, is decided by its content. "
-        "The answer's status is `uploaded`; its analysis follows, and ends in `ready` or `failed`.",
+        "The answer's status is `uploaded`; its analysis follows, and ends in `ready` or `failed`. An ONNX model that keeps "
+        "its weights in other files comes as one .zip, or with them as `external_data`.",
         request={MULTIPART: ModelUploadSerializer, JSON: ModelFromUploadSerializer},
         answers={200: "It was made of this upload before.", 201: StoredModelSerializer},
         problems=WRITING_FROM_UPLOAD,
@@ -104,7 +105,10 @@ class ModelList(UploadView[Model]):
             return made_of_upload(
                 made, StoredModelSerializer(made.row).data, reverse("api:model-detail", args=[made.row.pk])
             )
-        model = service.upload_model(actor(request), **valid(ModelUploadSerializer(data=request.data)))
+        values = valid(ModelUploadSerializer(data=request.data))
+        beside = [each for each in request.FILES.getlist("file") if each is not values["file"]]
+        beside += values.pop("external_data")
+        model = service.upload_model(actor(request), beside=beside, **values)
         return created(StoredModelSerializer(model).data, reverse("api:model-detail", args=[model.pk]))
 
 

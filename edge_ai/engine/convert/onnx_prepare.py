@@ -8,12 +8,14 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import version_converter
 
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.formats.onnx import (
     DEFAULT_DOMAINS,
     constant_value,
+    data_of,
     opset_of,
     read_model,
     subgraphs,
@@ -77,7 +79,9 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     path = workdir / "prepared.onnx"
     write_model(model, path)
     folded = workdir / "folded.onnx"
-    if fold(path, folded):
+    if data_of(path).exists():
+        steps.append("not folded, as one file cannot hold the weights")
+    elif fold(path, folded):
         if folded.stat().st_size <= path.stat().st_size * MAX_GROWTH + GROWTH_BYTES:
             model = read_model(folded)
             lift_constants(model)
@@ -95,7 +99,7 @@ def prepare_graph(source: Path, workdir: Path, *, opset: int) -> Prepared:
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         steps.append("shapes inferred")
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.shape_inference.InferenceError, EncodeError, RuntimeError, ValueError):
         # The quantizers then know fewer types and leave more in float.
         steps.append("shapes could not be inferred")
     write_model(model, path)
@@ -196,7 +200,7 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:
     try:
         raised: onnx.ModelProto = version_converter.convert_version(model, opset)
         onnx.checker.check_model(raised)
-    except (onnx.checker.ValidationError, version_converter.ConvertError, RuntimeError, ValueError):
+    except (onnx.checker.ValidationError, version_converter.ConvertError, EncodeError, RuntimeError, ValueError):
         return None
     raised.ir_version = max(raised.ir_version, MIN_IR_VERSION)
     return raised

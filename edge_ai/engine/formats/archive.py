@@ -6,11 +6,9 @@ import zipfile
 from pathlib import Path
 
 from edge_ai.engine.archives import ARCHIVE_DAMAGE, check_archive
+from edge_ai.engine.archives import NO_TIME as NO_TIME
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.sniff import unreadable
-
-#: The earliest time that a zip archive can hold: content alone decides the bytes.
-NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def unpack_archive(path: Path, folder: Path) -> Path:

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from edge_ai.engine.errors import UnsupportedError
+from edge_ai.engine.formats.beside import data_of as data_of
 from edge_ai.engine.formats.onnx_checks import check_model
 from edge_ai.engine.formats.onnx_checks import unreadable as unreadable
 from edge_ai.engine.formats.onnx_tensors import PACKED_BITS as PACKED_BITS
 from edge_ai.engine.formats.onnx_tensors import dtype_name as dtype_name
 from edge_ai.engine.formats.onnx_tensors import elements as elements
 from edge_ai.engine.formats.onnx_tensors import size_bytes as size_bytes
+from edge_ai.engine.spec import MAX_ONE_FILE_BYTES
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+#: Weights this small stay in the model, and are read wherever they are: they may say something about shapes.
+SMALL_BYTES: Final = 64 << 10
+_PAGE: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,37 @@ def read_model(path: Path) -> onnx.ModelProto:
     UserInputError
         ``model_unreadable``, ``external_data_missing``, ``model_unsafe``.
     """
+    model, outside = _read(path)
+    if outside:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def read_graph(path: Path) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """Read a model without the large weights that it keeps in other files; returns their names as well.
+
+    Raises
+    ------
+    UserInputError
+        Those of :func:`read_model`.
+    """
+    model, outside = _read(path)
+    if outside:
+        _bring_in(model, path.parent, most=SMALL_BYTES)
+    return model, outside
+
+
+def _bring_in(model: onnx.ModelProto, folder: Path, *, most: int | None = None) -> None:
+    """Read weights of at most ``most`` bytes that are kept in other files into the model."""
+    for weight in weights(model):
+        tensor = weight.tensor
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and (most is None or weight.size_bytes <= most):
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, frozenset[str]]:
     seen = _seen(path)
     try:
         model: onnx.ModelProto = onnx.load(path, format="protobuf", load_external_data=False)
@@ -66,12 +103,12 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise unreadable("The ONNX file is damaged or was cut short: its contents end too early.") from None
     if not model.HasField("graph") or not model.graph.output:
         raise unreadable("The ONNX file holds no network: it has no graph with outputs.")
-    if seen not in _CHECKED:
-        if check_model(model, path.parent):
-            onnx.load_external_data_for_model(model, str(path.parent))
-            return model
+    if seen in _CHECKED:
+        return model, frozenset()
+    outside = check_model(model, path.parent)
+    if not outside:
         _CHECKED.add(seen)
-    return model
+    return model, outside
 
 
 def _seen(path: Path) -> tuple[str, int, int, int]:
@@ -81,16 +118,47 @@ def _seen(path: Path) -> tuple[str, int, int, int]:
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> int:
-    """Write a model into one file and return its size in bytes.
+    """Write a model and return its size in bytes; what one file cannot hold, into another that :func:`data_of` names.
 
     Raises
     ------
     UnsupportedError
-        ``resource_limit`` when it is larger than a protobuf can be.
+        ``resource_limit`` when what is left in it is larger than a protobuf can be.
     """
+    outside = data_of(path)
+    outside.unlink(missing_ok=True)
+    if sum(weight.size_bytes for weight in weights(model)) > MAX_ONE_FILE_BYTES:
+        _move_weights(model, outside)
+        size = _write(model, path) + outside.stat().st_size
+        # Whoever gave the model goes on with it.
+        _bring_in(model, path.parent)
+        return size
+    return _write(model, path)
+
+
+def _move_weights(model: onnx.ModelProto, target: Path) -> None:
+    """Write the large weights of a model into a file, each from a page's beginning, and refer to them there."""
+    with target.open("wb") as sink:
+        for weight in weights(model):
+            tensor = weight.tensor
+            if weight.size_bytes <= SMALL_BYTES or tensor.data_type == onnx.TensorProto.STRING:
+                continue
+            if not tensor.HasField("raw_data"):
+                whole = onnx.numpy_helper.from_array(np.asarray(onnx.numpy_helper.to_array(tensor)), tensor.name)
+                tensor.CopyFrom(whole)
+            sink.seek(-(-sink.tell() // _PAGE) * _PAGE)
+            onnx.external_data_helper.set_external_data(
+                tensor, target.name, offset=sink.tell(), length=len(tensor.raw_data)
+            )
+            sink.write(tensor.raw_data)
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+
+
+def _write(model: onnx.ModelProto, path: Path) -> int:
     try:
         data = model.SerializeToString(deterministic=True)
-    except (ValueError, DecodeError) as error:
+    except (ValueError, EncodeError) as error:
         raise UnsupportedError(
             "The variant would be larger than 2 GB, which one ONNX file cannot hold.",
             code="resource_limit",

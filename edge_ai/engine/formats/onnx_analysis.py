@@ -16,7 +16,7 @@ from edge_ai.engine.formats.onnx import (
     constant_value,
     describe_value,
     opset_of,
-    read_model,
+    read_graph,
     subgraphs,
     true_inputs,
     unreadable,
@@ -56,8 +56,8 @@ def analyze(path: Path) -> dict[str, Any]:
     UserInputError
         ``model_unreadable``, ``external_data_missing``, ``model_unsafe``.
     """
-    model = read_model(path)
-    complaint = _check(model)
+    model, outside = read_graph(path)
+    complaint = _check(path if outside else model)
     cannot_run = _try_to_load(path)
     if complaint is not None and cannot_run is not None:
         raise unreadable(f"The ONNX file is damaged or inconsistent: {complaint}")
@@ -152,9 +152,10 @@ def precision_of(
     return "fp64" if floats.get("float64", 0) > total / 2 else "fp32"
 
 
-def _check(model: onnx.ModelProto) -> str | None:
+def _check(model: onnx.ModelProto | Path) -> str | None:
     try:
-        onnx.checker.check_model(model)
+        # Weights in other files are looked for beside the file.
+        onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         return " ".join(str(error).split())[: 2 * MAX_TEXT]
     return None

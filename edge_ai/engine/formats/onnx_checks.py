@@ -29,8 +29,8 @@ _INSIDE: Final = "Save the model with its weights inside: onnx.save(model, path,
 _Functions = Mapping[tuple[str, str], onnx.FunctionProto]
 
 
-def check_model(model: onnx.ModelProto, folder: Path) -> bool:
-    """Refuse what no honest file has; say whether the model keeps weights in other files of its ``folder``.
+def check_model(model: onnx.ModelProto, folder: Path) -> frozenset[str]:
+    """Refuse what no honest file has; return the names of the other files of ``folder`` in which the model keeps weights.
 
     Raises
     ------
@@ -139,14 +139,13 @@ def _nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodePro
                 yield from _nodes(inner)
 
 
-def _check_external_data(tensors: list[onnx.TensorProto], folder: Path) -> bool:
-    """Refuse paths that lead out of the model's folder and files that are not there; say whether there are any."""
+def _check_external_data(tensors: list[onnx.TensorProto], folder: Path) -> frozenset[str]:
+    """Refuse paths that lead out of the model's folder and files that are not there; return which there are."""
     missing: set[str] = set()
-    found = False
+    found: set[str] = set()
     for tensor in tensors:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        found = True
         facts = {item.key: item.value for item in tensor.external_data}
         location = facts.get("location", "")
         path = PurePosixPath(location.replace("\\", "/"))
@@ -159,6 +158,7 @@ def _check_external_data(tensors: list[onnx.TensorProto], folder: Path) -> bool:
             )
         if not location or not (folder / path).is_file() or _lies_beyond(folder / path, facts, tensor):
             missing.add(location[:200])
+        found.add(path.as_posix())
     if missing:
         names = ", ".join(repr(name) for name in sorted(missing)[:5])
         raise UserInputError(
@@ -169,7 +169,7 @@ def _check_external_data(tensors: list[onnx.TensorProto], folder: Path) -> bool:
             field="file",
             details={"missing": sorted(missing)[:20]},
         )
-    return found
+    return frozenset(found)
 
 
 def _leads_out(target: Path, folder: Path) -> bool:

@@ -37,6 +37,8 @@ ALIKE: Final = frozenset(
 #: Those that compute what a standard operator computes, of the same first inputs.
 STANDARD: Final = {"FusedConv": "Conv", "FusedGemm": "Gemm", "FusedMatMul": "MatMul", "DynamicQuantizeMatMul": "MatMul"}
 MICROSOFT: Final = "com.microsoft"
+#: Where a tensor's values are, or where they are said to be.
+_VALUES: Final = ("raw_data", "float_data", "int32_data", "int64_data", "external_data", "data_location")
 STAND_IN: Final = "::stand_in"
 
 
@@ -66,7 +68,7 @@ def infer(model: onnx.ModelProto) -> Inferred:
             value.type.tensor_type.ClearField("shape")
     for tensor in copy.graph.initializer:
         if elements(tensor) > MAX_TELLING_ELEMENTS:
-            for name in ("raw_data", "float_data", "int32_data", "int64_data"):
+            for name in _VALUES:
                 tensor.ClearField(name)
     _stand_in(copy.graph)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from edge_ai.engine.formats.beside import data_of
 from edge_ai.engine.options import refuse
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.progress import Progress
@@ -79,10 +80,10 @@ def ways_of(route: Route, context: LaneContext) -> Iterator[Trial]:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, with weights beside it, or of all files in a folder."""
     if path.is_dir():
         return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-    return path.stat().st_size if path.exists() else 0
+    return sum(item.stat().st_size for item in (path, data_of(path)) if item.exists())
 
 
 def require_layers(names: Sequence[str], known: Collection[str], *, parts: bool = False) -> None:

@@ -17,7 +17,7 @@ from edge_ai.engine.convert.onnx_prepare import (
     prepare_graph,
 )
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
+from edge_ai.engine.formats.onnx import read_graph, read_model, subgraphs, write_model
 from edge_ai.engine.lanes.base import LaneContext, require_layers
 from edge_ai.engine.plan import Caution
 from edge_ai.engine.quantize import dynamic, static
@@ -70,7 +70,7 @@ def _check_layers(context: LaneContext) -> None:
     """Refuse names of layers that are not there, and say which are like them."""
     if not context.options.exclude_layers:
         return
-    nodes = [node for graph in subgraphs(read_model(context.model).graph) for node in graph.node]
+    nodes = [node for graph in subgraphs(read_graph(context.model)[0].graph) for node in graph.node]
     known = {node.name for node in nodes} | {node.op_type for node in nodes}
     require_layers(context.options.exclude_layers, known)
 

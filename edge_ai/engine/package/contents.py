@@ -57,6 +57,12 @@ def contents_of(stored: Path, format: Format, workdir: Path) -> Contents:
     if format in PAIRS:
         name = f"model{opened.suffix}"
         return Contents(model=name, files={name: opened, f"model{PAIRS[format]}": opened.with_suffix(PAIRS[format])})
+    if format is Format.ONNX and opened != stored:
+        # The model names its other files by where they lie beside it.
+        from edge_ai.engine.formats.onnx import read_graph
+
+        names = [opened.name, *sorted(read_graph(opened)[1])]
+        return Contents(model=f"model/{opened.name}", files={f"model/{name}": opened.parent / name for name in names})
     if format is Format.SAVED_MODEL:
         return _folder(opened, "saved_model")
     if format is Format.COREML and opened != stored:

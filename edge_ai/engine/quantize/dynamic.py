@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edge_ai.engine.convert.onnx_prepare import drop_unused_domains
 from edge_ai.engine.errors import UnsupportedError
-from edge_ai.engine.formats.onnx import read_model, subgraphs, write_model
+from edge_ai.engine.formats.onnx import data_of, read_graph, read_model, subgraphs, write_model
 from edge_ai.engine.quantize.fp16 import halve_weights
 from edge_ai.engine.quiet import quiet
 
@@ -59,11 +59,13 @@ def quantize_dynamically(
     UnsupportedError
         ``nothing_to_quantize`` when no operator changed.
     """
-    model = read_model(prepared)
+    # A model that one file cannot hold is read by the quantizer itself: given as an object, it would be copied twice.
+    large = data_of(prepared).exists()
+    model = read_graph(prepared)[0] if large else read_model(prepared)
     branches = sum(1 for _ in subgraphs(model.graph)) > 1
     with quiet():
         quantize_dynamic(
-            model,
+            str(prepared) if large else model,
             str(target),
             op_types_to_quantize=[name for name in OPERATORS if name not in spare],
             nodes_to_exclude=[node.name for node in model.graph.node if node.name in spare],

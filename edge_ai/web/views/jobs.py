@@ -25,6 +25,7 @@ from edge_ai.models import (
     ComparisonJob,
     DiagnosisJob,
     EventKind,
+    ImportJob,
     Job,
     JobEvent,
     JobKind,
@@ -60,6 +61,7 @@ _KINDS: dict[str, Any] = {
     JobKind.DIAGNOSIS: (DiagnosisJob, ("model", "baseline", "device_profile", "dataset")),
     JobKind.DELETION: (Job, ()),
     JobKind.EXPORT: (Job, ()),
+    JobKind.IMPORT: (ImportJob, ("made",)),
 }
 
 

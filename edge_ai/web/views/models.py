@@ -34,12 +34,13 @@ from edge_ai.models import (
 )
 from edge_ai.services.counts import counts_of
 from edge_ai.services.history import history_of
+from edge_ai.services.imports import ImportRequest, submit_import
 from edge_ai.services.layers import read_layers
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
 from edge_ai.web.bulk import bulk_for
 from edge_ai.web.bulk_actions import BULK_MODELS
 from edge_ai.web.family import family_context
-from edge_ai.web.forms import ModelForm, ModelUploadForm, add_domain_error
+from edge_ai.web.forms import ModelForm, ModelImportForm, ModelUploadForm, add_domain_error
 from edge_ai.web.graph import graph_of
 from edge_ai.web.history import chart_of
 from edge_ai.web.layers import layers_context
@@ -78,6 +79,7 @@ def model_upload(request: MemberRequest) -> HttpResponse:
         model = upload_model(
             request.user,
             file=given["file"],
+            beside=given["external_data"],
             name=given["name"],
             visibility=given["visibility"] or Visibility.PRIVATE,
         )
@@ -88,16 +90,39 @@ def model_upload(request: MemberRequest) -> HttpResponse:
     return forget_view(request, see_other("edge_ai:model-detail", model.pk), MODELS.address)
 
 
+@in_workspace
+@may_write
+@require_http_methods(["GET", "HEAD", "POST"])
+def model_import(request: MemberRequest) -> HttpResponse:
+    """Have a model fetched from a link or the operator's bucket, and show the job that does it."""
+    if request.method != "POST":
+        return redirect("edge_ai:model-list")
+    form = ModelImportForm(request.POST)
+    if not form.is_valid():
+        return _list_page(request, ModelUploadForm(), importing=form, status=UNPROCESSABLE)
+    given = form.cleaned_data | {"visibility": form.cleaned_data["visibility"] or Visibility.PRIVATE}
+    try:
+        job = submit_import(request.user, request=ImportRequest(**given))
+    except EngineError as error:
+        add_domain_error(form, error)
+        return _list_page(request, ModelUploadForm(), importing=form, status=status_of(error.code))
+    return see_other("edge_ai:job-detail", job.pk)
+
+
 def _at_file(error: EngineError) -> EngineError:
     error.field = "file"
     return error
 
 
-def _list_page(request: MemberRequest, form: ModelUploadForm, *, status: int = 200) -> HttpResponse:
+def _list_page(
+    request: MemberRequest, form: ModelUploadForm, *, importing: ModelImportForm | None = None, status: int = 200
+) -> HttpResponse:
     found = listing(request, Model.objects.visible_to(request.user).select_related("parent").defer("analysis"), MODELS)
     best = best_latencies(request.user, [model.pk for model in found])
     context = {
         "form": form,
+        "importing": importing or ModelImportForm(),
+        "bucket": bool(settings.IMPORT_S3_BUCKET),
         "rows": [{"model": model, "best": best.get(model.pk, [])} for model in found],
         "formats_by_value": dict(ModelFormat.choices),
         "limit_bytes": settings.MAX_UPLOAD_BYTES,

@@ -14,6 +14,7 @@ from edge_ai_studio._async.resources import (
     AsyncComparisonJob,
     AsyncDataset,
     AsyncDevice,
+    AsyncImportJob,
     AsyncJob,
     AsyncModel,
     AsyncOptimizationJob,
@@ -212,6 +213,57 @@ class AsyncStudio:
         }
         made = AsyncModel(self, (await self.transport.ask("POST", "models/", json=clean(body))).json())
         return await made.wait() if wait else made
+
+    async def import_model(
+        self,
+        *,
+        url: str | None = None,
+        s3_key: str | None = None,
+        sha256: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        visibility: str | None = None,
+        progress: bool = False,
+    ) -> AsyncModel:
+        """Have the studio fetch a model by itself, wait until it is there and analysed, and return it.
+
+        Parameters
+        ----------
+        url
+            A public http or https address, such as a presigned one; or else
+        s3_key
+            a key in the operator's bucket, below the workspace's prefix.
+        sha256
+            What the file must hash to.
+        progress
+            Whether to draw a bar on standard error.
+
+        Raises
+        ------
+        JobFailed
+            When the file could not be fetched; ``code`` says why.
+        AnalysisFailed
+            When it is no model that the studio can read.
+        Refused
+            When the studio does not fetch from there.
+        """
+        job = await self.submit_import(
+            url=url,
+            s3_key=s3_key,
+            sha256=sha256,
+            name=name,
+            description=description,
+            tags=tags,
+            visibility=visibility,
+        )
+        await job.wait(progress=progress)
+        return await (await job.model()).wait()
+
+    async def submit_import(self, *, tags: Sequence[str] | None = None, **asked: str | None) -> AsyncImportJob:
+        """Ask for an import without waiting for it; takes what :meth:`import_model` takes."""
+        body = clean(asked | {"tags": list(tags) if tags is not None else None})
+        return AsyncImportJob(self, (await self.transport.ask("POST", "models/imports/", json=body)).json())
 
     async def upload_dataset(
         self,

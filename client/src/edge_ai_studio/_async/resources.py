@@ -231,6 +231,24 @@ class AsyncComparisonJob(AsyncJob):
         return list((self.result or {}).get("pairs") or [])
 
 
+class AsyncImportJob(AsyncJob):
+    """A job that fetches a model from elsewhere."""
+
+    path = "models/imports/"
+
+    async def model(self) -> AsyncModel:
+        """Return the model that it made.
+
+        Raises
+        ------
+        JobFailed
+            When there is none.
+        """
+        if not self.result:
+            raise JobFailed(self.data)
+        return await self.studio.model(str(self.result["model"]))
+
+
 class AsyncWebhook(AsyncResource):
     """An address that is told of events."""
 

@@ -14,6 +14,7 @@ from edge_ai_studio._sync.resources import (
     ComparisonJob,
     Dataset,
     Device,
+    ImportJob,
     Job,
     Model,
     OptimizationJob,
@@ -212,6 +213,57 @@ class Studio:
         }
         made = Model(self, (self.transport.ask("POST", "models/", json=clean(body))).json())
         return made.wait() if wait else made
+
+    def import_model(
+        self,
+        *,
+        url: str | None = None,
+        s3_key: str | None = None,
+        sha256: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        visibility: str | None = None,
+        progress: bool = False,
+    ) -> Model:
+        """Have the studio fetch a model by itself, wait until it is there and analysed, and return it.
+
+        Parameters
+        ----------
+        url
+            A public http or https address, such as a presigned one; or else
+        s3_key
+            a key in the operator's bucket, below the workspace's prefix.
+        sha256
+            What the file must hash to.
+        progress
+            Whether to draw a bar on standard error.
+
+        Raises
+        ------
+        JobFailed
+            When the file could not be fetched; ``code`` says why.
+        AnalysisFailed
+            When it is no model that the studio can read.
+        Refused
+            When the studio does not fetch from there.
+        """
+        job = self.submit_import(
+            url=url,
+            s3_key=s3_key,
+            sha256=sha256,
+            name=name,
+            description=description,
+            tags=tags,
+            visibility=visibility,
+        )
+        job.wait(progress=progress)
+        return (job.model()).wait()
+
+    def submit_import(self, *, tags: Sequence[str] | None = None, **asked: str | None) -> ImportJob:
+        """Ask for an import without waiting for it; takes what :meth:`import_model` takes."""
+        body = clean(asked | {"tags": list(tags) if tags is not None else None})
+        return ImportJob(self, (self.transport.ask("POST", "models/imports/", json=body)).json())
 
     def upload_dataset(
         self,

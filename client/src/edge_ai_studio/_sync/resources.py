@@ -226,6 +226,24 @@ class ComparisonJob(Job):
         return list((self.result or {}).get("pairs") or [])
 
 
+class ImportJob(Job):
+    """A job that fetches a model from elsewhere."""
+
+    path = "models/imports/"
+
+    def model(self) -> Model:
+        """Return the model that it made.
+
+        Raises
+        ------
+        JobFailed
+            When there is none.
+        """
+        if not self.result:
+            raise JobFailed(self.data)
+        return self.studio.model(str(self.result["model"]))
+
+
 class Webhook(Resource):
     """An address that is told of events."""
 

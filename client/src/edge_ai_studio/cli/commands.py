@@ -112,6 +112,14 @@ def datasets(studio: Studio, given: argparse.Namespace) -> None:
 def upload(studio: Studio, given: argparse.Namespace) -> None:
     """Upload a model or data."""
     shared = "workspace" if given.share else None
+    if bool(given.from_url) == bool(given.file) or (given.from_url and given.dataset):
+        raise StudioError("Give either a file, or for a model --from-url.")
+    if given.from_url:
+        asked = {"url": given.from_url, "sha256": given.sha256, "name": given.name, "visibility": shared}
+        job = studio.submit_import(**asked, tags=given.tag or None)
+        job.wait(progress=not given.json)
+        fetched = job.model()
+        return show_model(fetched if given.no_wait else fetched.wait(), as_json=given.json)
     bar = BytesBar(sys.stderr, Path(given.file).name)
     if given.dataset:
         data = studio.upload_dataset(given.file, name=given.name, kind=given.kind, visibility=shared, progress=bar)

@@ -62,7 +62,11 @@ def make_parser() -> argparse.ArgumentParser:
     datasets.add_argument("--limit", type=positive, default=50, help="at most so many (50)")
 
     upload = command("upload", "Upload a model, or with --dataset, data; resumes where an earlier try stopped")
-    upload.add_argument("file", help="the file")
+    upload.add_argument("file", nargs="?", help="the file")
+    upload.add_argument(
+        "--from-url", metavar="URL", help="have the studio fetch a model from there, instead of sending a file"
+    )
+    upload.add_argument("--sha256", help="with --from-url: what the file must hash to")
     upload.add_argument("--dataset", action="store_true", help="the file is calibration or evaluation data")
     upload.add_argument("--name", help="what to call it")
     upload.add_argument("--tag", action="append", default=[], help="a tag; may be given more than once")

@@ -1,7 +1,7 @@
-"""Where webhooks may go. The decision is about the address that is connected to, never about a name.
+"""Where requests may go that people ask for. The decision is about the address that is connected to, never about a name.
 
-Whoever registers a webhook makes this machine send a request. Without these rules that would be a way to reach what only
-this machine can reach: other services of its network, the cloud's metadata, itself.
+Whoever registers a webhook or imports from a link makes this machine send a request. Without these rules that would be a way
+to reach what only this machine can reach: other services of its network, the cloud's metadata, itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL = 2000
 PORTS = {"http": 80, "https": 443}
-FIX = "Give an address that the internet reaches, such as https://example.com/hooks/studio."
+FIX = "Give an address that the internet reaches, by https:// or http://."
 # Not from Python's `is_private` and `is_global`, whose answers differ between versions and leave some of these out.
 _REFUSED_V4 = tuple(
     ipaddress.IPv4Network(text)
@@ -59,7 +59,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class SendError(Exception):
-    """Why no answer came: a stable code and a sentence for whoever owns the endpoint."""
+    """Why no answer came: a stable code and a sentence for whoever gave the address."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class SendError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A webhook's address taken apart. ``host`` is what is resolved and what a certificate must be for."""
+    """An address taken apart. ``host`` is what is resolved and what a certificate must be for."""
 
     scheme: str
     host: str
@@ -79,6 +79,11 @@ class Target:
     def literal(self) -> Address | None:
         """The host as an IP address, when it is one."""
         return _as_literal(self.host)
+
+    @property
+    def shown(self) -> str:
+        """The address without its query, which may be a secret: what is kept in logs and shown to people."""
+        return f"{self.scheme}://{self.host_header}{self.path.partition('?')[0]}"
 
     @property
     def host_header(self) -> str:
@@ -95,19 +100,19 @@ def is_public(address: Address) -> bool:
 
 
 def is_allowed(address: Address, port: int, *, networks: Iterable[Network] = ()) -> bool:
-    """Tell whether a webhook may go to an address and port; ``networks`` are open whatever they are."""
+    """Tell whether a request may go to an address and port; ``networks`` are open whatever they are."""
     if any(address in network for network in networks if network.version == address.version):
         return True
     return port in PORTS.values() and is_public(address)
 
 
 def parse(url: str) -> Target:
-    """Take a webhook's address apart.
+    """Take an address apart.
 
     Raises
     ------
     UserInputError
-        ``address_refused`` for one that cannot be a webhook's: another scheme, a user name, an odd spelling of a number.
+        ``address_refused`` for one that is never called: another scheme, a user name, an odd spelling of a number.
     """
     if len(url) > MAX_URL or any(letter <= " " or letter == "\x7f" for letter in url) or "\\" in url:
         raise _refuse(f"The address has blanks, control characters or backslashes, or more than {MAX_URL} characters.")
@@ -132,7 +137,7 @@ def parse(url: str) -> Target:
 
 
 def check(url: str, *, networks: Sequence[Network] = ()) -> Target:
-    """Refuse an address that can be seen to be none for webhooks. Names are looked at when something is sent.
+    """Refuse an address that can be seen to be none to call. Names are looked at when something is sent.
 
     Raises
     ------
@@ -142,9 +147,9 @@ def check(url: str, *, networks: Sequence[Network] = ()) -> Target:
     target = parse(url)
     literal = target.literal
     if literal is not None and not is_allowed(literal, target.port, networks=networks):
-        raise _refuse(f"{literal} port {target.port} is not public, or not a port that webhooks are sent to.")
+        raise _refuse(f"{literal} port {target.port} is not public, or not one of the ports 80 and 443.")
     if literal is None and target.port not in PORTS.values() and not networks:
-        raise _refuse("Webhooks are sent to the ports 80 and 443 only.")
+        raise _refuse("Only the ports 80 and 443 are called.")
     if literal is None and not networks and (target.host == "localhost" or target.host.endswith(".localhost")):
         raise _refuse(f"“{target.host}” is this machine itself.")
     return target
@@ -177,7 +182,7 @@ def _look_up(host: str, seconds: float) -> list[Address]:
         except OSError as error:
             failures.append(error)
 
-    thread = threading.Thread(target=ask, name="webhook-dns", daemon=True)
+    thread = threading.Thread(target=ask, name="outbound-dns", daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
     if thread.is_alive():
