@@ -24,7 +24,7 @@ REPLACED = {
     f"Async{name}": name
     for name in (
         *("Resource", "Model", "Device", "Dataset", "Artifact", "Webhook"),
-        *("Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob"),
+        *("Work", "Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob", "DiagnosisJob", "PackageJob", "Batch"),
     )
 }
 
