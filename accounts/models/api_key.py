@@ -8,7 +8,7 @@ import re
 import secrets
 import uuid
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models.user import User
-from accounts.models.workspace import Workspace, enterable
+from accounts.models.workspace import Membership, Workspace, enterable
 
 _FORM = re.compile(r"eas_([a-z2-7]{8})_([A-Za-z0-9_-]{43})")
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -52,14 +52,36 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         )
 
     def find(self, presented: str) -> ApiKey | None:
-        """Return the usable key that ``presented`` is, or ``None``. Runs as the system: nobody is known yet."""
+        """Return the usable key that ``presented`` is, with its membership, or ``None``.
+
+        Runs as the system: nobody is known yet. One query.
+        """
         match = _FORM.fullmatch(presented)
         if match is None:
             return None
-        key = self.usable().select_related("user", "workspace").filter(prefix=match[1]).first()
+        key: Any = (
+            self.usable()
+            .select_related("user", "workspace")
+            .annotate(
+                membership_id=models.F("user__memberships__id"),
+                membership_role=models.F("user__memberships__role"),
+                membership_since=models.F("user__memberships__created_at"),
+            )
+            .filter(prefix=match[1])
+            .first()
+        )
         if key is None or not hmac.compare_digest(key.secret_sha256, _digest(match[2])):
             return None
-        return key
+        found: ApiKey = key
+        found.membership = Membership(
+            id=key.membership_id,
+            user=key.user,
+            workspace=key.workspace,
+            role=key.membership_role,
+            created_at=key.membership_since,
+        )
+        found.membership._state.adding = False
+        return found
 
 
 class ApiKey(models.Model):
@@ -85,6 +107,8 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects: ClassVar[models.Manager[ApiKey]] = ApiKeyQuerySet.as_manager()
+    #: What its person is in its workspace, of a key that :meth:`ApiKeyQuerySet.find` has found.
+    membership: Membership
 
     class Meta:
         constraints = [

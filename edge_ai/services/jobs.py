@@ -32,9 +32,10 @@ from edge_ai.models import (
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue, quotas
-from edge_ai.services.audit import note
+from edge_ai.services.audit import event_of
 from edge_ai.services.readiness import analysis_awaited, first_analysis_awaited, variant_awaited
-from edge_ai.services.telemetry import track
+from edge_ai.services.rows import insert_together
+from edge_ai.services.telemetry import track, usage_of
 from edge_ai.services.webhooks import emit, emit_end
 
 #: Jobs that need a model, which may have to be analysed first.
@@ -64,16 +65,19 @@ def cancel_job(user: User, *, job: Job) -> Job:
                 code="conflict",
                 fix="There is nothing left to cancel.",
             )
-        status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
-        note(AuditAction.JOB_CANCELLED, job, before={"status": job.status})
-        if status == JobStatus.CANCELLED:
-            record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
-            queue.withdraw(job.pk)
-            with acting_as_system():  # what waited for it may be a colleague's
-                settle(job.pk)
-        else:
-            record(job.pk, EventKind.STATUS, stage=status, message="Cancellation asked for.")
-    job.refresh_from_db()
+        noted = event_of(AuditAction.JOB_CANCELLED, job, before={"status": job.status})
+        job.refresh_from_db()
+        ended = job.status == JobStatus.CANCELLED
+        told = JobEvent(
+            job_id=job.pk,
+            kind=EventKind.STATUS,
+            stage=job.status,
+            message="Cancelled before it started." if ended else "Cancellation asked for.",
+        )
+        with acting_as_system():  # the trail is the studio's, and what waited for it may be a colleague's
+            insert_together(filter(None, [noted, told]), then=[queue.withdrawing(job)] if ended else [])
+            if ended:
+                settle_ended(job)
     return job
 
 
@@ -89,29 +93,34 @@ def retry_job(user: User, *, job: Job) -> Job:
     _own(user, job)
     with transaction.atomic():
         quotas.hold()
-        awaited = _awaited(job)
+        noted = event_of(AuditAction.JOB_RETRIED, job, before={"status": job.status})
+        row, awaited = _awaited(job)
         if not Job.objects.restart(job.pk, waits_for=awaited):
             raise UserInputError(
                 f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
                 code="conflict",
                 fix="Submit a new job instead.",
             )
-        quotas.admit([job])
-        note(AuditAction.JOB_RETRIED, job, before={"status": job.status})
-        track(Event.JOB_RETRIED, kind=job.kind)
+        quotas.admit([row])
         if job.kind == JobKind.ANALYSIS:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
-        if awaited is None:
-            record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
-            queue.send(job.pk)
-        else:
-            record(job.pk, EventKind.STATUS, stage=JobStatus.PENDING, message="Waits for the model's analysis again.")
+        told = JobEvent(
+            job_id=job.pk,
+            kind=EventKind.STATUS,
+            stage=JobStatus.QUEUED if awaited is None else JobStatus.PENDING,
+            message="Queued again." if awaited is None else "Waits for the model's analysis again.",
+        )
+        with acting_as_system():  # the trail and the counting are the studio's
+            insert_together(
+                filter(None, [noted, usage_of(Event.JOB_RETRIED, kind=job.kind), told]),
+                then=queue.sending(job) if awaited is None else [],
+            )
     job.refresh_from_db()
     return job
 
 
-def _awaited(job: Job) -> uuid.UUID | None:
-    """Return what has to end before the job can be run again: an analysis, or the job that makes the variant.
+def _awaited(job: Job) -> tuple[Job, uuid.UUID | None]:
+    """Return the job with its model, and what has to end before it runs again: an analysis, or what makes the variant.
 
     Raises
     ------
@@ -122,17 +131,17 @@ def _awaited(job: Job) -> uuid.UUID | None:
         with acting_as_system():
             compared = Model.objects.filter(compared__comparison=job.pk).order_by("compared__place")
             waited = first_analysis_awaited(compared)
-        return waited.pk if waited is not None else None
+        return job, waited.pk if waited is not None else None
     table = WORKS_ON_A_MODEL.get(JobKind(job.kind))
     if table is None:
-        return None
+        return job, None
     with acting_as_system():  # a colleague may have made the model private since
-        row = table.objects.select_related("model").get(pk=job.pk)
+        row: Any = table.objects.select_related("model").get(pk=job.pk)
         if isinstance(row, BenchmarkRun) and row.variant_of is not None and row.model_id == row.variant_of.model_id:
             awaited: Job | None = variant_awaited(row.variant_of)
         else:
             awaited = analysis_awaited(row.model)
-    return awaited.pk if awaited is not None else None
+    return row, awaited.pk if awaited is not None else None
 
 
 def _own(user: User, job: Job) -> None:
@@ -156,12 +165,16 @@ def settle(job_id: uuid.UUID) -> None:
     To be called in the transaction that ended the job; does nothing when the job has not ended.
     """
     job = Job.objects.get(pk=job_id)
-    if not job.is_final:
-        return
+    if job.is_final:
+        settle_ended(job)
+
+
+def settle_ended(job: Job) -> None:
+    """Carry the end of a job over, of which it is known that it has ended; as :func:`settle`."""
     emit_end(job)
     _count_end(job)
     if job.status != JobStatus.COMPLETED and job.kind == JobKind.ANALYSIS:
-        model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
+        model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job.pk)
         failed = (
             Model.objects.filter(pk=model_id)
             .exclude(status=ModelStatus.READY)

@@ -33,6 +33,7 @@ from edge_ai.services.datasets import header_of
 from edge_ai.services.estimates import Estimate, estimate_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
 from edge_ai.services.resumable import has_room
+from edge_ai.services.rows import create_extended
 from edge_ai.services.waiting import Wait, wait_for_another
 
 COPIES_ON_DISK: Final = 3
@@ -150,7 +151,6 @@ def submit_optimization(
             waits_for=awaited,
         )
         queue.submit(job, admitted=batch is not None)
-    job.refresh_from_db()
     return job
 
 
@@ -186,24 +186,26 @@ def usual_name(model: Model, target_format: str, precision: str) -> str:
 
 
 def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
-    return OptimizationJob.objects.create(
-        owner=user,
-        visibility=request.visibility,
-        kind=JobKind.OPTIMIZATION,
-        queue=Queue.STUDIO,
-        name=request.name.strip()[:200] or usual_name(request.model, request.target_format, request.precision),
-        max_attempts=settings.JOB_MAX_ATTEMPTS,
-        priority=request.priority,
-        request_id=current_request_id(),
-        model=request.model,
-        device_profile=request.device_profile,
-        dataset=request.dataset,
-        target_format=request.target_format,
-        precision=request.precision,
-        optimization_level=request.optimization_level,
-        options=dict(request.options),
-        cache_key="" if plan is None else _key(request, plan),
-        **state,
+    return create_extended(
+        OptimizationJob(
+            owner=user,
+            visibility=request.visibility,
+            kind=JobKind.OPTIMIZATION,
+            queue=Queue.STUDIO,
+            name=request.name.strip()[:200] or usual_name(request.model, request.target_format, request.precision),
+            max_attempts=settings.JOB_MAX_ATTEMPTS,
+            priority=request.priority,
+            request_id=current_request_id(),
+            model=request.model,
+            device_profile=request.device_profile,
+            dataset=request.dataset,
+            target_format=request.target_format,
+            precision=request.precision,
+            optimization_level=request.optimization_level,
+            options=dict(request.options),
+            cache_key="" if plan is None else _key(request, plan),
+            **state,
+        )
     )
 
 

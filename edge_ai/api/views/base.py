@@ -50,6 +50,12 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
     ordering_fields: tuple[str, ...] = ("created_at", "updated_at", "name")
     ordering: tuple[str, ...] = ("-created_at",)
 
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow a list by what is asked for; where nothing is, the form that reads it is not made."""
+        if self.filterset_class.base_filters.keys().isdisjoint(self.request.query_params):
+            return queryset
+        return super().filter_queryset(queryset)
+
     def list_rows(self, request: Request) -> Response:
         """Answer one page. A query parameter that nothing reads is refused: it was meant to do something."""
         known = {*self.filterset_class.base_filters, *PARAMETERS, PARAMETER}
