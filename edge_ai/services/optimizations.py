@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -27,13 +27,14 @@ from edge_ai.models import (
     Queue,
     Visibility,
 )
-from edge_ai.services import answers, queue
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.services import answers, queue, quotas
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.estimates import Estimate, estimate_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
 from edge_ai.services.resumable import has_room
-from edge_ai.services.rows import create_extended
+from edge_ai.services.rows import create_extended, insert_extended
 from edge_ai.services.waiting import Wait, wait_for_another
 
 COPIES_ON_DISK: Final = 3
@@ -154,6 +155,37 @@ def submit_optimization(
     return job
 
 
+def submit_together(
+    user: User, *, wanted: Sequence[tuple[OptimizationRequest, Plan | None]], batch: OptimizationBatch
+) -> list[OptimizationJob]:
+    """Queue what a batch asks for, each with its plan, as :func:`submit_optimization` does one; in a transaction.
+
+    Raises
+    ------
+    EngineError
+        ``quota_exceeded``, ``too_many_jobs``, where there is no room for all.
+    """
+    keys = [_key(request, plan) for request, plan in wanted if plan is not None and not request.fresh]
+    known = answers.earlier_answers(user, keys, visibility=batch.visibility) if keys else frozenset()
+    awaited = {request.model.pk: analysis_awaited(request.model) for request, _ in wanted}
+    made, new = [], []
+    for request, plan in wanted:
+        if plan is not None and not request.fresh and _key(request, plan) in known:
+            job = submit_optimization(user, request=request, batch=batch)
+        else:
+            waited = awaited[request.model.pk]
+            status = JobStatus.PENDING if waited else JobStatus.QUEUED
+            # Each has a moment of its own, by which they stay in order.
+            state = {"status": status, "waits_for": waited, "created_at": ClockTimestamp()}
+            job = _unsaved(user, request, plan, batch=batch, **state)
+            new.append(job)
+        made.append(job)
+    insert_extended(new)
+    quotas.admit(job for job in made if not job.is_final)  # answered ones need nothing
+    queue.submit_all(new)
+    return made
+
+
 def run_afresh(user: User, *, job: OptimizationJob) -> OptimizationJob:
     """Ask for the same as an earlier job once more, and have it run.
 
@@ -186,26 +218,28 @@ def usual_name(model: Model, target_format: str, precision: str) -> str:
 
 
 def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
-    return create_extended(
-        OptimizationJob(
-            owner=user,
-            visibility=request.visibility,
-            kind=JobKind.OPTIMIZATION,
-            queue=Queue.STUDIO,
-            name=request.name.strip()[:200] or usual_name(request.model, request.target_format, request.precision),
-            max_attempts=settings.JOB_MAX_ATTEMPTS,
-            priority=request.priority,
-            request_id=current_request_id(),
-            model=request.model,
-            device_profile=request.device_profile,
-            dataset=request.dataset,
-            target_format=request.target_format,
-            precision=request.precision,
-            optimization_level=request.optimization_level,
-            options=dict(request.options),
-            cache_key="" if plan is None else _key(request, plan),
-            **state,
-        )
+    return create_extended(_unsaved(user, request, plan, **state))
+
+
+def _unsaved(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
+    return OptimizationJob(
+        owner=user,
+        visibility=request.visibility,
+        kind=JobKind.OPTIMIZATION,
+        queue=Queue.STUDIO,
+        name=request.name.strip()[:200] or usual_name(request.model, request.target_format, request.precision),
+        max_attempts=settings.JOB_MAX_ATTEMPTS,
+        priority=request.priority,
+        request_id=current_request_id(),
+        model=request.model,
+        device_profile=request.device_profile,
+        dataset=request.dataset,
+        target_format=request.target_format,
+        precision=request.precision,
+        optimization_level=request.optimization_level,
+        options=dict(request.options),
+        cache_key="" if plan is None else _key(request, plan),
+        **state,
     )
 
 

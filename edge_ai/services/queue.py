@@ -73,10 +73,22 @@ def submit(job: Job, *, admitted: bool = False, besides: Iterable[Model | None] 
     """
     if not admitted:
         admit([job])
-    begins = JobEvent(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=f"The job is {job.status}.")
-    sent = sending(job) if job.status == JobStatus.QUEUED else []
+    submit_all([job], besides=besides)
+
+
+def submit_all(jobs: Iterable[Job], *, besides: Iterable[Model | None] = ()) -> None:
+    """Tell the beginning of the stories of jobs that were admitted, and send those that wait for nothing, in one trip."""
+    rows = [*filter(None, besides)]
+    sent: list[Statement] = []
+    for job in jobs:
+        rows += [_beginning(job), *_submission(job)]
+        sent += sending(job) if job.status == JobStatus.QUEUED else []
     with acting_as_system():  # the trail and the counting are the studio's
-        insert_together([*filter(None, besides), begins, *_submission(job)], then=sent)
+        insert_together(rows, then=sent)
+
+
+def _beginning(job: Job) -> JobEvent:
+    return JobEvent(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=f"The job is {job.status}.")
 
 
 def sending(job: Job) -> list[Statement]:
@@ -90,9 +102,9 @@ def sending(job: Job) -> list[Statement]:
     return [replacement(place), insertion(packer.row()), waking(job.queue)]
 
 
-def withdrawing(job: Job) -> Statement:
-    """Return what :func:`withdraw` does with a job."""
-    return f"DELETE FROM {Ticket._meta.db_table} WHERE job_id = %s", [job.pk]  # noqa: S608 - a name of our own
+def withdrawing(*jobs: Job) -> Statement:
+    """Return what :func:`withdraw` does with jobs."""
+    return f"DELETE FROM {Ticket._meta.db_table} WHERE job_id = ANY(%s)", [[job.pk for job in jobs]]  # noqa: S608 - a name of our own
 
 
 def note_submission(job: Job) -> None:

@@ -15,7 +15,11 @@ Statement = tuple[str, Sequence[Any]]
 
 def insert_together(rows: Iterable[models.Model], *, then: Iterable[Statement] = ()) -> None:
     """Insert new rows in their order, and run ``then``. What the database fills in by itself is not read back."""
-    statements = [*(_insertion(type(row), row) for row in rows), *then]
+    run_together([*map(insertion, rows), *then])
+
+
+def run_together(statements: Sequence[Statement]) -> None:
+    """Run statements in their order, whatever they answer."""
     if statements:
         with connection.cursor() as cursor:
             _run(statements, cursor)
@@ -24,6 +28,11 @@ def insert_together(rows: Iterable[models.Model], *, then: Iterable[Statement] =
 def insertion(row: models.Model) -> Statement:
     """Return the statement that inserts a new row."""
     return _insertion(type(row), row)
+
+
+def insertion_unless_there(row: models.Model) -> Statement:
+    """Return the statement that inserts a row where none is that it would be at odds with."""
+    return _compiled(InsertQuery(type(row), on_conflict=OnConflict.IGNORE), row, row._meta.local_concrete_fields)
 
 
 def replacement(row: models.Model) -> Statement:
@@ -39,17 +48,29 @@ def create_extended(row: T, *more: models.Model) -> T:
 
     ``more`` are rows that refer to it, of which nothing is read back.
     """
-    meta = row._meta
-    ((parent, link),) = meta.parents.items()
-    setattr(row, link.attname, getattr(row, parent._meta.pk.attname))  # type: ignore[union-attr]  # tables that are not proxies are linked
+    (parent,) = row._meta.parents
     filled = parent._meta.db_returning_fields
     with connection.cursor() as cursor:
-        inserted = [_insertion(parent, row, returning=filled), insertion(row), *map(insertion, more)]
-        _run(inserted, cursor)
+        _run([*_extended(row, returning=filled), *map(insertion, more)], cursor)
         for field, value in zip(filled, cursor.fetchone(), strict=True):
             setattr(row, field.attname, value)
     row._state.adding, row._state.db = False, connection.alias
     return row
+
+
+def insert_extended(rows: Iterable[models.Model]) -> None:
+    """Insert new rows as :func:`create_extended` does one, all in one trip, and read nothing back."""
+    statements: list[Statement] = []
+    for row in rows:
+        statements += _extended(row)
+        row._state.adding, row._state.db = False, connection.alias
+    run_together(statements)
+
+
+def _extended(row: models.Model, *, returning: Sequence[Any] = ()) -> list[Statement]:
+    ((parent, link),) = row._meta.parents.items()
+    setattr(row, link.attname, getattr(row, parent._meta.pk.attname))  # type: ignore[union-attr]  # tables that are not proxies are linked
+    return [_insertion(parent, row, returning=returning), insertion(row)]
 
 
 def _insertion(table: type[models.Model], row: models.Model, *, returning: Sequence[Any] = ()) -> Statement:
