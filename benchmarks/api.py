@@ -61,6 +61,14 @@ class Connection:
         data, headers = None, self._headers
         if body is not None:
             data, headers = json.dumps(body).encode(), headers | {"Content-Type": "application/json"}
+        try:
+            return self._timed(verb, path, data, headers)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # gunicorn closes what was idle, and ends a worker after some thousand requests.
+            self._open.close()
+            return self._timed(verb, path, data, headers)
+
+    def _timed(self, verb: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> float:
         began = time.perf_counter()
         self._open.request(verb, path, data, headers)
         answer = self._open.getresponse()

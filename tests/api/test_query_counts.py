@@ -123,7 +123,8 @@ def send(script: Client, operation: str, ids: dict[str, Any], body: dict[str, An
     verb, path = addresses()[operation]
     *where, last = [part for part in path.removeprefix(BASE).split("/") if part] or [""]
     kind = "/".join(part for part in where if "{" not in part) or last
-    address = path.replace("{id}", str(ids.get(f"{kind} {last}", ids.get(kind))))
+    done = "delete" if verb == "delete" else last
+    address = path.replace("{id}", str(ids.get(f"{kind} {done}", ids.get(kind))))
     address = address.replace("{delivery_id}", str(ids["delivery"]))
     if operation in {"upload_model", "upload_dataset"}:
         name = "digits.onnx" if operation == "upload_model" else "digits-eval.npz"
@@ -140,9 +141,12 @@ def test_no_operation_takes_more_than_a_dozen_queries(
 ) -> None:
     settings.RESUMABLE_DIR = tmp_path
     script = script_of(owner)
+    idle = make_rows(alpha, owner)
     with inside(alpha, owner):
         waiting, ended = jobs_of(owner, rows), jobs_of(owner, rows)
-        upload = begin(owner, length_bytes=10, purpose="model", file_name="a.onnx", name="")
+        upload, given_up = (
+            begin(owner, length_bytes=10, purpose="model", file_name="a.onnx", name="") for _ in range(2)
+        )
         batches = [factories.make_batch(owner, rows.model) for _ in range(2)]
         of_batch = [factories.make_optimization(owner, rows.model, batch=batch) for batch in batches for _ in range(2)]
         host = str(factories.host_device().pk)
@@ -150,9 +154,11 @@ def test_no_operation_takes_more_than_a_dozen_queries(
         end([*ended.values(), *of_batch[2:]])
     ids: dict[str, Any] = {
         "models": rows.model.pk,
+        "models delete": idle.model.pk,
         "datasets": rows.dataset.pk,
         "device-profiles": rows.device.pk,
         "uploads": upload.pk,
+        "uploads delete": given_up.pk,
         "artifacts": rows.artifact.pk,
         "webhooks": rows.delivery.endpoint_id,
         "webhooks/deliveries": rows.delivery.endpoint_id,
