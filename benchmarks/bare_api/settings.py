@@ -19,7 +19,8 @@ DATABASES = {
         "NAME": studio.DATABASES["default"]["NAME"],
         "USER": "studio_owner",
         "PASSWORD": studio.DATABASE_OWNER_PASSWORD,
-        "CONN_MAX_AGE": 600,
+        "CONN_MAX_AGE": studio.DATABASES["default"]["CONN_MAX_AGE"],
+        "CONN_HEALTH_CHECKS": studio.DATABASES["default"]["CONN_HEALTH_CHECKS"],
         "OPTIONS": {"options": f"-c search_path={os.environ['BARE_SCHEMA']}"},
     }
 }

@@ -33,7 +33,7 @@ from edge_ai.models import (
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import quotas
-from edge_ai.services.audit import event_of, keep, note
+from edge_ai.services.audit import event_of
 from edge_ai.services.jobs import WAITED_FOR, cancel_all, retry_all
 from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_together
 from edge_ai.services.targets import usual_target
@@ -190,8 +190,8 @@ def submit_batch(user: User, *, request: BatchRequest, idempotency_key: str = ""
             batch,
             after={"jobs": len(found.planned), "refused": len(found.refused), "visibility": batch.visibility},
         )
-        keep(noted, usage_of(Event.BATCH_SUBMITTED, jobs=len(found.planned)))
-        submit_together(user, wanted=found.planned, batch=batch)
+        counted = usage_of(Event.BATCH_SUBMITTED, jobs=len(found.planned))
+        submit_together(user, wanted=found.planned, batch=batch, besides=[noted, counted])
     return MadeBatch(batch=batch, now=True)
 
 
@@ -212,10 +212,8 @@ def cancel_batch(user: User, *, batch: OptimizationBatch) -> int:
             raise UserInputError(
                 "Every job of the batch has ended.", code="conflict", fix="There is nothing left to cancel."
             )
-        cancel_all(jobs)
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=ClockTimestamp())
-        note(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})
-    batch.refresh_from_db()
+        cancel_all(jobs, besides=[event_of(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})])
     return stopped
 
 
@@ -237,10 +235,8 @@ def retry_batch(user: User, *, batch: OptimizationBatch) -> int:
         again = len(jobs)
         if not again:
             raise UserInputError("No job of the batch has failed.", code="conflict", fix="There is nothing to retry.")
-        retry_all(jobs)
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=None)
-        note(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})
-    batch.refresh_from_db()
+        retry_all(jobs, besides=[event_of(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})])
     return again
 
 

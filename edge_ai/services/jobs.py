@@ -73,19 +73,19 @@ def cancel_job(user: User, *, job: Job) -> Job:
     return job
 
 
-def cancel_all(jobs: Sequence[Job]) -> None:
-    """Cancel jobs of one kind, owner and visibility, as :func:`cancel_job` does one.
+def cancel_all(jobs: Sequence[Job], *, besides: Iterable[Row | None] = ()) -> None:
+    """Cancel jobs of one kind, owner and visibility, as :func:`cancel_job` does one, and write ``besides`` along with it.
 
     To be called in a transaction in which they are locked, and have not ended.
     """
     before = {job.pk: job.status for job in jobs}
     Job.objects.request_cancel(*before)
-    _tell_cancelled(list(type(jobs[0])._default_manager.filter(pk__in=before).order_by("pk")), before)
+    _tell_cancelled(list(type(jobs[0])._default_manager.filter(pk__in=before).order_by("pk")), before, besides)
 
 
-def _tell_cancelled(jobs: Sequence[Job], before: Mapping[uuid.UUID, str]) -> None:
+def _tell_cancelled(jobs: Sequence[Job], before: Mapping[uuid.UUID, str], besides: Iterable[Row | None] = ()) -> None:
     """Note that jobs were cancelled, or asked to stop, and carry over the end of those that have ended."""
-    rows: list[Row | None] = []
+    rows = [*besides]
     ended = [job for job in jobs if job.status == JobStatus.CANCELLED]
     for job in jobs:
         rows.append(event_of(AuditAction.JOB_CANCELLED, job, before={"status": before[job.pk]}))
@@ -126,8 +126,8 @@ def retry_job(user: User, *, job: Job) -> Job:
     return job
 
 
-def retry_all(jobs: Sequence[OptimizationJob]) -> None:
-    """Run optimizations again that failed or were cancelled, as :func:`retry_job` does one.
+def retry_all(jobs: Sequence[OptimizationJob], *, besides: Iterable[Row | None] = ()) -> None:
+    """Run optimizations again that failed or were cancelled, as :func:`retry_job` does one, and write ``besides``.
 
     To be called in a transaction that holds the quota and the jobs, which have their models.
 
@@ -141,12 +141,12 @@ def retry_all(jobs: Sequence[OptimizationJob]) -> None:
     for waited in set(awaited.values()):
         Job.objects.restart(*(key for key, each in awaited.items() if each == waited), waits_for=waited)
     quotas.admit(jobs)
-    _tell_retried([(job, job.status, awaited[job.pk]) for job in jobs])
+    _tell_retried([(job, job.status, awaited[job.pk]) for job in jobs], besides)
 
 
-def _tell_retried(jobs: Iterable[tuple[Job, str, uuid.UUID | None]]) -> None:
+def _tell_retried(jobs: Iterable[tuple[Job, str, uuid.UUID | None]], besides: Iterable[Row | None] = ()) -> None:
     """Note that jobs run again, each with its status before and what it waits for, and send what waits for nothing."""
-    rows: list[Row | None] = []
+    rows = [*besides]
     sent: list[Statement] = []
     for job, before, awaited in jobs:
         words = "Queued again." if awaited is None else "Waits for the model's analysis again."

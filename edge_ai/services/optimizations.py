@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Model as Row
 
 from accounts.models import User
 from config.middleware import current_request_id
@@ -156,7 +157,11 @@ def submit_optimization(
 
 
 def submit_together(
-    user: User, *, wanted: Sequence[tuple[OptimizationRequest, Plan | None]], batch: OptimizationBatch
+    user: User,
+    *,
+    wanted: Sequence[tuple[OptimizationRequest, Plan | None]],
+    batch: OptimizationBatch,
+    besides: Iterable[Row | None] = (),
 ) -> list[OptimizationJob]:
     """Queue what a batch asks for, each with its plan, as :func:`submit_optimization` does one; in a transaction.
 
@@ -182,7 +187,7 @@ def submit_together(
         made.append(job)
     insert_extended(new)
     quotas.admit(job for job in made if not job.is_final)  # answered ones need nothing
-    queue.submit_all(new)
+    queue.submit_all(new, besides=besides)
     return made
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -45,8 +45,8 @@ from edge_ai.models import (
     WebhookMessage,
 )
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.services.audit import fields_of, note
-from edge_ai.services.rows import insertion, insertion_unless_there, run_together
+from edge_ai.services.audit import event_of, fields_of, note
+from edge_ai.services.rows import insert_together, insertion, insertion_unless_there, run_together
 from edge_ai.services.telemetry import track
 from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
 
@@ -209,9 +209,10 @@ def _described_job(job: Job) -> dict[str, Any]:
         }
     if job.kind == JobKind.COMPARISON:
         comparison = job if isinstance(job, ComparisonJob) else ComparisonJob.objects.get(pk=job.pk)
+        prefetch_related_objects([comparison], "compared")  # whoever shows the job afterwards has them as well
         pairs = (job.result or {}).get("pairs") or []
         return facts | {
-            "models": [str(each) for each in comparison.compared.values_list("model_id", flat=True)],
+            "models": [str(each.model_id) for each in comparison.compared.all()],
             "device_profile": str(comparison.device_profile_id),
             "result": {"pairs": [{name: pair[name] for name in PAIR} for pair in pairs]} if job.result else None,
             "links": _links("api:comparison-detail", "edge_ai:comparison-detail", job.pk),
@@ -384,8 +385,12 @@ def redeliver(user: User, *, delivery: WebhookDelivery) -> WebhookDelivery:
         if not WebhookDelivery.objects.filter(pk__in=mine).start_again():
             raise UserInputError("It is being sent just now.", code="conflict", fix="Wait for what comes of it.")
         WebhookDelivery.objects.filter(pk=delivery.pk).update(enqueued_at=ClockTimestamp())
-        outbox.hint(delivery.pk)
-        note(AuditAction.WEBHOOK_REDELIVERED, delivery.endpoint, after={"deliveries": 1})
+        noted = event_of(AuditAction.WEBHOOK_REDELIVERED, delivery.endpoint, after={"deliveries": 1})
+        with acting_as_system():  # the trail is the studio's
+            insert_together(
+                [*filter(None, [noted]), _packed_hint(delivery.pk)],
+                then=[waking(outbox.QUEUE)],
+            )
     delivery.refresh_from_db()
     return delivery
 

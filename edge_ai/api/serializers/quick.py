@@ -6,7 +6,8 @@ What comes of it is the same; only fields that read a column, or a property, of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -16,30 +17,43 @@ Way = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
 
 
 class QuickRows(serializers.Serializer[Any]):
-    """Mixed into a serializer of rows whose fields can neither be missing nor called."""
+    """Mixed into a serializer of rows whose fields can neither be missing nor called, and ask nothing of the request."""
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """Return what REST framework returns."""
-        shown: dict[str, Any] = {}
-        for name, read, show in self._ways:
-            value = read(instance)
-            shown[name] = None if value is None else show(value)
-        return shown
+        return present(type(self), instance)
 
-    @cached_property
-    def _ways(self) -> list[Way]:
-        """Name each field, and say how its value is read and presented."""
-        return [self._way(str(field.field_name), field) for field in self._readable_fields]
 
-    @staticmethod
-    def _way(name: str, field: Any) -> Way:
-        if isinstance(field, serializers.PrimaryKeyRelatedField):
-            # The key is in the row; what it refers to is not looked at.
-            return name, attrgetter(f"{field.source}_id"), str
-        if field.source == "*":
-            return name, _itself, field.to_representation
-        return name, attrgetter(field.source), field.to_representation
+def present(serializer: type[QuickRows], row: Any) -> dict[str, Any]:
+    """Return what a serializer says of a row."""
+    shown: dict[str, Any] = {}
+    for name, read, show in _ways(serializer):
+        value = read(row)
+        shown[name] = None if value is None else show(value)
+    return shown
+
+
+@cache
+def _ways(serializer: type[QuickRows]) -> list[Way]:
+    """Name each field, and say how its value is read and presented."""
+    return [_way(str(field.field_name), field) for field in serializer()._readable_fields]
+
+
+def _way(name: str, field: Any) -> Way:
+    if isinstance(field, serializers.PrimaryKeyRelatedField):
+        # The key is in the row; what it refers to is not looked at.
+        return name, attrgetter(f"{field.source}_id"), str
+    if field.source == "*":
+        return name, _itself, field.to_representation
+    if type(field) is serializers.DateTimeField:
+        return name, attrgetter(str(field.source)), lambda value: _moment(value, field)
+    return name, attrgetter(str(field.source)), field.to_representation
 
 
 def _itself(row: Any) -> Any:
     return row
+
+
+def _moment(value: datetime, field: Any) -> Any:
+    """Return a moment as REST framework writes it; those of the database are in UTC."""
+    return f"{value.isoformat()[:-6]}Z" if value.tzinfo is UTC else field.to_representation(value)

@@ -20,6 +20,7 @@ from accounts.models import User
 from edge_ai.api.careful import CarefulView
 from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader
 from edge_ai.api.pagination import PARAMETERS
+from edge_ai.api.serializers.quick import QuickRows, present
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models.base import Owned
@@ -46,6 +47,7 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
     metadata_class = None
     parser_classes = [BoundedJSONParser]
     versioned = False
+    serializer_class: Any
     filterset_class: Any
     ordering_fields: tuple[str, ...] = ("created_at", "updated_at", "name")
     ordering: tuple[str, ...] = ("-created_at",)
@@ -55,6 +57,13 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
         if self.filterset_class.base_filters.keys().isdisjoint(self.request.query_params):
             return queryset
         return super().filter_queryset(queryset)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer one page."""
+        if not issubclass(self.serializer_class, QuickRows):
+            return super().list(request, *args, **kwargs)
+        rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or ()
+        return self.get_paginated_response([present(self.serializer_class, row) for row in rows])
 
     def list_rows(self, request: Request) -> Response:
         """Answer one page. A query parameter that nothing reads is refused: it was meant to do something."""
