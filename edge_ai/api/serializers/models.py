@@ -81,6 +81,8 @@ class AnalysisField(serializers.JSONField):
 class StoredModelSerializer(QuickRows, serializers.ModelSerializer[Model]):
     """A model, uploaded or made by an optimization."""
 
+    written = ("analysis",)
+
     visibility = EnumField(Visibility, read_only=True)
     format = EnumField(ModelFormat, read_only=True, help_text="By the file's content, whatever its name says.")
     status = EnumField(ModelStatus, read_only=True)

@@ -5,29 +5,63 @@ What comes of it is the same; only fields that read a column, or a property, of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from rest_framework import serializers
 
+#: What the columns are called that hold JSON as the database writes it.
+WRITTEN = "written_"
 Way = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
 
 
 class QuickRows(serializers.Serializer[Any]):
     """Mixed into a serializer of rows whose fields can neither be missing nor called, and ask nothing of the request."""
 
+    #: Columns of JSON that lists pass on as they are written.
+    written: tuple[str, ...] = ()
+
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """Return what REST framework returns."""
         return present(type(self), instance)
 
 
+def page_of(serializer: type[QuickRows], rows: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return what a serializer says of rows of :func:`as_written`, and the JSON that takes the place of some words in it."""
+    mark, places = secrets.token_hex(16), dict[str, str]()
+
+    def put(text: str) -> str:
+        word = f"{mark}{len(places)}"
+        places[word] = text
+        return word
+
+    ways = [
+        (name, attrgetter(WRITTEN + name), put) if name in serializer.written else (name, read, show)
+        for name, read, show in _ways(serializer)
+    ]
+    return [_shown(ways, row) for row in rows], places
+
+
+def as_written(serializer: type[QuickRows], rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Have the columns of JSON read as text."""
+    texts = {WRITTEN + name: Cast(name, TextField()) for name in serializer.written}
+    return rows.annotate(**texts).defer(*serializer.written) if texts else rows
+
+
 def present(serializer: type[QuickRows], row: Any) -> dict[str, Any]:
     """Return what a serializer says of a row."""
+    return _shown(_ways(serializer), row)
+
+
+def _shown(ways: Sequence[Way], row: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    for name, read, show in _ways(serializer):
+    for name, read, show in ways:
         value = read(row)
         shown[name] = None if value is None else show(value)
     return shown

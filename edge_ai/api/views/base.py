@@ -20,7 +20,7 @@ from accounts.models import User
 from edge_ai.api.careful import CarefulView
 from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader
 from edge_ai.api.pagination import PARAMETERS
-from edge_ai.api.serializers.quick import QuickRows, present
+from edge_ai.api.serializers.quick import QuickRows, as_written, page_of
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models.base import Owned
@@ -62,8 +62,11 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
         """Answer one page."""
         if not issubclass(self.serializer_class, QuickRows):
             return super().list(request, *args, **kwargs)
-        rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or ()
-        return self.get_paginated_response([present(self.serializer_class, row) for row in rows])
+        rows = self.filter_queryset(as_written(self.serializer_class, self.get_queryset()))
+        shown, places = page_of(self.serializer_class, self.paginate_queryset(rows) or ())
+        response = self.get_paginated_response(shown)
+        response.places = places  # type: ignore[attr-defined]  # for StudioJSONRenderer
+        return response
 
     def list_rows(self, request: Request) -> Response:
         """Answer one page. A query parameter that nothing reads is refused: it was meant to do something."""
