@@ -20,6 +20,7 @@ from edge_ai.models import (
     Dataset,
     DeviceProfile,
     EventKind,
+    Job,
     JobStatus,
     Model,
     ModelStatus,
@@ -73,12 +74,19 @@ def earlier_answer(user: User, key: str, *, visibility: str) -> OptimizationJob 
     visibility
         Of the job to be answered: whoever sees that one must see the answer.
     """
+    if not _any_ran([key]):
+        return None
     return _answering(user, [key], visibility).order_by("-finished_at").first()
 
 
 def earlier_answers(user: User, keys: Collection[str], *, visibility: str) -> frozenset[str]:
     """Return those of the keys that :func:`earlier_answer` finds a job for."""
-    return frozenset(_answering(user, keys, visibility).values_list("cache_key", flat=True))
+    return frozenset(_answering(user, keys, visibility).values_list("cache_key", flat=True) if _any_ran(keys) else ())
+
+
+def _any_ran(keys: Collection[str]) -> bool:
+    """Tell whether a job with one of the keys has completed at all; most have not, and this takes a look at an index."""
+    return Job.objects.filter(cache_key__in=keys, status=JobStatus.COMPLETED).exists()
 
 
 def _answering(user: User, keys: Collection[str], visibility: str) -> QuerySet[OptimizationJob]:

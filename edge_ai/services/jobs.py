@@ -108,22 +108,27 @@ def retry_job(user: User, *, job: Job) -> Job:
         ``quota_exceeded``, ``too_many_jobs``.
     """
     _own(user, job)
+    if not job.may_retry:
+        raise _not_again(job)
     with transaction.atomic():
-        quotas.hold()
         before = job.status
         row, awaited = _awaited(job)
+        quotas.admit_again([row])
         if not Job.objects.restart(job.pk, waits_for=awaited):
-            raise UserInputError(
-                f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
-                code="conflict",
-                fix="Submit a new job instead.",
-            )
-        quotas.admit([row])
+            raise _not_again(job)
         if job.kind == JobKind.ANALYSIS:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
         _tell_retried([(job, before, awaited)])
     job.refresh_from_db()
     return job
+
+
+def _not_again(job: Job) -> UserInputError:
+    return UserInputError(
+        f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
+        code="conflict",
+        fix="Submit a new job instead.",
+    )
 
 
 def retry_all(jobs: Sequence[OptimizationJob], *, besides: Iterable[Row | None] = ()) -> None:

