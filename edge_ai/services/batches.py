@@ -214,6 +214,7 @@ def cancel_batch(user: User, *, batch: OptimizationBatch) -> int:
             )
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=ClockTimestamp())
         cancel_all(jobs, besides=[event_of(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})])
+    batch.refresh_from_db()
     return stopped
 
 
@@ -237,6 +238,7 @@ def retry_batch(user: User, *, batch: OptimizationBatch) -> int:
             raise UserInputError("No job of the batch has failed.", code="conflict", fix="There is nothing to retry.")
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=None)
         retry_all(jobs, besides=[event_of(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})])
+    batch.refresh_from_db()
     return again
 
 

@@ -46,7 +46,7 @@ from edge_ai.models import (
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.audit import event_of, fields_of, note
-from edge_ai.services.rows import insert_together, insertion, insertion_unless_there, run_together
+from edge_ai.services.rows import Statement, insert_together, insertion_unless_there, run_together
 from edge_ai.services.telemetry import track
 from edge_ai.webhooks import addresses, delivery, outbox, signing, vault
 
@@ -114,14 +114,9 @@ def emit_all(event: WebhookEvent, subjects: Sequence[tuple[Job | Model | Artifac
             for message in messages
             for endpoint in endpoints
         ]
-        # Somebody may have told the same; a hint to a delivery that is not there then is dropped.
-        run_together(
-            [
-                *map(insertion_unless_there, (*messages, *made)),
-                *(insertion(_packed_hint(each.pk)) for each in made),
-                waking(outbox.QUEUE),
-            ]
-        )
+        # Somebody may have told the same: what is there already stays, and has its hint.
+        inserted = map(insertion_unless_there, (*messages, *made))
+        run_together([*inserted, *(_hint_where_it_is(each.pk) for each in made), waking(outbox.QUEUE)])
     return [message.pk for message in messages]
 
 
@@ -129,6 +124,16 @@ def _packed_hint(delivery_id: uuid.UUID) -> OrmQ:
     packer = Packer(outbox.QUEUE)
     outbox.hint(delivery_id, broker=packer)
     return packer.row()
+
+
+def _hint_where_it_is(delivery_id: uuid.UUID) -> Statement:
+    """Return the statement that tells the workers of a delivery which was inserted just now, if it was."""
+    hint, table = _packed_hint(delivery_id), WebhookDelivery._meta.db_table
+    return (
+        f"INSERT INTO {OrmQ._meta.db_table} (key, payload, lock) SELECT %s, %s, clock_timestamp()"  # noqa: S608 - names of our own
+        f" WHERE EXISTS (SELECT FROM {table} WHERE id = %s)",
+        [hint.key, hint.payload, delivery_id],
+    )
 
 
 def emit_ends(jobs: Sequence[Job]) -> None:

@@ -41,9 +41,9 @@ MORE = {
     "delete_model": 55,
     "delete_webhook": 17,
     # All jobs are changed together, but what came of it is read anew, and told to a webhook.
-    "create_optimization_batch": 14,
-    "cancel_optimization_batch": 15,
-    "retry_optimization_batch": 13,
+    "create_optimization_batch": 15,
+    "cancel_optimization_batch": 16,
+    "retry_optimization_batch": 14,
     # The request is the whole delivery: claimed, sent, and its end written down.
     "send_webhook_test": 20,
 }

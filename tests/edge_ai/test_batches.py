@@ -100,16 +100,12 @@ def test_more_than_a_hundred_are_too_many(owner: User) -> None:
 
 def test_a_fault_in_the_middle_leaves_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     request = wanted(owner)
-    real = optimizations.submit_optimization
-    calls = []
 
-    def second_fails(*given: Any, **named: Any) -> Any:
-        calls.append(named)
-        if len(calls) == 2:
-            raise RuntimeError("the machine is switched off")
-        return real(*given, **named)
+    def fails(jobs: list[Job], **_: Any) -> None:
+        assert Job.objects.filter(pk__in=[job.pk for job in jobs]).count() == len(jobs) == 2
+        raise RuntimeError("the machine is switched off")
 
-    monkeypatch.setattr(service, "submit_optimization", second_fails)
+    monkeypatch.setattr(optimizations.queue, "submit_all", fails)
     with pytest.raises(RuntimeError):
         service.submit_batch(owner, request=request)
     assert not OptimizationBatch.objects.exists()
