@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
@@ -27,6 +27,29 @@ class ByAcceptHeader(DefaultContentNegotiation):
         return list(renderers)
 
 
+class Places:
+    """Words in an answer that JSON takes the place of, as the database wrote it, which is not read only to be written again."""
+
+    def __init__(self) -> None:
+        # Made anew for each answer, of so many random letters that nothing else in it is like them.
+        self._mark = secrets.token_hex(16)
+        self._texts: list[str] = []
+
+    def put(self, text: str) -> str:
+        """Return the word that stands for some JSON."""
+        self._texts.append(text)
+        return f"{self._mark}{len(self._texts) - 1}"
+
+    def fill(self, body: bytes) -> bytes:
+        """Return an answer's JSON with what the words in it stand for."""
+        first, *others = body.split(f'"{self._mark}'.encode())
+        filled = [first]
+        for each in others:
+            place, _, rest = each.partition(b'"')
+            filled += [self._texts[int(place)].encode(), rest]
+        return b"".join(filled)
+
+
 class StudioJSONRenderer(JSONRenderer):
     """Puts JSON that the database wrote into the places that an answer has for it."""
 
@@ -35,13 +58,8 @@ class StudioJSONRenderer(JSONRenderer):
     ) -> Any:
         """Return the answer's bytes."""
         body = super().render(data, accepted_media_type, renderer_context)
-        places: Mapping[str, str] | None = getattr((renderer_context or {}).get("response"), "places", None)
-        if not places:
-            return body
-        # The words are made anew for each answer, of so many random letters that nothing else is like them.
-        first = next(iter(places))
-        known = re.compile(b'"(%s[0-9]+)"' % first[:-1].encode())
-        return known.sub(lambda found: places[found[1].decode()].encode(), body)
+        places: Places | None = getattr((renderer_context or {}).get("response"), "places", None)
+        return body if places is None else places.fill(body)
 
 
 class AnythingRenderer(JSONRenderer):

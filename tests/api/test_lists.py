@@ -298,3 +298,15 @@ def test_rows_are_presented_as_rest_framework_does_only_sooner(alpha: Workspace,
         serializer = StoredModelSerializer(row)
         slowly = ModelSerializer.to_representation(serializer, row)
         assert JSONRenderer().render(serializer.data) == JSONRenderer().render(slowly)
+
+
+def test_analyses_of_a_list_are_those_of_each_model(alpha: Workspace, owner: User, script_of: Script) -> None:
+    odd = factories.ANALYSIS | {"producer": '"\\ \u2028 größe', "numbers": [1e-9, 1.5, -0.0, 10**20], "nothing": None}
+    with inside(alpha, owner):
+        for analysis in (factories.ANALYSIS, odd):
+            factories.make_model(owner, analysis=analysis)
+        factories.make_model(owner, status="uploaded", analysis=None)
+    script = script_of(owner)
+    rows = script.get(f"{BASE}models/").json()["results"]
+    assert len(rows) == 3
+    assert rows == [script.get(f"{BASE}models/{row['id']}/").json() for row in rows]

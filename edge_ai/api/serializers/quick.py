@@ -5,7 +5,6 @@ What comes of it is the same; only fields that read a column, or a property, of 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +14,8 @@ from typing import Any
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 from rest_framework import serializers
+
+from edge_ai.api.negotiation import Places
 
 #: What the columns are called that hold JSON as the database writes it.
 WRITTEN = "written_"
@@ -32,20 +33,13 @@ class QuickRows(serializers.Serializer[Any]):
         return present(type(self), instance)
 
 
-def page_of(serializer: type[QuickRows], rows: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return what a serializer says of rows of :func:`as_written`, and the JSON that takes the place of some words in it."""
-    mark, places = secrets.token_hex(16), dict[str, str]()
-
-    def put(text: str) -> str:
-        word = f"{mark}{len(places)}"
-        places[word] = text
-        return word
-
+def page_of(serializer: type[QuickRows], rows: Iterable[Any], places: Places) -> list[dict[str, Any]]:
+    """Return what a serializer says of rows of :func:`as_written`; JSON of theirs is put into ``places``."""
     ways = [
-        (name, attrgetter(WRITTEN + name), put) if name in serializer.written else (name, read, show)
+        (name, attrgetter(WRITTEN + name), places.put) if name in serializer.written else (name, read, show)
         for name, read, show in _ways(serializer)
     ]
-    return [_shown(ways, row) for row in rows], places
+    return [_shown(ways, row) for row in rows]
 
 
 def as_written(serializer: type[QuickRows], rows: QuerySet[Any]) -> QuerySet[Any]:

@@ -18,7 +18,7 @@ from rest_framework.serializers import BaseSerializer
 from accounts.middleware import PARAMETER
 from accounts.models import User
 from edge_ai.api.careful import CarefulView
-from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader
+from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader, Places
 from edge_ai.api.pagination import PARAMETERS
 from edge_ai.api.serializers.quick import QuickRows, as_written, page_of
 from edge_ai.engine.errors import UserInputError
@@ -63,8 +63,10 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
         if not issubclass(self.serializer_class, QuickRows):
             return super().list(request, *args, **kwargs)
         rows = self.filter_queryset(as_written(self.serializer_class, self.get_queryset()))
-        shown, places = page_of(self.serializer_class, self.paginate_queryset(rows) or ())
-        response = self.get_paginated_response(shown)
+        places = Places()
+        response = self.get_paginated_response(
+            page_of(self.serializer_class, self.paginate_queryset(rows) or (), places)
+        )
         response.places = places  # type: ignore[attr-defined]  # for StudioJSONRenderer
         return response
 
