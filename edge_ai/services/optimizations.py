@@ -133,11 +133,14 @@ def submit_optimization(
         As :func:`plan_optimization`; ``quota_exceeded``, ``too_many_jobs``.
     """
     plan = plan_optimization(user, request=request)
-    earlier = earlier_answer(user, request=request, plan=plan)
+    key = "" if plan is None else _key(request, plan)
+    earlier = None
+    if key and not request.fresh:
+        earlier = answers.earlier_answer(user, key, visibility=request.visibility)
     if earlier is not None:
         # Whoever deletes the earlier job meanwhile makes this one run.
         with contextlib.suppress(IntegrityError), transaction.atomic():
-            job = _create(user, request, plan, batch=batch, **answers.answered_fields(earlier))
+            job = _create(user, request, key, batch=batch, **answers.answered_fields(earlier))
             answers.tell_answer(job, earlier)
             queue.note_submission(job)
             job.refresh_from_db()
@@ -147,7 +150,7 @@ def submit_optimization(
         job = _create(
             user,
             request,
-            plan,
+            key,
             batch=batch,
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
@@ -170,19 +173,20 @@ def submit_together(
     EngineError
         ``quota_exceeded``, ``too_many_jobs``, where there is no room for all.
     """
-    keys = [_key(request, plan) for request, plan in wanted if plan is not None and not request.fresh]
-    known = answers.earlier_answers(user, keys, visibility=batch.visibility) if keys else frozenset()
+    keys = ["" if plan is None else _key(request, plan) for request, plan in wanted]
+    asked = [key for key, (request, _) in zip(keys, wanted, strict=True) if key and not request.fresh]
+    known = answers.earlier_answers(user, asked, visibility=batch.visibility) if asked else frozenset()
     awaited = {request.model.pk: analysis_awaited(request.model) for request, _ in wanted}
     made, new = [], []
-    for request, plan in wanted:
-        if plan is not None and not request.fresh and _key(request, plan) in known:
+    for key, (request, _) in zip(keys, wanted, strict=True):
+        if key in known and not request.fresh:
             job = submit_optimization(user, request=request, batch=batch)
         else:
             waited = awaited[request.model.pk]
             status = JobStatus.PENDING if waited else JobStatus.QUEUED
             # Each has a moment of its own, by which they stay in order.
             state = {"status": status, "waits_for": waited, "created_at": ClockTimestamp()}
-            job = _unsaved(user, request, plan, batch=batch, **state)
+            job = _unsaved(user, request, key, batch=batch, **state)
             new.append(job)
         made.append(job)
     insert_extended(new)
@@ -222,11 +226,11 @@ def usual_name(model: Model, target_format: str, precision: str) -> str:
     return f"{model.name} → {target_format} {precision}"[:200]
 
 
-def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
-    return create_extended(_unsaved(user, request, plan, **state))
+def _create(user: User, request: OptimizationRequest, key: str, **state: Any) -> OptimizationJob:
+    return create_extended(_unsaved(user, request, key, **state))
 
 
-def _unsaved(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
+def _unsaved(user: User, request: OptimizationRequest, key: str, **state: Any) -> OptimizationJob:
     return OptimizationJob(
         owner=user,
         visibility=request.visibility,
@@ -243,7 +247,7 @@ def _unsaved(user: User, request: OptimizationRequest, plan: Plan | None, **stat
         precision=request.precision,
         optimization_level=request.optimization_level,
         options=dict(request.options),
-        cache_key="" if plan is None else _key(request, plan),
+        cache_key=key,
         **state,
     )
 
