@@ -75,14 +75,13 @@ class WorkspaceMiddleware:
                 if key is None:
                     return error_response(request, _bad_key())
                 key.note_use()
-                membership = Membership.objects.filter(user=key.user, workspace=key.workspace).first()
             request.user = key.user
             request._cached_user = key.user  # type: ignore[attr-defined]  # what django.contrib.auth keeps
             request.api_key = key  # type: ignore[attr-defined]
             named = named_slug(request)
-            if membership is None or (named and named != key.workspace.slug):
+            if named and named != key.workspace.slug:
                 return error_response(request, no_workspace())
-            _settle(request, key.user, key.workspace, membership)
+            _settle(request, key.user, key.workspace, key.membership)
             return None
         if not request.user.is_authenticated:
             return None

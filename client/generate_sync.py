@@ -28,7 +28,8 @@ REPLACED = {
     f"Async{name}": name
     for name in (
         *("Resource", "Model", "Device", "Dataset", "Artifact", "Webhook"),
-        *("Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob", "ImportJob"),
+        *("Work", "Job", "OptimizationJob", "BenchmarkJob", "ComparisonJob", "ImportJob", "DiagnosisJob", "PackageJob"),
+        "Batch",
     )
 }
 

@@ -36,7 +36,6 @@ STATUS_BY_CODE: dict[str, int] = {
     "checksum_mismatch": 460,
     "internal_error": 500,
     "storage_unavailable": 503,
-    "not_ready": 503,
     "storage_full": 507,
 }
 

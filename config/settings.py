@@ -821,7 +821,7 @@ if CORS_ALLOWED_ORIGINS:
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["edge_ai.api.authentication.StudioAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["edge_ai.api.permissions.MayUseStudio"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["edge_ai.api.negotiation.StudioJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "edge_ai.api.pagination.StudioCursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

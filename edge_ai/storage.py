@@ -149,7 +149,8 @@ def put(path: Path | Kept, mark: Fingerprint) -> Blob:
         elif not storage.exists(name):
             with path.open("rb") as stream:
                 storage.save(name, File(stream))
-    blob, _ = Blob.objects.get_or_create(sha256=mark.sha256, defaults={"size_bytes": mark.size_bytes})
+    blob = Blob(sha256=mark.sha256, size_bytes=mark.size_bytes)
+    Blob.objects.bulk_create([blob], ignore_conflicts=True)  # it may be there already: the same bytes are one blob
     return blob
 
 

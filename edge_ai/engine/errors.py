@@ -298,7 +298,6 @@ CODES: dict[str, ErrorCode] = {
         "The service that keeps the files could not be reached, or refused. Jobs are tried again by themselves.",
         "Try again in a moment; tell the operator if it stays.",
     ),
-    "not_ready": _code("Not ready", "The studio cannot work yet.", "Try again in a moment."),
     "internal_error": _code(
         "Something unexpected happened",
         "The fault is ours; it was logged.",

@@ -25,6 +25,28 @@ AWAY_SECONDS = 0.5
 ACKNOWLEDGE_SECONDS = 20.0
 
 
+class Packer:
+    """Takes a broker's place where a message is only packed: whoever asked writes it together with other rows."""
+
+    def __init__(self, queue: str) -> None:
+        self.list_key = queue
+        self.packed = ""
+
+    def enqueue(self, task: str) -> int:
+        """Keep the message."""
+        self.packed = task
+        return 0
+
+    def row(self) -> OrmQ:
+        """Return the message's row."""
+        return OrmQ(key=self.list_key, payload=self.packed, lock=ClockTimestamp())
+
+
+def waking(queue: str) -> tuple[str, list[str]]:
+    """Return the statement whose commit wakes a cluster."""
+    return "SELECT pg_notify(%s, '')", [f"studio_queue_{queue}"]
+
+
 class WakingBroker(ORM):  # type: ignore[misc]  # django-q2 has no type information
     """django-q2's ORM broker with another way to wait, and the database's clock."""
 
@@ -40,7 +62,7 @@ class WakingBroker(ORM):  # type: ignore[misc]  # django-q2 has no type informat
         """Put a message into the queue, in the caller's transaction; its commit wakes a cluster."""
         made = OrmQ.objects.create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=ClockTimestamp())
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify(%s, '')", [self._channel])
+            cursor.execute(*waking(str(self.list_key)))
         return int(made.pk)
 
     def dequeue(self) -> list[tuple[int, str]] | None:

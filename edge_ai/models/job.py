@@ -165,11 +165,11 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             enqueued_at=None,
         )
 
-    def request_cancel(self, job_id: uuid.UUID) -> bool:
-        """Cancel at once what nobody runs; ask the holder to stop what is running."""
+    def request_cancel(self, *job_ids: uuid.UUID) -> bool:
+        """Cancel at once what nobody runs; ask the holder to stop what is running. Tells whether there was any."""
         waiting = Q(status__in=[JobStatus.PENDING, JobStatus.QUEUED])
         return bool(
-            self.filter(pk=job_id)
+            self.filter(pk__in=job_ids)
             .exclude(status__in=FINAL)
             .update(
                 cancel_requested=True,
@@ -183,10 +183,10 @@ class JobQuerySet(OwnedQuerySet["Job"]):
             )
         )
 
-    def restart(self, job_id: uuid.UUID, *, waits_for: uuid.UUID | None = None) -> bool:
+    def restart(self, *job_ids: uuid.UUID, waits_for: uuid.UUID | None = None) -> bool:
         """``failed | cancelled → queued | pending``: the person asks for it again, with all attempts anew."""
         return bool(
-            self.filter(pk=job_id, status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).update(
+            self.filter(pk__in=job_ids, status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).update(
                 status=JobStatus.QUEUED if waits_for is None else JobStatus.PENDING,
                 attempt=0,
                 cancel_requested=False,

@@ -84,6 +84,15 @@ class Model(Owned):
             models.Index(
                 fields=["-created_at", "id"], name="edge_ai_model_newest"
             ),  # list: the workspace's, newest first
+            # list: in its other orders
+            models.Index(fields=["name", "id"], name="edge_ai_model_by_name"),
+            models.Index(fields=["size_bytes", "id"], name="edge_ai_model_by_size"),
+            models.Index(fields=["updated_at", "id"], name="edge_ai_model_by_change"),
+            models.Index(fields=["format", "id"], name="edge_ai_model_by_format"),
+            models.Index(fields=["status", "id"], name="edge_ai_model_by_status"),
+            # list: of one format or status, newest first
+            models.Index(fields=["format", "-created_at", "id"], name="edge_ai_model_of_format"),
+            models.Index(fields=["status", "-created_at", "id"], name="edge_ai_model_of_status"),
             models.Index(fields=["parent"], name="edge_ai_model_variants"),  # model page: variants
             GinIndex(fields=["tags"], name="edge_ai_model_tags"),  # list: filter by tag
         ]

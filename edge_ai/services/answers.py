@@ -5,11 +5,11 @@ Benchmarks are never answered so: what they measure is this machine, now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import User
 from edge_ai.engine.identity import code_sha256, content_key, library_versions
@@ -20,6 +20,7 @@ from edge_ai.models import (
     Dataset,
     DeviceProfile,
     EventKind,
+    Job,
     JobStatus,
     Model,
     ModelStatus,
@@ -73,6 +74,22 @@ def earlier_answer(user: User, key: str, *, visibility: str) -> OptimizationJob 
     visibility
         Of the job to be answered: whoever sees that one must see the answer.
     """
+    if not _any_ran([key]):
+        return None
+    return _answering(user, [key], visibility).order_by("-finished_at").first()
+
+
+def earlier_answers(user: User, keys: Collection[str], *, visibility: str) -> frozenset[str]:
+    """Return those of the keys that :func:`earlier_answer` finds a job for."""
+    return frozenset(_answering(user, keys, visibility).values_list("cache_key", flat=True) if _any_ran(keys) else ())
+
+
+def _any_ran(keys: Collection[str]) -> bool:
+    """Tell whether a job with one of the keys has completed at all; most have not, and this takes a look at an index."""
+    return Job.objects.filter(cache_key__in=keys, status=JobStatus.COMPLETED).exists()
+
+
+def _answering(user: User, keys: Collection[str], visibility: str) -> QuerySet[OptimizationJob]:
     seen = {"visibility": visibility} if visibility == Visibility.WORKSPACE else {}
     variants = Model.objects.visible_to(user).filter(producer=OuterRef("pk"), status=ModelStatus.READY, **seen)
     files = Artifact.objects.visible_to(user).filter(
@@ -81,20 +98,15 @@ def earlier_answer(user: User, key: str, *, visibility: str) -> OptimizationJob 
         model__producer=OuterRef("pk"),
         **seen,
     )
-    return (
-        OptimizationJob.objects.visible_to(user)
-        .filter(
-            # Of what was answered itself, the answer is the job that ran.
-            Exists(variants),
-            Exists(files.filter(artifact_type=ArtifactType.OPTIMIZED_MODEL)),
-            Exists(files.filter(artifact_type=ArtifactType.RECIPE)),
-            status=JobStatus.COMPLETED,
-            cache_key=key,
-            answered_by=None,
-            **seen,
-        )
-        .order_by("-finished_at")
-        .first()
+    return OptimizationJob.objects.visible_to(user).filter(
+        # Of what was answered itself, the answer is the job that ran.
+        Exists(variants),
+        Exists(files.filter(artifact_type=ArtifactType.OPTIMIZED_MODEL)),
+        Exists(files.filter(artifact_type=ArtifactType.RECIPE)),
+        status=JobStatus.COMPLETED,
+        cache_key__in=keys,
+        answered_by=None,
+        **seen,
     )
 
 

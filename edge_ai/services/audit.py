@@ -17,6 +17,7 @@ from config.database.identity import acting_as_system, workspace_as_system
 from config.middleware import current_request_id
 from edge_ai.models.audit import AuditAction, AuditEvent
 from edge_ai.models.telemetry import Event
+from edge_ai.services.rows import insert_together
 from edge_ai.services.schemas import complete_schemas
 from edge_ai.services.telemetry import track
 
@@ -46,14 +47,33 @@ def note(
         Fields with their values; those that are the same on both sides are left out. When both are given and nothing
         differs, nothing happened, and nothing is noted.
     """
+    event = event_of(action, subject, before=before, after=after)
+    if event is not None:
+        with acting_as_system():  # the trail is the studio's to write
+            event.save(force_insert=True)
+
+
+def event_of(
+    action: models.TextChoices,
+    subject: models.Model,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEvent | None:
+    """Return what :func:`note` writes, for who writes it together with other rows, as the system."""
     if before is not None and after is not None:
         same = {name for name in before if name in after and before[name] == after[name]}
         before = {name: value for name, value in before.items() if name not in same}
         after = {name: value for name, value in after.items() if name not in same}
         if not before and not after:
-            return
-    with acting_as_system():  # the trail is the studio's to write
-        AuditEvent.objects.create(**_facts(action, subject), before=_told(before), after=_told(after))
+            return None
+    return AuditEvent(**_facts(action, subject), before=_told(before), after=_told(after))
+
+
+def keep(*rows: models.Model | None) -> None:
+    """Write what :func:`event_of` and ``usage_of`` returned, in one trip, in the caller's transaction."""
+    with acting_as_system():
+        insert_together(filter(None, rows))
 
 
 def note_all(action: models.TextChoices, subjects: Iterable[models.Model]) -> None:

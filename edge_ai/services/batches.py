@@ -14,6 +14,7 @@ from django.db.models import Avg, Case, Count, F, FloatField, OuterRef, Q, Query
 from django.db.models.functions import JSONObject
 
 from accounts.models import User
+from config.database.identity import acting_as_system
 from edge_ai.engine.errors import EngineError, UserInputError
 from edge_ai.engine.plan import Plan
 from edge_ai.engine.spec import OptimizationLevel, OptimizeOptions, refuse
@@ -23,7 +24,6 @@ from edge_ai.models import (
     Dataset,
     DeviceProfile,
     Event,
-    Job,
     JobStatus,
     Model,
     OptimizationBatch,
@@ -33,11 +33,11 @@ from edge_ai.models import (
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import quotas
-from edge_ai.services.audit import note
-from edge_ai.services.jobs import cancel_job, retry_job
-from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_optimization
+from edge_ai.services.audit import event_of
+from edge_ai.services.jobs import WAITED_FOR, cancel_all, retry_all
+from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_together
 from edge_ai.services.targets import usual_target
-from edge_ai.services.telemetry import track
+from edge_ai.services.telemetry import usage_of
 
 MOST_COMBINATIONS: Final = 100
 #: For so long the same request is the same batch.
@@ -185,15 +185,13 @@ def submit_batch(user: User, *, request: BatchRequest, idempotency_key: str = ""
             asked=_asked(request),
             refused=[asdict(each) for each in found.refused],
         )
-        note(
+        noted = event_of(
             AuditAction.BATCH_SUBMITTED,
             batch,
             after={"jobs": len(found.planned), "refused": len(found.refused), "visibility": batch.visibility},
         )
-        track(Event.BATCH_SUBMITTED, jobs=len(found.planned))
-        made = [submit_optimization(user, request=one, batch=batch) for one, _ in found.planned]
-        quotas.admit(job for job in made if not job.is_final)  # answered ones need nothing
-    batch.refresh_from_db()
+        counted = usage_of(Event.BATCH_SUBMITTED, jobs=len(found.planned))
+        submit_together(user, wanted=found.planned, batch=batch, besides=[noted, counted])
     return MadeBatch(batch=batch, now=True)
 
 
@@ -207,19 +205,15 @@ def cancel_batch(user: User, *, batch: OptimizationBatch) -> int:
     """
     _own(user, batch)
     with transaction.atomic():
-        stopped = 0
-        for job in Job.objects.active().filter(optimizationjob__batch=batch).order_by("pk"):
-            try:
-                cancel_job(user, job=job)
-            except UserInputError:
-                continue  # it has ended meanwhile
-            stopped += 1
+        active = Q(status__in=WAITED_FOR)
+        jobs = list(OptimizationJob.objects.select_for_update().filter(active, batch=batch).order_by("pk"))
+        stopped = len(jobs)
         if not stopped:
             raise UserInputError(
                 "Every job of the batch has ended.", code="conflict", fix="There is nothing left to cancel."
             )
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=ClockTimestamp())
-        note(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})
+        cancel_all(jobs, besides=[event_of(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})])
     batch.refresh_from_db()
     return stopped
 
@@ -235,14 +229,15 @@ def retry_batch(user: User, *, batch: OptimizationBatch) -> int:
     _own(user, batch)
     ended = [JobStatus.FAILED, JobStatus.CANCELLED]
     with transaction.atomic():
-        again = 0
-        for job in Job.objects.filter(optimizationjob__batch=batch, status__in=ended).order_by("pk"):
-            retry_job(user, job=job)
-            again += 1
+        quotas.hold()
+        with acting_as_system():  # a colleague may have made a model private since
+            mine = OptimizationJob.objects.filter(owner=user, batch=batch, status__in=ended)
+            jobs = list(mine.select_related("model").select_for_update(of=("self", "job_ptr")).order_by("pk"))
+        again = len(jobs)
         if not again:
             raise UserInputError("No job of the batch has failed.", code="conflict", fix="There is nothing to retry.")
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=None)
-        note(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})
+        retry_all(jobs, besides=[event_of(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})])
     batch.refresh_from_db()
     return again
 

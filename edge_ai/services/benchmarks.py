@@ -32,6 +32,7 @@ from edge_ai.services import queue
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import analysis_awaited, require_usable, variant_awaited
+from edge_ai.services.rows import create_extended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,30 +170,31 @@ def submit_benchmark(user: User, *, request: BenchmarkRequest) -> BenchmarkRun:
             awaited: Job | None = variant_awaited(request.optimization_job)
         else:
             awaited = analysis_awaited(request.model)
-        run = BenchmarkRun.objects.create(
-            owner=user,
-            visibility=request.visibility,
-            kind=JobKind.BENCHMARK,
-            queue=queue_of(request.device_profile),
-            result_kind=kind,
-            name=request.name.strip()[:200] or usual_name(what, request.device_profile),
-            status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
-            waits_for=awaited,
-            max_attempts=settings.JOB_MAX_ATTEMPTS,
-            priority=request.priority,
-            request_id=current_request_id(),
-            model=request.model,
-            variant_of=request.optimization_job,
-            device_profile=request.device_profile,
-            dataset=request.dataset,
-            baseline=request.baseline,
-            threads=request.threads,
-            batch_size=request.batch_size,
-            warmup=request.warmup,
-            min_seconds=request.min_seconds,
-            max_seconds=request.max_seconds,
-            profile_operators=request.profile_operators,
+        run = create_extended(
+            BenchmarkRun(
+                owner=user,
+                visibility=request.visibility,
+                kind=JobKind.BENCHMARK,
+                queue=queue_of(request.device_profile),
+                result_kind=kind,
+                name=request.name.strip()[:200] or usual_name(what, request.device_profile),
+                status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
+                waits_for=awaited,
+                max_attempts=settings.JOB_MAX_ATTEMPTS,
+                priority=request.priority,
+                request_id=current_request_id(),
+                model=request.model,
+                variant_of=request.optimization_job,
+                device_profile=request.device_profile,
+                dataset=request.dataset,
+                baseline=request.baseline,
+                threads=request.threads,
+                batch_size=request.batch_size,
+                warmup=request.warmup,
+                min_seconds=request.min_seconds,
+                max_seconds=request.max_seconds,
+                profile_operators=request.profile_operators,
+            )
         )
         queue.submit(run)
-    run.refresh_from_db()
     return run

@@ -32,6 +32,7 @@ from edge_ai.services import queue
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.readiness import first_analysis_awaited, require_usable
+from edge_ai.services.rows import create_extended
 from edge_ai.services.telemetry import track
 
 
@@ -126,7 +127,7 @@ def submit_comparison(user: User, *, request: ComparisonRequest) -> ComparisonJo
     plan_comparison(user, request=request)
     with transaction.atomic():
         awaited = first_analysis_awaited(request.models)
-        job = ComparisonJob.objects.create(
+        job = ComparisonJob(
             owner=user,
             visibility=request.visibility,
             kind=JobKind.COMPARISON,
@@ -143,11 +144,11 @@ def submit_comparison(user: User, *, request: ComparisonRequest) -> ComparisonJo
             margin=request.margin,
             max_seconds=request.max_seconds,
         )
-        ComparedModel.objects.bulk_create(
-            ComparedModel(comparison=job, model=model, place=place) for place, model in enumerate(request.models)
-        )
+        compared = [
+            ComparedModel(comparison_id=job.id, model=model, place=place) for place, model in enumerate(request.models)
+        ]
+        create_extended(job, *compared)
         queue.submit(job)
-    job.refresh_from_db()
     return job
 
 

@@ -28,10 +28,10 @@ from edge_ai.models import (
     Visibility,
 )
 from edge_ai.services import quotas
-from edge_ai.services.audit import fields_of, note
+from edge_ai.services.audit import event_of, fields_of, keep, note
 from edge_ai.services.resumable import Made, take
 from edge_ai.services.shared_use import refusing_what_others_use
-from edge_ai.services.telemetry import track
+from edge_ai.services.telemetry import track, usage_of
 from edge_ai.services.uploads import Incoming, receive
 
 CHANGEABLE = frozenset({"name", "description", "kind", "visibility"})
@@ -96,9 +96,10 @@ def _take_in(user: User, incoming: Incoming, fields: dict[str, Any], *, reserved
             sample_count=header.samples,
             has_labels=header.has_labels,
         )
-        note(AuditAction.DATASET_CREATED, dataset, after=fields_of(dataset, NOTED))
-        track(Event.DATASET_UPLOADED, size_bytes=dataset.size_bytes)
-    dataset.refresh_from_db()
+        keep(
+            event_of(AuditAction.DATASET_CREATED, dataset, after=fields_of(dataset, NOTED)),
+            usage_of(Event.DATASET_UPLOADED, size_bytes=dataset.size_bytes),
+        )
     return dataset
 
 

@@ -31,6 +31,7 @@ from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.optimizations import OptimizationRequest, plan_optimization, submit_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
+from edge_ai.services.rows import create_extended
 
 MAX_NAME = 200
 
@@ -104,26 +105,27 @@ def submit_diagnosis(user: User, *, request: DiagnosisRequest) -> DiagnosisJob:
         check_dataset(baseline.analysis, header)
     with transaction.atomic():
         awaited = analysis_awaited(model) or analysis_awaited(baseline)
-        job = DiagnosisJob.objects.create(
-            owner=user,
-            visibility=request.visibility,
-            kind=JobKind.DIAGNOSIS,
-            queue=Queue.BENCHMARK,
-            name=request.name.strip()[:MAX_NAME] or f"Why {model.name}"[:MAX_NAME],
-            status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
-            waits_for=awaited,
-            max_attempts=settings.JOB_MAX_ATTEMPTS,
-            priority=request.priority,
-            request_id=current_request_id(),
-            model=model,
-            baseline=baseline,
-            device_profile=request.device_profile,
-            dataset=request.dataset,
-            threads=request.threads,
-            max_seconds=request.max_seconds,
+        job = create_extended(
+            DiagnosisJob(
+                owner=user,
+                visibility=request.visibility,
+                kind=JobKind.DIAGNOSIS,
+                queue=Queue.BENCHMARK,
+                name=request.name.strip()[:MAX_NAME] or f"Why {model.name}"[:MAX_NAME],
+                status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
+                waits_for=awaited,
+                max_attempts=settings.JOB_MAX_ATTEMPTS,
+                priority=request.priority,
+                request_id=current_request_id(),
+                model=model,
+                baseline=baseline,
+                device_profile=request.device_profile,
+                dataset=request.dataset,
+                threads=request.threads,
+                max_seconds=request.max_seconds,
+            )
         )
         queue.submit(job)
-    job.refresh_from_db()
     return job
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Model as Row
 
 from accounts.models import User
 from config.database.identity import acting_as_system
@@ -28,14 +29,16 @@ from edge_ai.models import (
     ModelStatus,
     OptimizationJob,
     PackagingJob,
+    UsageEvent,
     WebhookEvent,
 )
 from edge_ai.models.job import CANCELLED_ERROR
 from edge_ai.services import queue, quotas
-from edge_ai.services.audit import note
+from edge_ai.services.audit import event_of, keep
 from edge_ai.services.readiness import analysis_awaited, first_analysis_awaited, variant_awaited
-from edge_ai.services.telemetry import track
-from edge_ai.services.webhooks import emit, emit_end
+from edge_ai.services.rows import Statement, insert_together
+from edge_ai.services.telemetry import usage_of
+from edge_ai.services.webhooks import emit, emit_ends
 
 #: Jobs that need a model, which may have to be analysed first.
 WORKS_ON_A_MODEL: Mapping[JobKind, Any] = {
@@ -64,17 +67,35 @@ def cancel_job(user: User, *, job: Job) -> Job:
                 code="conflict",
                 fix="There is nothing left to cancel.",
             )
-        status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
-        note(AuditAction.JOB_CANCELLED, job, before={"status": job.status})
-        if status == JobStatus.CANCELLED:
-            record(job.pk, EventKind.STATUS, stage=status, message="Cancelled before it started.")
-            queue.withdraw(job.pk)
-            with acting_as_system():  # what waited for it may be a colleague's
-                settle(job.pk)
-        else:
-            record(job.pk, EventKind.STATUS, stage=status, message="Cancellation asked for.")
-    job.refresh_from_db()
+        before = {job.pk: job.status}
+        job.refresh_from_db()
+        _tell_cancelled([job], before)
     return job
+
+
+def cancel_all(jobs: Sequence[Job], *, besides: Iterable[Row | None] = ()) -> None:
+    """Cancel jobs of one kind, owner and visibility, as :func:`cancel_job` does one, and write ``besides`` along with it.
+
+    To be called in a transaction in which they are locked, and have not ended.
+    """
+    before = {job.pk: job.status for job in jobs}
+    Job.objects.request_cancel(*before)
+    _tell_cancelled(list(type(jobs[0])._default_manager.filter(pk__in=before).order_by("pk")), before, besides)
+
+
+def _tell_cancelled(jobs: Sequence[Job], before: Mapping[uuid.UUID, str], besides: Iterable[Row | None] = ()) -> None:
+    """Note that jobs were cancelled, or asked to stop, and carry over the end of those that have ended."""
+    rows = [*besides]
+    ended = [job for job in jobs if job.status == JobStatus.CANCELLED]
+    for job in jobs:
+        rows.append(event_of(AuditAction.JOB_CANCELLED, job, before={"status": before[job.pk]}))
+        words = "Cancelled before it started." if job in ended else "Cancellation asked for."
+        rows.append(JobEvent(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=words))
+    with acting_as_system():  # the trail is the studio's, and what waited for it may be a colleague's
+        counts = [_end_of(job) for job in ended]
+        insert_together(filter(None, [*rows, *counts]), then=[queue.withdrawing(*ended)] if ended else [])
+        if ended:
+            _carry_over(ended)
 
 
 def retry_job(user: User, *, job: Job) -> Job:
@@ -87,31 +108,66 @@ def retry_job(user: User, *, job: Job) -> Job:
         ``quota_exceeded``, ``too_many_jobs``.
     """
     _own(user, job)
+    if not job.may_retry:
+        raise _not_again(job)
     with transaction.atomic():
-        quotas.hold()
-        awaited = _awaited(job)
+        before = job.status
+        row, awaited = _awaited(job)
+        quotas.admit_again([row])
         if not Job.objects.restart(job.pk, waits_for=awaited):
-            raise UserInputError(
-                f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
-                code="conflict",
-                fix="Submit a new job instead.",
-            )
-        quotas.admit([job])
-        note(AuditAction.JOB_RETRIED, job, before={"status": job.status})
-        track(Event.JOB_RETRIED, kind=job.kind)
+            raise _not_again(job)
         if job.kind == JobKind.ANALYSIS:
             Model.objects.filter(analysis_jobs=job.pk).update(status=ModelStatus.UPLOADED, error=None)
-        if awaited is None:
-            record(job.pk, EventKind.STATUS, stage=JobStatus.QUEUED, message="Queued again.")
-            queue.send(job.pk)
-        else:
-            record(job.pk, EventKind.STATUS, stage=JobStatus.PENDING, message="Waits for the model's analysis again.")
+        _tell_retried([(job, before, awaited)])
     job.refresh_from_db()
     return job
 
 
-def _awaited(job: Job) -> uuid.UUID | None:
-    """Return what has to end before the job can be run again: an analysis, or the job that makes the variant.
+def _not_again(job: Job) -> UserInputError:
+    return UserInputError(
+        f"Only a failed or cancelled job can be run again; this one is {job.get_status_display().lower()}.",
+        code="conflict",
+        fix="Submit a new job instead.",
+    )
+
+
+def retry_all(jobs: Sequence[OptimizationJob], *, besides: Iterable[Row | None] = ()) -> None:
+    """Run optimizations again that failed or were cancelled, as :func:`retry_job` does one, and write ``besides``.
+
+    To be called in a transaction that holds the quota and the jobs, which have their models.
+
+    Raises
+    ------
+    EngineError
+        ``quota_exceeded``, ``too_many_jobs``, where there is no room for all.
+    """
+    found = [(job.pk, analysis_awaited(job.model)) for job in jobs]
+    awaited: dict[uuid.UUID, uuid.UUID | None] = {key: None if each is None else each.pk for key, each in found}
+    for waited in set(awaited.values()):
+        Job.objects.restart(*(key for key, each in awaited.items() if each == waited), waits_for=waited)
+    quotas.admit(jobs)
+    _tell_retried([(job, job.status, awaited[job.pk]) for job in jobs], besides)
+
+
+def _tell_retried(jobs: Iterable[tuple[Job, str, uuid.UUID | None]], besides: Iterable[Row | None] = ()) -> None:
+    """Note that jobs run again, each with its status before and what it waits for, and send what waits for nothing."""
+    rows = [*besides]
+    sent: list[Statement] = []
+    for job, before, awaited in jobs:
+        words = "Queued again." if awaited is None else "Waits for the model's analysis again."
+        stage = JobStatus.QUEUED if awaited is None else JobStatus.PENDING
+        rows += [
+            event_of(AuditAction.JOB_RETRIED, job, before={"status": before}),
+            usage_of(Event.JOB_RETRIED, kind=job.kind),
+            JobEvent(job_id=job.pk, kind=EventKind.STATUS, stage=stage, message=words),
+        ]
+        sent += queue.sending(job) if awaited is None else []
+    with acting_as_system():  # the trail and the counting are the studio's
+        insert_together(filter(None, rows), then=sent)
+
+
+def _awaited(job: Job) -> tuple[Job, uuid.UUID | None]:
+    """Return the job with its model, and what has to end before it runs again: an analysis, or what makes the variant.
 
     Raises
     ------
@@ -122,17 +178,17 @@ def _awaited(job: Job) -> uuid.UUID | None:
         with acting_as_system():
             compared = Model.objects.filter(compared__comparison=job.pk).order_by("compared__place")
             waited = first_analysis_awaited(compared)
-        return waited.pk if waited is not None else None
+        return job, waited.pk if waited is not None else None
     table = WORKS_ON_A_MODEL.get(JobKind(job.kind))
     if table is None:
-        return None
+        return job, None
     with acting_as_system():  # a colleague may have made the model private since
-        row = table.objects.select_related("model").get(pk=job.pk)
+        row: Any = table.objects.select_related("model").get(pk=job.pk)
         if isinstance(row, BenchmarkRun) and row.variant_of is not None and row.model_id == row.variant_of.model_id:
             awaited: Job | None = variant_awaited(row.variant_of)
         else:
             awaited = analysis_awaited(row.model)
-    return awaited.pk if awaited is not None else None
+    return row, awaited.pk if awaited is not None else None
 
 
 def _own(user: User, job: Job) -> None:
@@ -156,12 +212,24 @@ def settle(job_id: uuid.UUID) -> None:
     To be called in the transaction that ended the job; does nothing when the job has not ended.
     """
     job = Job.objects.get(pk=job_id)
-    if not job.is_final:
-        return
-    emit_end(job)
-    _count_end(job)
+    if job.is_final:
+        keep(_end_of(job))
+        _carry_over([job])
+
+
+def _carry_over(jobs: Sequence[Job]) -> None:
+    """Carry the end of jobs of one kind, owner and visibility over, which have ended alike."""
+    emit_ends(jobs)
+    for job in jobs:
+        _carry_over_to_model(job)
+    if len(jobs) == 1 or Job.objects.filter(waits_for__in=[job.pk for job in jobs], status=JobStatus.PENDING).exists():
+        for job in jobs:
+            tell_waiting(job)
+
+
+def _carry_over_to_model(job: Job) -> None:
     if job.status != JobStatus.COMPLETED and job.kind == JobKind.ANALYSIS:
-        model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job_id)
+        model_id = AnalysisJob.objects.values_list("model_id", flat=True).get(pk=job.pk)
         failed = (
             Model.objects.filter(pk=model_id)
             .exclude(status=ModelStatus.READY)
@@ -169,18 +237,17 @@ def settle(job_id: uuid.UUID) -> None:
         )
         if failed:
             emit(WebhookEvent.MODEL_FAILED, Model.objects.get(pk=model_id), occasion=str(job.finished_at))
-    tell_waiting(job)
 
 
-def _count_end(job: Job) -> None:
+def _end_of(job: Job) -> UsageEvent | None:
+    """Return what is counted of a job's end."""
     if job.kind in HOUSEKEEPING:
-        return
+        return None
     if job.status == JobStatus.COMPLETED:
-        track(Event.JOB_COMPLETED, kind=job.kind, attempt=job.attempt)
-    elif job.status == JobStatus.FAILED:
-        track(Event.JOB_FAILED, kind=job.kind, code=str((job.error or {}).get("code", "internal_error")))
-    else:
-        track(Event.JOB_CANCELLED, kind=job.kind)
+        return usage_of(Event.JOB_COMPLETED, kind=job.kind, attempt=job.attempt)
+    if job.status == JobStatus.FAILED:
+        return usage_of(Event.JOB_FAILED, kind=job.kind, code=str((job.error or {}).get("code", "internal_error")))
+    return usage_of(Event.JOB_CANCELLED, kind=job.kind)
 
 
 def tell_waiting(job: Job) -> None:

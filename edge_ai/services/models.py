@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
+from django.db.models import Model as Row
 from django.db.models import Q
 
 from accounts.models import User
@@ -30,10 +31,11 @@ from edge_ai.models import (
     Visibility,
 )
 from edge_ai.services import queue, quotas
-from edge_ai.services.audit import fields_of, note
+from edge_ai.services.audit import event_of, fields_of, note
 from edge_ai.services.resumable import Made, take
+from edge_ai.services.rows import create_extended
 from edge_ai.services.shared_use import refusing_what_others_use
-from edge_ai.services.telemetry import track
+from edge_ai.services.telemetry import track, usage_of
 from edge_ai.services.uploads import Incoming, receive, receive_together
 
 CHANGEABLE = frozenset({"name", "description", "tags", "visibility"})
@@ -104,26 +106,27 @@ def _take_in(user: User, incoming: Incoming, fields: dict[str, Any], *, reserved
             size_bytes=incoming.mark.size_bytes,
             sha256=incoming.mark.sha256,
         )
-        note(AuditAction.MODEL_CREATED, model, after=fields_of(model, NOTED))
-        track(Event.MODEL_UPLOADED, format=model.format, size_bytes=model.size_bytes)
-        analyze(user, model=model)
-    model.refresh_from_db()
+        noted = event_of(AuditAction.MODEL_CREATED, model, after=fields_of(model, NOTED))
+        counted = usage_of(Event.MODEL_UPLOADED, format=model.format, size_bytes=model.size_bytes)
+        analyze(user, model=model, besides=(noted, counted))
     return model
 
 
-def analyze(user: User, *, model: Model) -> AnalysisJob:
-    """Queue the analysis of a model."""
-    job = AnalysisJob.objects.create(
-        owner=user,
-        visibility=model.visibility,
-        kind=JobKind.ANALYSIS,
-        queue=Queue.STUDIO,
-        name=f"Analyse {model.name}"[:200],
-        max_attempts=settings.JOB_MAX_ATTEMPTS,
-        request_id=current_request_id(),
-        model=model,
+def analyze(user: User, *, model: Model, besides: Iterable[Row | None] = ()) -> AnalysisJob:
+    """Queue the analysis of a model, and write ``besides`` along with it."""
+    job = create_extended(
+        AnalysisJob(
+            owner=user,
+            visibility=model.visibility,
+            kind=JobKind.ANALYSIS,
+            queue=Queue.STUDIO,
+            name=f"Analyse {model.name}"[:200],
+            max_attempts=settings.JOB_MAX_ATTEMPTS,
+            request_id=current_request_id(),
+            model=model,
+        )
     )
-    queue.submit(job)
+    queue.submit(job, besides=besides)
     return job
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Model as Row
 
 from accounts.models import User
 from config.middleware import current_request_id
@@ -27,12 +28,14 @@ from edge_ai.models import (
     Queue,
     Visibility,
 )
-from edge_ai.services import answers, queue
+from edge_ai.models.base import ClockTimestamp
+from edge_ai.services import answers, queue, quotas
 from edge_ai.services.converters import missing_tools
 from edge_ai.services.datasets import header_of
 from edge_ai.services.estimates import Estimate, estimate_optimization
 from edge_ai.services.readiness import analysis_awaited, require_usable
 from edge_ai.services.resumable import has_room
+from edge_ai.services.rows import create_extended, insert_extended
 from edge_ai.services.waiting import Wait, wait_for_another
 
 COPIES_ON_DISK: Final = 3
@@ -130,11 +133,14 @@ def submit_optimization(
         As :func:`plan_optimization`; ``quota_exceeded``, ``too_many_jobs``.
     """
     plan = plan_optimization(user, request=request)
-    earlier = earlier_answer(user, request=request, plan=plan)
+    key = "" if plan is None else _key(request, plan)
+    earlier = None
+    if key and not request.fresh:
+        earlier = answers.earlier_answer(user, key, visibility=request.visibility)
     if earlier is not None:
         # Whoever deletes the earlier job meanwhile makes this one run.
         with contextlib.suppress(IntegrityError), transaction.atomic():
-            job = _create(user, request, plan, batch=batch, **answers.answered_fields(earlier))
+            job = _create(user, request, key, batch=batch, **answers.answered_fields(earlier))
             answers.tell_answer(job, earlier)
             queue.note_submission(job)
             job.refresh_from_db()
@@ -144,14 +150,49 @@ def submit_optimization(
         job = _create(
             user,
             request,
-            plan,
+            key,
             batch=batch,
             status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
             waits_for=awaited,
         )
         queue.submit(job, admitted=batch is not None)
-    job.refresh_from_db()
     return job
+
+
+def submit_together(
+    user: User,
+    *,
+    wanted: Sequence[tuple[OptimizationRequest, Plan | None]],
+    batch: OptimizationBatch,
+    besides: Iterable[Row | None] = (),
+) -> list[OptimizationJob]:
+    """Queue what a batch asks for, each with its plan, as :func:`submit_optimization` does one; in a transaction.
+
+    Raises
+    ------
+    EngineError
+        ``quota_exceeded``, ``too_many_jobs``, where there is no room for all.
+    """
+    keys = ["" if plan is None else _key(request, plan) for request, plan in wanted]
+    asked = [key for key, (request, _) in zip(keys, wanted, strict=True) if key and not request.fresh]
+    known = answers.earlier_answers(user, asked, visibility=batch.visibility) if asked else frozenset()
+    awaited = {request.model.pk: analysis_awaited(request.model) for request, _ in wanted}
+    made, new = [], []
+    for key, (request, _) in zip(keys, wanted, strict=True):
+        if key in known and not request.fresh:
+            job = submit_optimization(user, request=request, batch=batch)
+        else:
+            waited = awaited[request.model.pk]
+            status = JobStatus.PENDING if waited else JobStatus.QUEUED
+            # Each has a moment of its own, by which they stay in order.
+            state = {"status": status, "waits_for": waited, "created_at": ClockTimestamp()}
+            job = _unsaved(user, request, key, batch=batch, **state)
+            new.append(job)
+        made.append(job)
+    insert_extended(new)
+    quotas.admit(job for job in made if not job.is_final)  # answered ones need nothing
+    queue.submit_all(new, besides=besides)
+    return made
 
 
 def run_afresh(user: User, *, job: OptimizationJob) -> OptimizationJob:
@@ -185,8 +226,12 @@ def usual_name(model: Model, target_format: str, precision: str) -> str:
     return f"{model.name} → {target_format} {precision}"[:200]
 
 
-def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state: Any) -> OptimizationJob:
-    return OptimizationJob.objects.create(
+def _create(user: User, request: OptimizationRequest, key: str, **state: Any) -> OptimizationJob:
+    return create_extended(_unsaved(user, request, key, **state))
+
+
+def _unsaved(user: User, request: OptimizationRequest, key: str, **state: Any) -> OptimizationJob:
+    return OptimizationJob(
         owner=user,
         visibility=request.visibility,
         kind=JobKind.OPTIMIZATION,
@@ -202,7 +247,7 @@ def _create(user: User, request: OptimizationRequest, plan: Plan | None, **state
         precision=request.precision,
         optimization_level=request.optimization_level,
         options=dict(request.options),
-        cache_key="" if plan is None else _key(request, plan),
+        cache_key=key,
         **state,
     )
 

@@ -25,6 +25,7 @@ from edge_ai.models import (
 )
 from edge_ai.services import queue
 from edge_ai.services.readiness import analysis_awaited, require_usable
+from edge_ai.services.rows import create_extended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +49,22 @@ def submit_packaging(user: User, *, request: PackagingRequest) -> PackagingJob:
     require_usable(request.model)
     with transaction.atomic():
         awaited = analysis_awaited(request.model)
-        job = PackagingJob.objects.create(
-            owner=user,
-            visibility=request.visibility,
-            kind=JobKind.PACKAGING,
-            queue=Queue.STUDIO,
-            name=request.name.strip()[:200] or f"Bundle of {request.model.name}"[:200],
-            status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
-            waits_for=awaited,
-            max_attempts=settings.JOB_MAX_ATTEMPTS,
-            priority=request.priority,
-            request_id=current_request_id(),
-            model=request.model,
+        job = create_extended(
+            PackagingJob(
+                owner=user,
+                visibility=request.visibility,
+                kind=JobKind.PACKAGING,
+                queue=Queue.STUDIO,
+                name=request.name.strip()[:200] or f"Bundle of {request.model.name}"[:200],
+                status=JobStatus.PENDING if awaited else JobStatus.QUEUED,
+                waits_for=awaited,
+                max_attempts=settings.JOB_MAX_ATTEMPTS,
+                priority=request.priority,
+                request_id=current_request_id(),
+                model=request.model,
+            )
         )
         queue.submit(job)
-    job.refresh_from_db()
     return job
 
 

@@ -181,6 +181,12 @@ def standings(schemas: Sequence[str]) -> dict[str, Standing]:
     """Return where workspaces stand, by their schemas; one statement, however many they are."""
     if not schemas:
         return {}
+    with acting_as_system(), connection.cursor() as cursor:
+        cursor.execute(*_counting(schemas))
+        return {row[-1]: _standing(row) for row in cursor.fetchall()}
+
+
+def _counting(schemas: Sequence[str]) -> tuple[str, list[Any]]:
     unasked, own = [kind.value for kind in UNASKED], [kind.value for kind in HOUSEKEEPING]
     branches: list[str] = []
     values: list[Any] = []
@@ -188,9 +194,7 @@ def standings(schemas: Sequence[str]) -> dict[str, Standing]:
         quoted = connection.ops.quote_name(name)
         branches.append("(" + _COUNTS.format(s=quoted, month=_MONTH, limits=f"{_COLUMNS}, w.schema_name") + ")")
         values += [own, unasked, unasked, name]
-    with acting_as_system(), connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(branches), values)
-        return {row[-1]: _standing(row) for row in cursor.fetchall()}
+    return " UNION ALL ".join(branches), values
 
 
 def standing() -> Standing:
@@ -241,7 +245,25 @@ def hold() -> None:
         raise RuntimeError("A quota is claimed within the transaction that uses it.")
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [_schema()])
-    # What this process remembers for its warnings is over.
+    _forget()
+
+
+def _hold_and_count() -> Standing:
+    """Take the workspace's lock, then look where it stands, in one trip: the second statement sees what the lock waited for."""
+    if not connection.in_atomic_block:
+        raise RuntimeError("A quota is claimed within the transaction that uses it.")
+    name = _schema()
+    counting, values = _counting([name])
+    with acting_as_system(), connection.cursor() as cursor:
+        cursor.execute(f"{LOCK}; {counting}", [name, *values])
+        cursor.nextset()
+        found = _standing(cursor.fetchone())
+    _forget()
+    return found
+
+
+def _forget() -> None:
+    """What this process remembers for its warnings is over."""
     key = _remembered()
     caches["memory"].delete(key)
     transaction.on_commit(lambda: caches["memory"].delete(key))
@@ -261,9 +283,9 @@ def claim_model(*, size_bytes: int, sha256: str, reserved: bool) -> None:
         ``quota_exceeded``; ``feature_off`` where uploads are.
     """
     require(Feature.UPLOADS)
-    hold()
+    found = _hold_and_count()
     asked = {Limit.MODELS: 1, Limit.STORED_BYTES: 0 if reserved else _new_bytes(size_bytes, sha256)}
-    _refuse(standing(), asked, counted=False)
+    _refuse(found, asked, counted=False)
 
 
 def claim_file(*, size_bytes: int, sha256: str = "") -> None:
@@ -280,8 +302,8 @@ def claim_file(*, size_bytes: int, sha256: str = "") -> None:
         ``quota_exceeded``; ``feature_off`` where uploads are.
     """
     require(Feature.UPLOADS)
-    hold()
-    _refuse(standing(), {Limit.STORED_BYTES: _new_bytes(size_bytes, sha256)}, counted=False)
+    found = _hold_and_count()
+    _refuse(found, {Limit.STORED_BYTES: _new_bytes(size_bytes, sha256)}, counted=False)
 
 
 def claim_import(job: ImportJob, *, size_bytes: int, sha256: str = "") -> None:
@@ -318,14 +340,34 @@ def admit(jobs: Iterable[Job]) -> None:
     for kind in {job.kind for job in asked}:
         require(FEATURE_OF[JobKind(kind)])
     if asked:
+        _refuse(_hold_and_count(), needs(asked), counted=True)
+
+
+def admit_again(jobs: Sequence[Job]) -> None:
+    """Claim what jobs need that have ended and are about to run again, in the same transaction, before they are changed.
+
+    Raises
+    ------
+    EngineError
+        As :func:`admit`.
+    """
+    asked = [job for job in jobs if job.kind not in UNASKED]
+    for kind in {job.kind for job in asked}:
+        require(FEATURE_OF[JobKind(kind)])
+    if asked:
+        _refuse(_hold_and_count(), needs(asked), counted=False)
+    else:
         hold()
-        _refuse(standing(), needs(asked), counted=True)
 
 
 def needs(jobs: Sequence[Job]) -> dict[Limit, float]:
     """Return what jobs claim."""
-    keys = [job.pk for job in jobs if job.kind in {JobKind.OPTIMIZATION, JobKind.PACKAGING}]
-    room = 0
+    room, keys = 0, []
+    for job in jobs:
+        if job.kind in {JobKind.OPTIMIZATION, JobKind.PACKAGING}:
+            model: Model | None = job._state.fields_cache.get("model")  # that of a job just made is known
+            room += 0 if model is None else model.size_bytes
+            keys += [job.pk] if model is None else []
     if keys:
         with acting_as_system():  # a colleague may have made the model private since
             for table in (OptimizationJob, PackagingJob):

@@ -48,6 +48,8 @@ def analysis_awaited(model: Model) -> Job | None:
 
     It is the analysis of whoever uploaded the model: a colleague with whom that is shared can neither see nor lock it.
     """
+    if model.is_ready:  # once it is analysed it stays so
+        return None
     with acting_as_system():
         if Model.objects.filter(pk=model.pk, status=ModelStatus.READY).exists():
             return None

@@ -84,6 +84,12 @@ def track(event: Event | str, **properties: str | int | None) -> None:
         For an event that is not in :data:`EVENTS`, and for properties other than it has: what is not documented is not
         kept.
     """
+    with acting_as_system():  # counting is the studio's
+        usage_of(event, **properties).save(force_insert=True)
+
+
+def usage_of(event: Event | str, **properties: str | int | None) -> UsageEvent:
+    """Return what :func:`track` writes, for who writes it together with other rows, as the system."""
     try:
         counted = EVENTS[Event(event)]
     except (KeyError, ValueError):
@@ -97,10 +103,7 @@ def track(event: Event | str, **properties: str | int | None) -> None:
     if connection.schema_name == "public":  # type: ignore[attr-defined]  # the tenant backend's
         raise RuntimeError("Events belong to a workspace, and none is entered.")
     actor = current_actor()
-    with acting_as_system():  # counting is the studio's
-        UsageEvent.objects.create(
-            event=Event(event).value, user_id=actor.user_id, how=actor.how.value, properties=properties
-        )
+    return UsageEvent(event=Event(event).value, user_id=actor.user_id, how=actor.how.value, properties=properties)
 
 
 def roll_up_usage() -> int:

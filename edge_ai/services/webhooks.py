@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from accounts.models import Membership, User
 from config.database.identity import acting_as_system
 from edge_ai.engine.errors import UserInputError
+from edge_ai.fleet.broker import Packer, waking
 from edge_ai.models import (
     TEST_EVENT,
     Artifact,
@@ -44,7 +46,8 @@ from edge_ai.models import (
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.outbound import addresses
-from edge_ai.services.audit import fields_of, note
+from edge_ai.services.audit import event_of, fields_of, note
+from edge_ai.services.rows import Statement, insert_together, insertion_unless_there, run_together
 from edge_ai.services.telemetry import track
 from edge_ai.webhooks import delivery, outbox, signing, vault
 
@@ -82,57 +85,74 @@ def emit(event: WebhookEvent, subject: Job | Model | Artifact, *, occasion: str 
     uuid.UUID | None
         The message, or ``None`` when nobody is told.
     """
+    made = emit_all(event, [(subject, occasion)])
+    return made[0] if made else None
+
+
+def emit_all(event: WebhookEvent, subjects: Sequence[tuple[Job | Model | Artifact, str]]) -> list[uuid.UUID]:
+    """Tell the same of several subjects with their occasions, as :func:`emit`; returns the messages.
+
+    All are of one owner, and seen by the same people.
+    """
     schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
     with acting_as_system():
-        endpoints = _listening(event, subject, schema_name)
+        endpoints = _listening(event, subjects[0][0], schema_name)
         if not endpoints:
-            return None
-        message = WebhookMessage(
-            id=uuid.uuid5(NAMESPACE, f"{schema_name}:{event.value}:{subject.pk}:{occasion}"),
-            event_type=event,
-            subject_id=subject.pk,
-            body=_body(event, _described(subject)),
-        )
-        WebhookMessage.objects.bulk_create([message], ignore_conflicts=True)
-        told = WebhookDelivery.objects.filter(message=message, endpoint__in=endpoints)
-        known = set(told.values_list("endpoint_id", flat=True))
-        _deliver(message, [each for each in endpoints if each not in known])
-    return message.pk
+            return []
+        messages = [
+            WebhookMessage(
+                id=uuid.uuid5(NAMESPACE, f"{schema_name}:{event.value}:{subject.pk}:{occasion}"),
+                event_type=event,
+                subject_id=subject.pk,
+                body=_body(event, _described(subject)),
+            )
+            for subject, occasion in subjects
+        ]
+        made = [
+            WebhookDelivery(
+                endpoint_id=endpoint, message=message, event_type=message.event_type, enqueued_at=timezone.now()
+            )
+            for message in messages
+            for endpoint in endpoints
+        ]
+        # Somebody may have told the same: what is there already stays, and has its hint.
+        inserted = map(insertion_unless_there, (*messages, *made))
+        run_together([*inserted, *(_hint_where_it_is(each.pk) for each in made), waking(outbox.QUEUE)])
+    return [message.pk for message in messages]
 
 
-def emit_end(job: Job) -> None:
-    """Tell how a job ended; kinds of jobs that have no events of their own are passed over."""
-    name = JOB_EVENTS.get(JobKind(job.kind))
-    if name is not None and job.finished_at is not None:
-        emit(WebhookEvent(f"{name}.{job.status}"), job, occasion=job.finished_at.isoformat())
+def _packed_hint(delivery_id: uuid.UUID) -> OrmQ:
+    packer = Packer(outbox.QUEUE)
+    outbox.hint(delivery_id, broker=packer)
+    return packer.row()
+
+
+def _hint_where_it_is(delivery_id: uuid.UUID) -> Statement:
+    """Return the statement that tells the workers of a delivery which was inserted just now, if it was."""
+    hint, table = _packed_hint(delivery_id), WebhookDelivery._meta.db_table
+    return (
+        f"INSERT INTO {OrmQ._meta.db_table} (key, payload, lock) SELECT %s, %s, clock_timestamp()"  # noqa: S608 - names of our own
+        f" WHERE EXISTS (SELECT FROM {table} WHERE id = %s)",
+        [hint.key, hint.payload, delivery_id],
+    )
+
+
+def emit_ends(jobs: Sequence[Job]) -> None:
+    """Tell how jobs of one kind, owner and visibility ended alike; a kind that has no events of its own is passed over."""
+    ended = [(job, job.finished_at.isoformat()) for job in jobs if job.finished_at is not None]
+    name = JOB_EVENTS.get(JobKind(jobs[0].kind))
+    if name is not None and ended:
+        emit_all(WebhookEvent(f"{name}.{jobs[0].status}"), ended)
 
 
 def _listening(event: WebhookEvent, subject: Job | Model | Artifact, schema_name: str) -> list[uuid.UUID]:
     """Endpoints that are to hear of an event: of people who belong here and may see its subject."""
     may_see = Q() if subject.visibility == Visibility.WORKSPACE else Q(owner_id=subject.owner_id)
-    subscribed = WebhookEndpoint.objects.filter(may_see, enabled=True, events__contains=[event.value])
-    found = list(subscribed.values_list("pk", "owner_id"))
-    if not found:
-        return []
-    members = set(
-        Membership.objects.filter(
-            user_id__in={owner for _, owner in found}, user__is_active=True, workspace__schema_name=schema_name
-        ).values_list("user_id", flat=True)
+    members = Membership.objects.filter(user__is_active=True, workspace__schema_name=schema_name).values("user_id")
+    subscribed = WebhookEndpoint.objects.filter(
+        may_see, enabled=True, events__contains=[event.value], owner_id__in=members
     )
-    return [endpoint for endpoint, owner in found if owner in members]
-
-
-def _deliver(message: WebhookMessage, endpoints: Collection[uuid.UUID]) -> None:
-    made = [
-        WebhookDelivery(
-            endpoint_id=endpoint, message=message, event_type=message.event_type, enqueued_at=timezone.now()
-        )
-        for endpoint in endpoints
-    ]
-    # Somebody may be telling the same at the same time; a hint to a row that is not there is dropped.
-    WebhookDelivery.objects.bulk_create(made, ignore_conflicts=True)
-    for each in made:
-        outbox.hint(each.pk)
+    return list(subscribed.values_list("pk", flat=True))
 
 
 def _body(event_type: str, data: dict[str, Any]) -> str:
@@ -185,7 +205,7 @@ def _described_job(job: Job) -> dict[str, Any]:
         "finished_at": _time(job.finished_at),
     }
     if job.kind == JobKind.OPTIMIZATION:
-        whole = OptimizationJob.objects.get(pk=job.pk)
+        whole = job if isinstance(job, OptimizationJob) else OptimizationJob.objects.get(pk=job.pk)
         return facts | {
             "model": str(whole.model_id),
             "device_profile": str(whole.device_profile_id),
@@ -195,16 +215,17 @@ def _described_job(job: Job) -> dict[str, Any]:
             "links": _links("api:job-detail", "edge_ai:job-detail", job.pk),
         }
     if job.kind == JobKind.COMPARISON:
-        comparison = ComparisonJob.objects.get(pk=job.pk)
+        comparison = job if isinstance(job, ComparisonJob) else ComparisonJob.objects.get(pk=job.pk)
+        prefetch_related_objects([comparison], "compared")  # whoever shows the job afterwards has them as well
         pairs = (job.result or {}).get("pairs") or []
         return facts | {
-            "models": [str(each) for each in comparison.compared.values_list("model_id", flat=True)],
+            "models": [str(each.model_id) for each in comparison.compared.all()],
             "device_profile": str(comparison.device_profile_id),
             "result": {"pairs": [{name: pair[name] for name in PAIR} for pair in pairs]} if job.result else None,
             "links": _links("api:comparison-detail", "edge_ai:comparison-detail", job.pk),
         }
     if job.kind == JobKind.DIAGNOSIS:
-        asked = DiagnosisJob.objects.get(pk=job.pk)
+        asked = job if isinstance(job, DiagnosisJob) else DiagnosisJob.objects.get(pk=job.pk)
         return facts | {
             "model": str(asked.model_id),
             "baseline": _id(asked.baseline_id),
@@ -212,7 +233,7 @@ def _described_job(job: Job) -> dict[str, Any]:
             "result": {"question": (job.result or {}).get("question")} if job.result else None,
             "links": _links("api:diagnosis-detail", "edge_ai:diagnosis-detail", job.pk),
         }
-    run = BenchmarkRun.objects.get(pk=job.pk)
+    run = job if isinstance(job, BenchmarkRun) else BenchmarkRun.objects.get(pk=job.pk)
     return facts | {
         "model": str(run.model_id),
         "device_profile": str(run.device_profile_id),
@@ -371,8 +392,12 @@ def redeliver(user: User, *, delivery: WebhookDelivery) -> WebhookDelivery:
         if not WebhookDelivery.objects.filter(pk__in=mine).start_again():
             raise UserInputError("It is being sent just now.", code="conflict", fix="Wait for what comes of it.")
         WebhookDelivery.objects.filter(pk=delivery.pk).update(enqueued_at=ClockTimestamp())
-        outbox.hint(delivery.pk)
-        note(AuditAction.WEBHOOK_REDELIVERED, delivery.endpoint, after={"deliveries": 1})
+        noted = event_of(AuditAction.WEBHOOK_REDELIVERED, delivery.endpoint, after={"deliveries": 1})
+        with acting_as_system():  # the trail is the studio's
+            insert_together(
+                [*filter(None, [noted]), _packed_hint(delivery.pk)],
+                then=[waking(outbox.QUEUE)],
+            )
     delivery.refresh_from_db()
     return delivery
 

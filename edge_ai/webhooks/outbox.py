@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -24,15 +25,11 @@ BATCH = 100
 LOST_AFTER = timedelta(minutes=2)
 
 
-def hint(delivery_id: uuid.UUID) -> None:
-    """Tell the workers of a delivery that is due, in the caller's transaction."""
+def hint(delivery_id: uuid.UUID, **options: Any) -> None:
+    """Tell the workers of a delivery that is due, in the caller's transaction; ``options`` are the queue's."""
     schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
-    async_task(
-        DELIVER,
-        schema_name,
-        str(delivery_id),
-        q_options={"cluster": QUEUE, "task_name": f"webhook {delivery_id}", "ack_failure": True, "save": False},
-    )
+    asked = {"cluster": QUEUE, "task_name": f"webhook {delivery_id}", "ack_failure": True, "save": False}
+    async_task(DELIVER, schema_name, str(delivery_id), q_options=asked | options)
 
 
 def sweep() -> int:

@@ -12,8 +12,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import ModelSerializer
 
 from accounts.models import User, Workspace
+from edge_ai.api.serializers.models import StoredModelSerializer
 from edge_ai.models import BenchmarkRun, Model
 from tests.api.support import BASE, MISSING, Script, fields, problem
 from tests.conftest import inside
@@ -280,3 +283,31 @@ def test_filters_of_jobs(alpha: Workspace, owner: User, script_of: Script) -> No
         factories.make_diagnosis(owner, device_profile=board)
     for query in (f"baseline={model.pk}", f"dataset={dataset.pk}", f"model={why.model_id}"):
         assert ids(f"diagnoses/?{query}&status=queued") == {str(why.pk)}
+
+
+def test_rows_are_presented_as_rest_framework_does_only_sooner(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner):
+        model = factories.make_model(owner)
+        job = factories.make_optimization(owner, model)
+        error = {"code": "model_unsafe", "detail": "It has code.", "fix": "Export it without.", "more": 1}
+        rows = [
+            model,
+            factories.make_model(owner, parent=model, producer=job, tags=["one", "two"], description="…"),
+            factories.make_model(owner, status="failed", analysis=None, error=error, precision=""),
+        ]
+    for row in rows:
+        serializer = StoredModelSerializer(row)
+        slowly = ModelSerializer.to_representation(serializer, row)
+        assert JSONRenderer().render(serializer.data) == JSONRenderer().render(slowly)
+
+
+def test_analyses_of_a_list_are_those_of_each_model(alpha: Workspace, owner: User, script_of: Script) -> None:
+    odd = factories.ANALYSIS | {"producer": '"\\ \u2028 größe', "numbers": [1e-9, 1.5, -0.0, 10**20], "nothing": None}
+    with inside(alpha, owner):
+        for analysis in (factories.ANALYSIS, odd):
+            factories.make_model(owner, analysis=analysis)
+        factories.make_model(owner, status="uploaded", analysis=None)
+    script = script_of(owner)
+    rows = script.get(f"{BASE}models/").json()["results"]
+    assert len(rows) == 3
+    assert rows == [script.get(f"{BASE}models/{row['id']}/").json() for row in rows]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from edge_ai_studio import NotConfigured
+from edge_ai_studio import NotConfigured, Refused, Studio, Unreachable
+from edge_ai_studio._sync import transport
 from edge_ai_studio.cli.completion import script_for
 from edge_ai_studio.cli.main import COMMANDS
 from edge_ai_studio.cli.parser import EXITS, make_parser
@@ -78,6 +83,85 @@ def test_a_kept_key_is_its_users_alone_and_goes_to_its_own_studio_only(
     config_file().write_text("not json")
     with pytest.raises(NotConfigured):
         find_access()
+
+
+@contextmanager
+def faulty(*faults: int, retry_after: str = "0") -> Iterator[tuple[Studio, list[tuple[str, str]]]]:
+    """A studio that answers with these statuses first, where 0 is to break off, and a client of it.
+
+    Yields the client, and the method and Idempotency-Key of every request.
+    """
+    asked: list[tuple[str, str]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.headers.get("Idempotency-Key", "")))
+            status = faults[len(asked) - 1] if len(asked) <= len(faults) else 200
+            if not status:
+                self.connection.close()
+                return
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", retry_after)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815  # as http.server calls them
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with Studio(f"http://127.0.0.1:{server.server_port}", "eas_x") as studio:
+            yield studio, asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("faults", [(0,), (500,), (502, 0, 503), (429, 429), (0, 409)])
+def test_what_is_posted_is_asked_again_under_one_key(faults: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_pause", lambda left: 0.0)
+    with faulty(*faults) as (studio, asked):
+        assert studio.transport.ask("POST", "models/", json={}).status_code == 200
+        assert len(asked) == len(faults) + 1
+        assert len(set(asked)) == 1 and asked[0][1]
+        studio.transport.ask("POST", "models/", json={})
+        assert asked[-1][1] != asked[0][1], "every request has a key of its own"
+
+
+def test_asking_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_pause", lambda left: 0.0)
+    ends: list[tuple[int, Callable[[Studio], Any], type[Exception]]] = [
+        (0, lambda studio: studio.transport.ask("POST", "models/"), Unreachable),
+        (500, lambda studio: studio.transport.ask("GET", "me/"), Refused),
+        (429, lambda studio: studio.transport.ask("DELETE", "models/x/"), Refused),
+    ]
+    for fault, ask, kind in ends:
+        with faulty(*[fault] * 9) as (studio, asked), pytest.raises(kind):
+            ask(studio)
+        assert len(asked) == transport.TRIES
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"), [("PATCH", 0), ("DELETE", 0), ("PATCH", 500), ("DELETE", 502), ("POST", 409)]
+)
+def test_what_may_have_been_done_without_a_key_is_not_done_twice(method: str, fault: int) -> None:
+    with faulty(fault) as (studio, asked), pytest.raises((Unreachable, Refused)):
+        studio.transport.ask(method, "models/x/", json={})
+    assert len(asked) == 1
+
+
+def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("edge_ai_studio._sync.transport.time.sleep", slept.append)
+    with faulty(429, retry_after="7") as (studio, _):
+        studio.transport.ask("GET", "me/")
+    assert slept == [7.0]
 
 
 def _latency(p50: float, low: float, high: float) -> dict[str, Any]:
@@ -169,6 +253,8 @@ def test_every_command_and_exit_status_is_documented() -> None:
         (["edgeai", "optimize", "--prec"], ["--precision"]),
         (["edgeai", "optimize", "--precision", "int8_"], ["int8_dynamic"]),
         (["edgeai", "jobs", "can"], ["cancel"]),
+        (["edgeai", "jobs", "--kind", "di"], ["diagnosis"]),
+        (["edgeai", "dia"], ["diagnose"]),
     ],
 )
 def test_bash_completes(line: list[str], expected: list[str]) -> None:

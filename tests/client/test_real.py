@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,6 +27,7 @@ from edge_ai_studio import (
     NotFound,
     Refused,
     Studio,
+    StudioError,
     WaitedTooLong,
 )
 from tests.client.conftest import Run
@@ -75,6 +77,56 @@ def test_from_upload_to_a_verified_download(studio: RealStudio, tmp_path: Path) 
         long.cancel()
         model.update(tags=["other"])
         assert not list(script.models(tag="client"))
+
+
+def test_a_batch_a_diagnosis_an_estimate_and_a_bundle(
+    studio: RealStudio, edgeai: Run, access: dict[str, str], tmp_path: Path
+) -> None:
+    with Studio(studio.base, studio.api_key) as script:
+        model = script.upload_model(SAMPLE / "digits.onnx", name="of many")
+        batch = script.optimize_many(
+            [model], [script.this_machine()], ["int8_dynamic", "fp32"], name="many", fresh=True
+        )
+        assert (batch.counts["total"], batch.counts["refused"]) == (1, 1)
+        assert batch.refused[0]["code"] == "unsupported_precision"
+        batch.wait(timeout=600)
+        assert script.batch(batch.id).status == "completed"
+        assert batch in script.batches()
+        (job,) = batch.jobs()
+        variant = job.model()
+        with pytest.raises(Refused) as refused:
+            script.optimize_many([model], ["Raspberry Pi 5"], ["fp32"], strict=True)
+        assert refused.value.code == "batch_refused"
+
+        why = variant.diagnose(max_seconds=5)
+        assert why.data["baseline"] == model.id, "it is held against what it was made from"
+        why.wait(timeout=600)
+        assert why.question in {"slower", "wrong", "both", "neither"}
+        with pytest.raises(StudioError):
+            why.mend(len(why.findings))
+
+        run = model.benchmark("Raspberry Pi 5").wait(timeout=600)
+        assert (run.kind, run.p50_ms) == ("estimated", None)
+        assert run.estimated_ms and run.estimated_ms > 0
+
+        bundle = variant.package(name="to go").wait(timeout=600)
+        saved = bundle.download(tmp_path / "bundle.zip")
+        assert {"run.py", "recipe.json"} <= {Path(name).name for name in zipfile.ZipFile(saved).namelist()}
+        for each in (why, bundle):
+            assert script.job(each.id) == each
+        assert bundle in script.jobs("package") and why in script.jobs("diagnosis")
+
+    told = edgeai("package", variant.id, "-o", "again.zip", **access)
+    assert told.returncode == 0 and zipfile.is_zipfile(tmp_path / "again.zip"), told.stderr
+    told = edgeai("diagnose", variant.id, "--baseline", model.id, "--max-seconds", "5", "--wait", **access)
+    assert told.returncode == 0 and re.search("^matter +(slower|wrong|both|neither)", told.stdout, re.MULTILINE), told
+    told = edgeai(
+        *("batch", model.id, "--device", "Raspberry Pi 5", "--device", "This machine", "--precision", "fp16", "--wait"),
+        **access,
+    )
+    assert told.returncode == 0 and "completed" in told.stdout, told
+    told = edgeai("batch", model.id, "--device", "Raspberry Pi 5", "--precision", "fp32", **access)
+    assert told.returncode == 3 and "batch_refused" in told.stderr, told
 
 
 def test_what_is_no_model_is_told(studio: RealStudio, tmp_path: Path) -> None:

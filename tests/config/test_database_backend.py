@@ -8,10 +8,10 @@ import sys
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, Workspace
 from config.database.backend.base import NOBODY, SYSTEM, DatabaseWrapper
@@ -122,14 +122,84 @@ def test_it_is_sent_again_to_a_new_connection(django_db_setup: None, django_db_b
             assert acting() == me
 
 
-def test_workspace_user_and_role_cost_one_statement_and_only_when_they_change(alpha: Workspace, owner: User) -> None:
+def test_workspace_user_and_role_travel_with_the_next_statement_and_only_when_they_change(
+    alpha: Workspace, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    execute = psycopg.ClientCursor.execute
+
+    def told(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append(str(query))
+        return execute(self, query, *arguments, **options)
+
     with inside(alpha, owner):
-        with CaptureQueriesContext(connection) as queries:
-            list(Model.objects.all())
-            list(Model.objects.all())
-        sent = [query["sql"] for query in queries if "set_config" in query["sql"]]
-        assert len(sent) == 1
-        assert len(queries) == 3
+        monkeypatch.setattr(psycopg.ClientCursor, "execute", told)
+        list(Model.objects.all())
+        list(Model.objects.all())
+    assert [text.count("set_config") for text in sent] == [3, 0]
+    assert sent[0].endswith(sent[1])
+
+
+def test_what_is_run_on_an_older_cursor_is_run_as_whoever_acts_now(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner), connection.cursor() as older, connection.cursor() as newer:
+        with acting_as_system():
+            for cursor in (newer, older):
+                cursor.execute("SELECT current_user::text")
+                assert cursor.fetchone() == ("studio_ops",)
+        for cursor in (newer, older):
+            cursor.execute("SELECT current_user::text, current_setting('app.user_id')")
+            assert cursor.fetchone() == ("studio_app", str(owner.pk))
+
+
+@pytest.mark.parametrize("fault", ["SELECT 1 / 0", "SELECT nothing FROM nowhere", "SELEKT"])
+def test_what_fails_takes_nobody_elses_rights_with_it(
+    django_db_setup: None, django_db_blocker: Any, fault: str
+) -> None:
+    """Outside of a transaction, where a failure takes back what was sent ahead of it."""
+    with django_db_blocker.unblock():
+        root = User.objects.get(email="alpha-root@example.com")
+        with inside(Workspace.objects.get(slug="alpha"), root):
+            me = acting()
+            with acting_as_system(), pytest.raises(DatabaseError), connection.cursor() as cursor:
+                cursor.execute(fault)
+            assert acting() == me
+            with acting_as_system():
+                assert acting()[0] == "studio_ops"
+                with pytest.raises(DatabaseError), connection.cursor() as cursor:
+                    cursor.execute(fault)
+                assert acting()[0] == "studio_ops"
+            with pytest.raises(DatabaseError), connection.cursor() as cursor:
+                cursor.execute(fault)
+            assert acting() == me
+
+
+def test_values_that_cannot_be_sent_leave_the_identity_to_be_sent(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner):
+        me = acting()
+        with acting_as_system():
+            with pytest.raises((DatabaseError, ValueError)), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT %s", ["nul\0"])
+            assert acting()[0] == "studio_ops"
+        with pytest.raises((DatabaseError, ValueError, TypeError)), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT %s, %s", ["too few"])
+        assert acting() == me
+
+
+def test_rows_and_counts_are_those_of_the_statement(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner):
+        model = factories.make_model(owner)
+        for change in ({"name": "one"}, {"name": "two"}):
+            current().set_identity(SYSTEM)
+            current().set_user(owner.pk)
+            assert Model.objects.filter(pk=model.pk).update(**change) == 1
+        current().set_identity(SYSTEM)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT '100 %'::text")
+            assert cursor.fetchall() == [("100 %",)]
+            current().set_user(owner.pk)
+            cursor.executemany("SELECT %s::int", [(1,), (2,)])
+        assert acting()[:2] == ("studio_app", str(owner.pk))
+        assert [each.pk for each in Model.objects.iterator(chunk_size=1)] == [model.pk]
 
 
 def test_a_name_that_is_no_schema_is_not_sent(db: None) -> None:

@@ -21,13 +21,18 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
         try:
             yield User.objects.get(email="alpha-root@example.com")
         finally:
-            WebhookEndpoint.objects.all().delete()
-            WebhookMessage.objects.all().delete()
-            Artifact.objects.all().delete()
-            Job.objects.update(waits_for=None)
-            Model.objects.all().delete()
-            for left in (Job, Dataset, Blob, JobTime):
-                left.objects.all().delete()
-            Ticket.objects.all().delete()
-            Turn.objects.all().delete()
-            OrmQ.objects.all().delete()
+            forget()
+
+
+def forget() -> None:
+    """Remove what a test has committed to the current workspace, and every message."""
+    WebhookEndpoint.objects.all().delete()
+    WebhookMessage.objects.all().delete()
+    Artifact.objects.all().delete()
+    Job.objects.update(waits_for=None)
+    Model.objects.all().delete()
+    for left in (Job, Dataset, Blob, JobTime):
+        left.objects.all().delete()
+    Ticket.objects.all().delete()
+    Turn.objects.all().delete()
+    OrmQ.objects.all().delete()

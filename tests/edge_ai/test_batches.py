@@ -17,7 +17,6 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.fleet.models import Ticket
 from edge_ai.models import Job, JobEvent, Model, OptimizationBatch, OptimizationJob
 from edge_ai.services import batches as service
-from edge_ai.services import optimizations
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 from tests.web import results
@@ -100,16 +99,12 @@ def test_more_than_a_hundred_are_too_many(owner: User) -> None:
 
 def test_a_fault_in_the_middle_leaves_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     request = wanted(owner)
-    real = optimizations.submit_optimization
-    calls = []
 
-    def second_fails(*given: Any, **named: Any) -> Any:
-        calls.append(named)
-        if len(calls) == 2:
-            raise RuntimeError("the machine is switched off")
-        return real(*given, **named)
+    def fails(jobs: list[Job], **_: Any) -> None:
+        assert Job.objects.filter(pk__in=[job.pk for job in jobs]).count() == len(jobs) == 2
+        raise RuntimeError("the machine is switched off")
 
-    monkeypatch.setattr(service, "submit_optimization", second_fails)
+    monkeypatch.setattr("edge_ai.services.queue.submit_all", fails)
     with pytest.raises(RuntimeError):
         service.submit_batch(owner, request=request)
     assert not OptimizationBatch.objects.exists()

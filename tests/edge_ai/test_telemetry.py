@@ -246,5 +246,5 @@ def test_the_list_is_written_from_the_code_and_no_more_is_called(db: None) -> No
     assert all(f"`{event.value}`" in page for event in EVENTS)
     called = set()
     for path in (Path(django_settings.BASE_DIR) / "edge_ai").rglob("*.py"):
-        called |= set(re.findall(r"track\(Event\.([A-Z_]+)", path.read_text()))
+        called |= set(re.findall(r"(?:track|usage_of)\(Event\.([A-Z_]+)", path.read_text()))
     assert called == {event.name for event in EVENTS}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 Axes = Sequence[int | str | None]
@@ -80,6 +81,18 @@ def dense_net(*, hidden: int = 64) -> onnx.ModelProto:
     ]
     weights = [weight("w1", 32, hidden, seed=1, scale=0.2), weight("w2", hidden, 8, seed=2, scale=0.2)]
     return model_of(nodes, [value("x", ["batch", 32])], [value("y", ["batch", 8])], weights)
+
+
+def sharp_net() -> tuple[onnx.ModelProto, npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Return a network whose scores are so sharp that the least error turns its softmax over, inputs, and its answers."""
+    model = conv_net()
+    for tensor in model.graph.initializer:
+        if tensor.name == "gw":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(3000), "gw"))
+    x = samples(120, 2, 6, 6)
+    x[::7] *= 10_000
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model, x, np.asarray(session.run(None, {"x": x})[0].argmax(axis=1))
 
 
 def trees() -> onnx.ModelProto:

@@ -177,6 +177,40 @@ class JobFields(Fields):
         return list((self.result or {}).get("warnings") or [])
 
 
+class DiagnosisFields(JobFields):
+    """A diagnosis of a variant."""
+
+    @property
+    def question(self) -> str | None:
+        """What is the matter: ``slower``, ``wrong``, ``both`` or ``neither``; ``None`` until it is completed."""
+        return (self.result or {}).get("question")
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The causes, the weightiest first: ``{"code", "severity", "title", "evidence", "fix", "fix_job"}``."""
+        return list((self.result or {}).get("findings") or [])
+
+
+class BatchFields(JobFields):
+    """Optimizations that were asked for together."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many jobs are ``completed``, ``failed``, …, and how many combinations were ``refused``."""
+        return dict(self.data["counts"])
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """The combinations that can never work, each with its ``code`` and ``detail``."""
+        return list(self.data.get("refused") or [])
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """Why the first of its jobs failed that did."""
+        errors = (job.get("error") for job in self.data.get("jobs") or [])
+        return next(filter(None, errors), None)
+
+
 class BenchmarkFields(JobFields):
     """A benchmark of a model on a device."""
 
@@ -184,6 +218,16 @@ class BenchmarkFields(JobFields):
     def p50_ms(self) -> float | None:
         """The median latency in milliseconds, once it is measured."""
         return self.data.get("p50_ms")
+
+    @property
+    def kind(self) -> str:
+        """``measured``, or ``estimated`` for a device that the studio does not run on."""
+        return str(self.data.get("kind") or "measured")
+
+    @property
+    def estimated_ms(self) -> float | None:
+        """The estimated median latency in milliseconds, of an estimate that is completed."""
+        return self.data.get("estimated_ms")
 
     @property
     def latency_ms(self) -> dict[str, Any]:

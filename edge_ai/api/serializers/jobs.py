@@ -17,6 +17,7 @@ from edge_ai.api.fields import (
     PriorityField,
     StrictSerializer,
 )
+from edge_ai.api.serializers.quick import QuickRows
 from edge_ai.api.serializers.results import BenchmarkResultField, OptimizationResultField
 from edge_ai.engine.spec import (
     MAX_BATCH_SIZE,
@@ -117,7 +118,7 @@ class Waiting(serializers.Serializer[Any]):
         return None if wait is None else wait.to_json()
 
 
-class OptimizationJobSummarySerializer(serializers.ModelSerializer[OptimizationJob]):
+class OptimizationJobSummarySerializer(QuickRows, serializers.ModelSerializer[OptimizationJob]):
     """An optimization as lists show it: all but its result."""
 
     priority = PriorityField(read_only=True)
@@ -153,7 +154,7 @@ class OptimizationJobSerializer(Waiting, OptimizationJobSummarySerializer):
         read_only_fields = fields
 
 
-class BenchmarkSummarySerializer(serializers.ModelSerializer[BenchmarkRun]):
+class BenchmarkSummarySerializer(QuickRows, serializers.ModelSerializer[BenchmarkRun]):
     """A benchmark as lists show it: all but its result; `p50_ms` is its median latency, where that was measured."""
 
     kind = EnumField(

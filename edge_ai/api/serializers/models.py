@@ -16,6 +16,7 @@ from edge_ai.api.fields import (
     StrictSerializer,
     TagsField,
 )
+from edge_ai.api.serializers.quick import QuickRows
 from edge_ai.models import Model, ModelFormat, ModelStatus, Visibility
 
 _VALUES = {
@@ -77,8 +78,10 @@ class AnalysisField(serializers.JSONField):
 
 
 @extend_schema_serializer(component_name="Model")
-class StoredModelSerializer(serializers.ModelSerializer[Model]):
+class StoredModelSerializer(QuickRows, serializers.ModelSerializer[Model]):
     """A model, uploaded or made by an optimization."""
+
+    written = ("analysis",)
 
     visibility = EnumField(Visibility, read_only=True)
     format = EnumField(ModelFormat, read_only=True, help_text="By the file's content, whatever its name says.")

@@ -18,8 +18,9 @@ from rest_framework.serializers import BaseSerializer
 from accounts.middleware import PARAMETER
 from accounts.models import User
 from edge_ai.api.careful import CarefulView
-from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader
+from edge_ai.api.negotiation import BoundedJSONParser, ByAcceptHeader, Places
 from edge_ai.api.pagination import PARAMETERS
+from edge_ai.api.serializers.quick import QuickRows, as_written, page_of
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.spec import refuse
 from edge_ai.models.base import Owned
@@ -46,9 +47,28 @@ class StudioListView(CarefulView, ListModelMixin, GenericAPIView[R]):
     metadata_class = None
     parser_classes = [BoundedJSONParser]
     versioned = False
+    serializer_class: Any
     filterset_class: Any
     ordering_fields: tuple[str, ...] = ("created_at", "updated_at", "name")
     ordering: tuple[str, ...] = ("-created_at",)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow a list by what is asked for; where nothing is, the form that reads it is not made."""
+        if self.filterset_class.base_filters.keys().isdisjoint(self.request.query_params):
+            return queryset
+        return super().filter_queryset(queryset)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer one page."""
+        if not issubclass(self.serializer_class, QuickRows):
+            return super().list(request, *args, **kwargs)
+        rows = self.filter_queryset(as_written(self.serializer_class, self.get_queryset()))
+        places = Places()
+        response = self.get_paginated_response(
+            page_of(self.serializer_class, self.paginate_queryset(rows) or (), places)
+        )
+        response.places = places  # type: ignore[attr-defined]  # for StudioJSONRenderer
+        return response
 
     def list_rows(self, request: Request) -> Response:
         """Answer one page. A query parameter that nothing reads is refused: it was meant to do something."""

@@ -10,14 +10,17 @@ from typing import Any, Self, TypeVar
 from edge_ai_studio._async.downloads import download_file
 from edge_ai_studio._async.resources import (
     AsyncArtifact,
+    AsyncBatch,
     AsyncBenchmarkJob,
     AsyncComparisonJob,
     AsyncDataset,
     AsyncDevice,
+    AsyncDiagnosisJob,
     AsyncImportJob,
     AsyncJob,
     AsyncModel,
     AsyncOptimizationJob,
+    AsyncPackageJob,
     AsyncResource,
     AsyncWebhook,
 )
@@ -35,6 +38,9 @@ JOBS: dict[str, type[AsyncJob]] = {
     "optimization": AsyncOptimizationJob,
     "benchmark": AsyncBenchmarkJob,
     "comparison": AsyncComparisonJob,
+    "diagnosis": AsyncDiagnosisJob,
+    "package": AsyncPackageJob,
+    "import": AsyncImportJob,
 }
 
 
@@ -136,6 +142,10 @@ class AsyncStudio:
         """Go over the files that jobs left, newest first."""
         return self._list(AsyncArtifact, filters)
 
+    async def artifact(self, artifact_id: str) -> AsyncArtifact:
+        """Return the file of an id."""
+        return await self._get(AsyncArtifact, artifact_id)
+
     def webhooks(self) -> AsyncIterator[AsyncWebhook]:
         """Go over the addresses that are told of events."""
         return self._list(AsyncWebhook, {})
@@ -150,7 +160,7 @@ class AsyncStudio:
         return await self._get(AsyncWebhook, webhook_id)
 
     def jobs(self, kind: str = "optimization", **filters: Any) -> AsyncIterator[AsyncJob]:
-        """Go over the jobs of a kind, newest first: ``optimization``, ``benchmark`` or ``comparison``."""
+        """Go over the jobs of a kind, newest first: a key of :data:`JOBS`, such as ``benchmark``."""
         return self._list(JOBS[kind], filters)
 
     async def job(self, job_id: str) -> AsyncJob:
@@ -167,6 +177,14 @@ class AsyncStudio:
             except NotFound:
                 continue
         raise NoSuchName(f"There is no job {job_id}.")
+
+    def batches(self, **filters: Any) -> AsyncIterator[AsyncBatch]:
+        """Go over the batches, newest first."""
+        return self._list(AsyncBatch, filters)
+
+    async def batch(self, batch_id: str) -> AsyncBatch:
+        """Return the batch of an id."""
+        return await self._get(AsyncBatch, batch_id)
 
     # What can be done
 
@@ -379,12 +397,12 @@ class AsyncStudio:
         priority: str | None = None,
         visibility: str | None = None,
     ) -> AsyncBenchmarkJob:
-        """Measure a model, on the studio's own machine unless ``device`` says otherwise.
+        """Measure a model on the studio's own machine; for another ``device`` its latency is estimated.
 
         Raises
         ------
         Refused
-            When it cannot be measured there.
+            When it can be neither measured nor estimated there.
         """
         body = {
             "model": await self._model_id(model),
@@ -423,6 +441,96 @@ class AsyncStudio:
             "name": name,
         }
         return AsyncComparisonJob(self, (await self.transport.ask("POST", "comparisons/", json=clean(body))).json())
+
+    async def optimize_many(
+        self,
+        models: Sequence[str | AsyncModel],
+        devices: Sequence[str | AsyncDevice],
+        precisions: Sequence[str],
+        *,
+        target_format: str | None = None,
+        level: str | None = None,
+        dataset: str | AsyncDataset | None = None,
+        options: dict[str, Any] | None = None,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+        fresh: bool = False,
+        strict: bool = False,
+    ) -> AsyncBatch:
+        """Ask for every model, for every device, in every precision, all at once; takes what an optimization takes.
+
+        Parameters
+        ----------
+        strict
+            Whether to refuse all where one combination can never work. Otherwise :attr:`AsyncBatch.refused` has those.
+
+        Raises
+        ------
+        Refused
+            When no combination can work, with the reason of each in ``problem["details"]``.
+        """
+        body = {
+            "models": [await self._model_id(model) for model in models],
+            "device_profiles": [await self._device_id(device) for device in devices],
+            "precisions": list(precisions),
+            "target_format": target_format,
+            "optimization_level": level,
+            "dataset": await self._dataset_id(dataset),
+            "options": options,
+            "name": name,
+            "priority": priority,
+            "visibility": visibility,
+            "fresh": fresh or None,
+            "strict": strict or None,
+        }
+        answer = await self.transport.ask("POST", "optimization-jobs/batch/", json=clean(body))
+        return AsyncBatch(self, answer.json())
+
+    async def diagnose(
+        self,
+        variant: str | AsyncModel,
+        *,
+        baseline: str | AsyncModel | None = None,
+        device: str | AsyncDevice | None = None,
+        dataset: str | AsyncDataset | None = None,
+        threads: int | None = None,
+        max_seconds: float | None = None,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+    ) -> AsyncDiagnosisJob:
+        """Ask why a variant is slower, or answers otherwise, than ``baseline``: else than what it was made from.
+
+        Raises
+        ------
+        Refused
+            When the two cannot be held against each other.
+        """
+        body = {
+            "model": await self._model_id(variant),
+            "baseline": None if baseline is None else await self._model_id(baseline),
+            "device_profile": (await self.this_machine()).id if device is None else await self._device_id(device),
+            "dataset": await self._dataset_id(dataset),
+            "threads": threads,
+            "max_seconds": max_seconds,
+            "name": name,
+            "priority": priority,
+            "visibility": visibility,
+        }
+        return AsyncDiagnosisJob(self, (await self.transport.ask("POST", "diagnoses/", json=clean(body))).json())
+
+    async def package(
+        self,
+        model: str | AsyncModel,
+        *,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+    ) -> AsyncPackageJob:
+        """Have a model bundled with its card, its recipe, checksums, and a program that runs it, in one archive."""
+        body = {"model": await self._model_id(model), "name": name, "priority": priority, "visibility": visibility}
+        return AsyncPackageJob(self, (await self.transport.ask("POST", "packages/", json=clean(body))).json())
 
     async def download(
         self, what: str | AsyncModel | AsyncArtifact, to: str | Path | None = None, *, progress: Progress | None = None

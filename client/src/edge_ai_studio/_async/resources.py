@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_ai_studio.errors import AnalysisFailed, JobFailed, WaitedTooLong
+from edge_ai_studio.errors import AnalysisFailed, JobFailed, StudioError, WaitedTooLong
 from edge_ai_studio.fields import (
     SETTLED,
     ArtifactFields,
+    BatchFields,
     BenchmarkFields,
     DatasetFields,
     DeviceFields,
+    DiagnosisFields,
     Fields,
     JobFields,
     ModelFields,
@@ -87,6 +89,14 @@ class AsyncModel(ModelFields, AsyncResource):
         """Measure it; takes what :meth:`AsyncStudio.submit_benchmark` takes."""
         return await self.studio.submit_benchmark(self, device, **options)
 
+    async def diagnose(self, *, baseline: str | AsyncModel | None = None, **options: Any) -> AsyncDiagnosisJob:
+        """Ask why it is slower, or answers otherwise, than ``baseline``; takes what :meth:`AsyncStudio.diagnose` takes."""
+        return await self.studio.diagnose(self, baseline=baseline, **options)
+
+    async def package(self, **options: Any) -> AsyncPackageJob:
+        """Have it bundled with its card, its recipe and a program that runs it; see :meth:`AsyncStudio.package`."""
+        return await self.studio.package(self, **options)
+
     async def compatibility(self) -> dict[str, Any]:
         """Return what it can become on which device, with the reason for every refusal."""
         told: dict[str, Any] = (await self.studio.transport.ask("GET", f"{self._address}compatibility/")).json()
@@ -128,8 +138,8 @@ class AsyncArtifact(ArtifactFields, AsyncResource):
         return await self.studio.download(self, to, progress=progress)
 
 
-class AsyncJob(JobFields, AsyncResource):
-    """A job."""
+class AsyncWork(JobFields, AsyncResource):
+    """What workers have to do: a job, or a batch of them."""
 
     async def wait(self, *, progress: bool = False, timeout: float | None = None, check: bool = True) -> Self:
         """Wait until it has ended.
@@ -166,18 +176,22 @@ class AsyncJob(JobFields, AsyncResource):
             if bar:
                 bar.close()
         if check and self.status != "completed":
-            raise JobFailed(self.data)
+            raise JobFailed(self.data | {"error": self.error})
         return self
 
     async def cancel(self) -> Self:
-        """Ask for its end; a running one ends within seconds."""
+        """Ask for its end; what runs ends within seconds."""
         self.data = (await self.studio.transport.ask("POST", f"{self._address}cancel/", json={})).json()
         return self
 
     async def retry(self) -> Self:
-        """Try again a job that failed or was cancelled, from the last stage that was finished."""
+        """Try again what failed or was cancelled, from the last stage that was finished."""
         self.data = (await self.studio.transport.ask("POST", f"{self._address}retry/", json={})).json()
         return self
+
+
+class AsyncJob(AsyncWork):
+    """A job."""
 
     async def events(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Return its log from the number ``after`` on, in order."""
@@ -247,6 +261,59 @@ class AsyncImportJob(AsyncJob):
         if not self.result:
             raise JobFailed(self.data)
         return await self.studio.model(str(self.result["model"]))
+
+
+class AsyncDiagnosisJob(DiagnosisFields, AsyncJob):
+    """A job that looks why a variant is slower, or answers otherwise, than what it was made from."""
+
+    path = "diagnoses/"
+
+    async def mend(self, place: int = 0) -> AsyncOptimizationJob:
+        """Ask for the optimization that may mend the finding at ``place``.
+
+        Raises
+        ------
+        StudioError
+            When there is no such finding, or nothing that mends it.
+        """
+        remedy = self.findings[place].get("fix_job") if place < len(self.findings) else None
+        if not remedy:
+            raise StudioError(f"Nothing is known to mend the finding {place}.")
+        answer = await self.studio.transport.ask("POST", "optimization-jobs/", json=remedy)
+        return AsyncOptimizationJob(self.studio, answer.json())
+
+
+class AsyncPackageJob(AsyncJob):
+    """A job that makes a bundle."""
+
+    path = "packages/"
+
+    async def artifact(self) -> AsyncArtifact:
+        """Return the bundle that it made.
+
+        Raises
+        ------
+        JobFailed
+            When there is none.
+        """
+        if not self.result:
+            raise JobFailed(self.data)
+        return await self.studio.artifact(str(self.result["artifact"]))
+
+    async def download(self, to: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+        """Save the bundle, a zip archive; see :meth:`AsyncStudio.download`."""
+        return await (await self.artifact()).download(to, progress=progress)
+
+
+class AsyncBatch(BatchFields, AsyncWork):
+    """Optimizations that were asked for together. It has failed when one of them has."""
+
+    path = "optimization-jobs/batches/"
+
+    async def jobs(self) -> list[AsyncOptimizationJob]:
+        """Return its jobs, the newest first, with their results."""
+        rows = [job async for job in self.studio.jobs("optimization", batch=self.id)]
+        return [await AsyncOptimizationJob(self.studio, row.data).refresh() for row in rows]
 
 
 class AsyncWebhook(AsyncResource):

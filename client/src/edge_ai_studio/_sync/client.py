@@ -10,14 +10,17 @@ from typing import Any, Self, TypeVar
 from edge_ai_studio._sync.downloads import download_file
 from edge_ai_studio._sync.resources import (
     Artifact,
+    Batch,
     BenchmarkJob,
     ComparisonJob,
     Dataset,
     Device,
+    DiagnosisJob,
     ImportJob,
     Job,
     Model,
     OptimizationJob,
+    PackageJob,
     Resource,
     Webhook,
 )
@@ -35,6 +38,9 @@ JOBS: dict[str, type[Job]] = {
     "optimization": OptimizationJob,
     "benchmark": BenchmarkJob,
     "comparison": ComparisonJob,
+    "diagnosis": DiagnosisJob,
+    "package": PackageJob,
+    "import": ImportJob,
 }
 
 
@@ -136,6 +142,10 @@ class Studio:
         """Go over the files that jobs left, newest first."""
         return self._list(Artifact, filters)
 
+    def artifact(self, artifact_id: str) -> Artifact:
+        """Return the file of an id."""
+        return self._get(Artifact, artifact_id)
+
     def webhooks(self) -> Iterator[Webhook]:
         """Go over the addresses that are told of events."""
         return self._list(Webhook, {})
@@ -150,7 +160,7 @@ class Studio:
         return self._get(Webhook, webhook_id)
 
     def jobs(self, kind: str = "optimization", **filters: Any) -> Iterator[Job]:
-        """Go over the jobs of a kind, newest first: ``optimization``, ``benchmark`` or ``comparison``."""
+        """Go over the jobs of a kind, newest first: a key of :data:`JOBS`, such as ``benchmark``."""
         return self._list(JOBS[kind], filters)
 
     def job(self, job_id: str) -> Job:
@@ -167,6 +177,14 @@ class Studio:
             except NotFound:
                 continue
         raise NoSuchName(f"There is no job {job_id}.")
+
+    def batches(self, **filters: Any) -> Iterator[Batch]:
+        """Go over the batches, newest first."""
+        return self._list(Batch, filters)
+
+    def batch(self, batch_id: str) -> Batch:
+        """Return the batch of an id."""
+        return self._get(Batch, batch_id)
 
     # What can be done
 
@@ -377,12 +395,12 @@ class Studio:
         priority: str | None = None,
         visibility: str | None = None,
     ) -> BenchmarkJob:
-        """Measure a model, on the studio's own machine unless ``device`` says otherwise.
+        """Measure a model on the studio's own machine; for another ``device`` its latency is estimated.
 
         Raises
         ------
         Refused
-            When it cannot be measured there.
+            When it can be neither measured nor estimated there.
         """
         body = {
             "model": self._model_id(model),
@@ -421,6 +439,96 @@ class Studio:
             "name": name,
         }
         return ComparisonJob(self, (self.transport.ask("POST", "comparisons/", json=clean(body))).json())
+
+    def optimize_many(
+        self,
+        models: Sequence[str | Model],
+        devices: Sequence[str | Device],
+        precisions: Sequence[str],
+        *,
+        target_format: str | None = None,
+        level: str | None = None,
+        dataset: str | Dataset | None = None,
+        options: dict[str, Any] | None = None,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+        fresh: bool = False,
+        strict: bool = False,
+    ) -> Batch:
+        """Ask for every model, for every device, in every precision, all at once; takes what an optimization takes.
+
+        Parameters
+        ----------
+        strict
+            Whether to refuse all where one combination can never work. Otherwise :attr:`AsyncBatch.refused` has those.
+
+        Raises
+        ------
+        Refused
+            When no combination can work, with the reason of each in ``problem["details"]``.
+        """
+        body = {
+            "models": [self._model_id(model) for model in models],
+            "device_profiles": [self._device_id(device) for device in devices],
+            "precisions": list(precisions),
+            "target_format": target_format,
+            "optimization_level": level,
+            "dataset": self._dataset_id(dataset),
+            "options": options,
+            "name": name,
+            "priority": priority,
+            "visibility": visibility,
+            "fresh": fresh or None,
+            "strict": strict or None,
+        }
+        answer = self.transport.ask("POST", "optimization-jobs/batch/", json=clean(body))
+        return Batch(self, answer.json())
+
+    def diagnose(
+        self,
+        variant: str | Model,
+        *,
+        baseline: str | Model | None = None,
+        device: str | Device | None = None,
+        dataset: str | Dataset | None = None,
+        threads: int | None = None,
+        max_seconds: float | None = None,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+    ) -> DiagnosisJob:
+        """Ask why a variant is slower, or answers otherwise, than ``baseline``: else than what it was made from.
+
+        Raises
+        ------
+        Refused
+            When the two cannot be held against each other.
+        """
+        body = {
+            "model": self._model_id(variant),
+            "baseline": None if baseline is None else self._model_id(baseline),
+            "device_profile": (self.this_machine()).id if device is None else self._device_id(device),
+            "dataset": self._dataset_id(dataset),
+            "threads": threads,
+            "max_seconds": max_seconds,
+            "name": name,
+            "priority": priority,
+            "visibility": visibility,
+        }
+        return DiagnosisJob(self, (self.transport.ask("POST", "diagnoses/", json=clean(body))).json())
+
+    def package(
+        self,
+        model: str | Model,
+        *,
+        name: str | None = None,
+        priority: str | None = None,
+        visibility: str | None = None,
+    ) -> PackageJob:
+        """Have a model bundled with its card, its recipe, checksums, and a program that runs it, in one archive."""
+        body = {"model": self._model_id(model), "name": name, "priority": priority, "visibility": visibility}
+        return PackageJob(self, (self.transport.ask("POST", "packages/", json=clean(body))).json())
 
     def download(
         self, what: str | Model | Artifact, to: str | Path | None = None, *, progress: Progress | None = None

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_ai_studio.errors import AnalysisFailed, JobFailed, WaitedTooLong
+from edge_ai_studio.errors import AnalysisFailed, JobFailed, StudioError, WaitedTooLong
 from edge_ai_studio.fields import (
     SETTLED,
     ArtifactFields,
+    BatchFields,
     BenchmarkFields,
     DatasetFields,
     DeviceFields,
+    DiagnosisFields,
     Fields,
     JobFields,
     ModelFields,
@@ -84,6 +86,14 @@ class Model(ModelFields, Resource):
         """Measure it; takes what :meth:`Studio.submit_benchmark` takes."""
         return self.studio.submit_benchmark(self, device, **options)
 
+    def diagnose(self, *, baseline: str | Model | None = None, **options: Any) -> DiagnosisJob:
+        """Ask why it is slower, or answers otherwise, than ``baseline``; takes what :meth:`Studio.diagnose` takes."""
+        return self.studio.diagnose(self, baseline=baseline, **options)
+
+    def package(self, **options: Any) -> PackageJob:
+        """Have it bundled with its card, its recipe and a program that runs it; see :meth:`Studio.package`."""
+        return self.studio.package(self, **options)
+
     def compatibility(self) -> dict[str, Any]:
         """Return what it can become on which device, with the reason for every refusal."""
         told: dict[str, Any] = (self.studio.transport.ask("GET", f"{self._address}compatibility/")).json()
@@ -125,8 +135,8 @@ class Artifact(ArtifactFields, Resource):
         return self.studio.download(self, to, progress=progress)
 
 
-class Job(JobFields, Resource):
-    """A job."""
+class Work(JobFields, Resource):
+    """What workers have to do: a job, or a batch of them."""
 
     def wait(self, *, progress: bool = False, timeout: float | None = None, check: bool = True) -> Self:
         """Wait until it has ended.
@@ -163,18 +173,22 @@ class Job(JobFields, Resource):
             if bar:
                 bar.close()
         if check and self.status != "completed":
-            raise JobFailed(self.data)
+            raise JobFailed(self.data | {"error": self.error})
         return self
 
     def cancel(self) -> Self:
-        """Ask for its end; a running one ends within seconds."""
+        """Ask for its end; what runs ends within seconds."""
         self.data = (self.studio.transport.ask("POST", f"{self._address}cancel/", json={})).json()
         return self
 
     def retry(self) -> Self:
-        """Try again a job that failed or was cancelled, from the last stage that was finished."""
+        """Try again what failed or was cancelled, from the last stage that was finished."""
         self.data = (self.studio.transport.ask("POST", f"{self._address}retry/", json={})).json()
         return self
+
+
+class Job(Work):
+    """A job."""
 
     def events(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Return its log from the number ``after`` on, in order."""
@@ -242,6 +256,59 @@ class ImportJob(Job):
         if not self.result:
             raise JobFailed(self.data)
         return self.studio.model(str(self.result["model"]))
+
+
+class DiagnosisJob(DiagnosisFields, Job):
+    """A job that looks why a variant is slower, or answers otherwise, than what it was made from."""
+
+    path = "diagnoses/"
+
+    def mend(self, place: int = 0) -> OptimizationJob:
+        """Ask for the optimization that may mend the finding at ``place``.
+
+        Raises
+        ------
+        StudioError
+            When there is no such finding, or nothing that mends it.
+        """
+        remedy = self.findings[place].get("fix_job") if place < len(self.findings) else None
+        if not remedy:
+            raise StudioError(f"Nothing is known to mend the finding {place}.")
+        answer = self.studio.transport.ask("POST", "optimization-jobs/", json=remedy)
+        return OptimizationJob(self.studio, answer.json())
+
+
+class PackageJob(Job):
+    """A job that makes a bundle."""
+
+    path = "packages/"
+
+    def artifact(self) -> Artifact:
+        """Return the bundle that it made.
+
+        Raises
+        ------
+        JobFailed
+            When there is none.
+        """
+        if not self.result:
+            raise JobFailed(self.data)
+        return self.studio.artifact(str(self.result["artifact"]))
+
+    def download(self, to: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+        """Save the bundle, a zip archive; see :meth:`Studio.download`."""
+        return (self.artifact()).download(to, progress=progress)
+
+
+class Batch(BatchFields, Work):
+    """Optimizations that were asked for together. It has failed when one of them has."""
+
+    path = "optimization-jobs/batches/"
+
+    def jobs(self) -> list[OptimizationJob]:
+        """Return its jobs, the newest first, with their results."""
+        rows = list(self.studio.jobs("optimization", batch=self.id))
+        return [OptimizationJob(self.studio, row.data).refresh() for row in rows]
 
 
 class Webhook(Resource):

@@ -16,10 +16,15 @@ from edge_ai_studio.config import Access
 from edge_ai_studio.errors import Unreachable, refusal
 
 API = "/api/edge/v1/"
-AGAIN = frozenset({429, 502, 503, 504})
+#: Nothing was done: asked again, whatever it was.
+NOT_DONE = frozenset({429, 503})
+#: It may have been done: asked again where that does no harm.
+MAYBE_DONE = frozenset({500, 502, 504})
 TRIES = 5
 LONGEST_PAUSE = 30.0
-QUESTIONS = frozenset({"GET", "HEAD"})
+#: Questions change nothing; what is posted is done once for each Idempotency-Key, and answered again.
+HARMLESS = frozenset({"GET", "HEAD", "POST"})
+CONFLICT = 409
 
 
 class Transport:
@@ -55,8 +60,10 @@ class Transport:
     ) -> httpx.Response:
         """Send a request and return its answer.
 
-        ``path`` is relative to the API, or begins with a slash, or is a whole address of this studio. Questions are asked
-        again after any failure of the network; what changes something only where it certainly did not arrive.
+        ``path`` is relative to the API, or begins with a slash, or is a whole address of this studio. After a failure of the
+        network or of the studio it is asked again, at most :data:`TRIES` times in all, later each time and not before
+        ``Retry-After`` says. What is posted has a key of its own, by which the studio does it once; what else changes
+        something is sent again only where it certainly was not done.
 
         Raises
         ------
@@ -68,6 +75,7 @@ class Transport:
         sent = dict(headers or {})
         if method == "POST":
             sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
+        harmless, broke_off = method in HARMLESS, False
         query = {name: value for name, value in (params or {}).items() if value is not None}
         for left in reversed(range(TRIES)):
             try:
@@ -78,10 +86,15 @@ class Transport:
                 if not left:
                     raise Unreachable(f"There is no studio at {self.access.url}: {error}.") from error
             except httpx.TransportError as error:
-                if not left or method not in QUESTIONS:
+                if not left or not harmless:
                     raise Unreachable(f"The studio at {self.access.url} broke off: {error!r}.") from error
+                broke_off = True
             else:
-                if answer.status_code not in AGAIN or not left:
+                status = answer.status_code
+                again = status in NOT_DONE or (harmless and status in MAYBE_DONE)
+                # The first try may still be at work on what the second asks for.
+                again = again or (broke_off and method == "POST" and status == CONFLICT)
+                if not again or not left:
                     return self.judge(answer)
                 time.sleep(_asked_pause(answer) or _pause(left))
                 continue

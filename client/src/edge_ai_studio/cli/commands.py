@@ -14,7 +14,7 @@ from edge_ai_studio._sync.client import Studio
 from edge_ai_studio._sync.resources import Dataset, Job, Model
 from edge_ai_studio.cli.output import print_json, print_pairs, print_table, tell
 from edge_ai_studio.config import Access, clean_url, find_access, forget_access, save_access
-from edge_ai_studio.errors import NotConfigured, StudioError
+from edge_ai_studio.errors import JobFailed, NotConfigured, StudioError
 from edge_ai_studio.progress import BytesBar, megabytes
 
 
@@ -228,7 +228,8 @@ def benchmark(studio: Studio, given: argparse.Namespace) -> None:
         [
             ("job", job.id),
             ("status", job.status),
-            ("kind", result.get("kind")),
+            ("kind", job.kind),
+            ("estimated", f"{job.estimated_ms:.4g} ms" if job.estimated_ms is not None else None),
             *(
                 (name, f"{times[name]:.4g} ms" + (_interval(times["ci95"]) if name == "p50" else ""))
                 for name in ("p50", "p90", "p95", "p99")
@@ -266,6 +267,91 @@ def compare(studio: Studio, given: argparse.Namespace) -> None:
             f"{_interval(pair['ci95'])} the time of {runs[pair['a']].get('name') or pair['a']}"
         )
     return None
+
+
+def diagnose(studio: Studio, given: argparse.Namespace) -> None:
+    """Look why a variant is worse."""
+    job = studio.diagnose(
+        model_of(studio, given.model),
+        baseline=model_of(studio, given.baseline) if given.baseline else None,
+        device=given.device,
+        dataset=dataset_of(studio, given.dataset),
+        threads=given.threads,
+        max_seconds=given.max_seconds,
+        name=given.name,
+    )
+    if given.wait:
+        job.wait(progress=not given.json, timeout=given.timeout)
+    if given.json:
+        return print_json(job.data)
+    result = job.result or {}
+    print_pairs(
+        [("job", job.id), ("status", job.status), ("matter", job.question), ("in words", result.get("summary"))]
+    )
+    for each in job.findings:
+        print_pairs([(str(each["severity"]), f"{each['title']} [{each['code']}]"), ("", each.get("fix"))])
+    return None
+
+
+def package(studio: Studio, given: argparse.Namespace) -> None:
+    """Make a bundle."""
+    job = studio.package(model_of(studio, given.model), name=given.name)
+    if given.wait or given.output:
+        job.wait(progress=not given.json, timeout=given.timeout)
+    saved = job.download(given.output, progress=BytesBar(sys.stderr, "bundle")) if given.output else None
+    if given.json:
+        return print_json(job.data | ({"saved": str(saved)} if saved else {}))
+    result = job.result or {}
+    print_pairs(
+        [
+            ("job", job.id),
+            ("status", job.status),
+            ("artifact", result.get("artifact")),
+            ("size", megabytes(result["size_bytes"]) if result.get("size_bytes") else None),
+            *(("file", each["path"]) for each in result.get("files") or []),
+            ("saved", saved),
+        ]
+    )
+    return None
+
+
+def batch(studio: Studio, given: argparse.Namespace) -> None:
+    """Make many variants."""
+    made = studio.optimize_many(
+        [model_of(studio, each) for each in given.models],
+        given.device,
+        given.precision,
+        target_format=given.format,
+        level=given.level,
+        dataset=dataset_of(studio, given.dataset),
+        options=_options(given.option),
+        name=given.name,
+        strict=given.strict,
+        fresh=given.fresh,
+    )
+    if given.wait:
+        made.wait(progress=not given.json, timeout=given.timeout, check=False)
+    if given.json:
+        print_json(made.data)
+    else:
+        print_pairs([("batch", made.id), ("status", made.status)])
+        print_table(
+            ["model", "device", "precision", "format", "status", "variant", "size", "SQNR"],
+            (
+                [
+                    *(job[name] for name in ("model_name", "device_name", "precision", "target_format", "status")),
+                    job["variant"],
+                    megabytes(job["size_bytes"]) if job["size_bytes"] else "",
+                    f"{job['sqnr_db']:.1f} dB" if job["sqnr_db"] is not None else "",
+                ]
+                for job in made.data["jobs"]
+            ),
+        )
+        for each in made.refused:
+            print(f"! {each['model_name']} for {each['device_name']} in {each['precision']}: {each['detail']}")
+    if made.done and made.status != "completed":
+        raise JobFailed(made.data | {"error": made.error})
+    return
 
 
 def download(studio: Studio, given: argparse.Namespace) -> None:
@@ -379,7 +465,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
         print(f"- {each.get('title') or each.get('name')}")
     for each in plan.get("warnings") or []:
         print(f"! {each.get('detail')} {each.get('fix') or ''}".rstrip())
-    seconds = plan.get("estimated_seconds")
+    seconds = (plan.get("estimate") or {}).get("seconds")
     print(f"About {seconds:.0f} s." if seconds else "How long it takes is not known yet.")
 
 

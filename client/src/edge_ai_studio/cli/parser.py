@@ -8,7 +8,7 @@ from edge_ai_studio import __version__
 
 PRECISIONS = ("auto", "int8", "int8_dynamic", "int16x8", "int4", "fp8", "fp16", "fp32")
 FORMATS = ("onnx", "ort", "tflite", "openvino", "saved_model", "coreml", "ncnn")
-KINDS = ("optimization", "benchmark", "comparison")
+KINDS = ("optimization", "benchmark", "comparison", "diagnosis", "package")
 EXITS = {
     0: "done",
     1: "the gate failed",
@@ -111,6 +111,36 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--margin", type=float, help="the relative difference that does not matter (0.02)")
     compare.add_argument("--max-seconds", type=float)
     _waiting(compare)
+
+    diagnose = command("diagnose", "Look why a variant is slower, or answers otherwise, than its original")
+    diagnose.add_argument("model", help="the variant: a file, or a model's name or id")
+    diagnose.add_argument("--baseline", help="what it is held against (else the model that it was made from)")
+    diagnose.add_argument("--device", help="name or id of the device (else the studio's own machine)")
+    diagnose.add_argument("--dataset", help="samples to feed: a file, or a data set's name or id")
+    diagnose.add_argument("--threads", type=positive)
+    diagnose.add_argument("--max-seconds", type=float)
+    _waiting(diagnose)
+
+    package = command("package", "Bundle a model with its card, its recipe and a program that runs it")
+    package.add_argument("model", help="a file, or a model's name or id")
+    package.add_argument("--output", "-o", help="where to save the archive; implies --wait")
+    _waiting(package)
+
+    batch = command("batch", "Make variants of several models, for several devices, in several precisions")
+    batch.add_argument("models", nargs="+", help="files, or models' names or ids")
+    batch.add_argument("--device", action="append", required=True, help="a device; may be given more than once")
+    batch.add_argument(
+        "--precision", action="append", required=True, choices=PRECISIONS, help="may be given more than once"
+    )
+    batch.add_argument("--format", choices=FORMATS, help="target format (else each model's own)")
+    batch.add_argument("--level", choices=("speed", "balanced", "size"), help="default: balanced")
+    batch.add_argument("--dataset", help="calibration data: a file, or a data set's name or id")
+    batch.add_argument(
+        "--option", action="append", default=[], metavar="NAME=JSON", help="an option of the optimizations"
+    )
+    batch.add_argument("--strict", action="store_true", help="refuse all where one combination can never work")
+    batch.add_argument("--fresh", action="store_true", help="work even where the same was answered before")
+    _waiting(batch)
 
     download = command("download", "Save a model's file, verified by its checksum")
     download.add_argument("model", help="a model's name or id")

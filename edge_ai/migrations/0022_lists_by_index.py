@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("edge_ai", "0022_imports")]
+    dependencies = [("edge_ai", "0021_imports")]
 
     operations = [
         migrations.RemoveIndex(model_name="job", name="edge_ai_job_newest"),
