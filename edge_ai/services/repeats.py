@@ -56,16 +56,21 @@ def once(
         with transaction.atomic() if in_transaction else contextlib.nullcontext():
             answer = do()
             if answer.status < 400:
-                KeptAnswer.objects.update_or_create(
+                kept = KeptAnswer(
                     owner=user,
                     key=key,
-                    defaults={
-                        "request_sha256": request_sha256,
-                        "status": answer.status,
-                        "headers": dict(answer.headers),
-                        "body": vault.close(answer.body),
-                        "created_at": ClockTimestamp(),
-                    },
+                    request_sha256=request_sha256,
+                    status=answer.status,
+                    headers=dict(answer.headers),
+                    body=vault.close(answer.body),
+                    created_at=ClockTimestamp(),
+                )
+                # In the place of one that is remembered no longer.
+                KeptAnswer.objects.bulk_create(
+                    [kept],
+                    update_conflicts=True,
+                    unique_fields=["owner", "key"],
+                    update_fields=["request_sha256", "status", "headers", "body", "created_at"],
                 )
         return answer, True
 
