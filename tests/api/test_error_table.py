@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -295,10 +296,30 @@ def _(studio: Studio) -> Outcome:
     return studio.post("webhooks/", url="http://169.254.169.254/latest/", events=["model.ready"])
 
 
+@provokes("import_s3_off")
+def _(studio: Studio) -> Outcome:
+    return studio.post("models/imports/", s3_key="net.onnx")
+
+
+@provokes("fetch_failed")
+def _(studio: Studio) -> Outcome:
+    studio.settings.IMPORT_ALLOW_NETWORKS = (ip_network("127.0.0.0/8"),)
+    job = studio.post("models/imports/", url=f"http://127.0.0.1:{free_port()}/net.onnx").json()["id"]
+    with inside_as_system(studio.alpha):
+        Job.objects.filter(pk=job).update(max_attempts=1)
+    studio.work(job)
+    return studio.error(f"models/imports/{job}/")
+
+
 # -- files --------------------------------------------------------------------------------------------------------------
 @provokes("file_too_large")
 def _(studio: Studio) -> Outcome:
     return studio.begin(**{"Upload-Length": str(studio.settings.MAX_UPLOAD_BYTES + 1)})
+
+
+@provokes("parts_unsupported")
+def _(studio: Studio) -> Outcome:
+    return studio.post("uploads/", length_bytes=10, file_name="m.onnx")
 
 
 @provokes("upload_offset_mismatch")
@@ -391,6 +412,13 @@ def _(studio: Studio) -> Outcome:
 
 
 # -- what can never work ------------------------------------------------------------------------------------------------
+@provokes("unsupported_size")
+def _(studio: Studio) -> Outcome:
+    # One file may hold little here; two gigabytes would be sent for the same.
+    studio.monkeypatch.setattr("edge_ai.engine.feasible.MAX_ONE_FILE_BYTES", 100)
+    return studio.optimization(studio.digits(), target_format="ort", precision="fp32")
+
+
 @provokes("unsupported_conversion")
 def _(studio: Studio) -> Outcome:
     return studio.optimization(studio.digits(), target_format="gguf")
