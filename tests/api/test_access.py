@@ -84,6 +84,7 @@ def private(alpha: Workspace, owner: User) -> dict[str, str]:
             "benchmark": str(factories.make_benchmark(owner, model).pk),
             "comparison": str(factories.make_comparison(owner, model).pk),
             "package": str(factories.make_packaging(owner, model).pk),
+            "import": str(factories.make_import(owner).pk),
             "diagnosis": str(factories.make_diagnosis(owner, model).pk),
             "artifact": str(factories.make_artifact(owner, model).pk),
             "upload": str(factories.make_upload(owner).pk),
@@ -220,7 +221,7 @@ def test_me(owner: User, alpha: Workspace, script_of: Script, browser_of: Callab
     assert me["workspace"] == {"id": str(alpha.pk), "slug": "alpha", "name": alpha.name}
     assert (me["role"], me["scopes"]) == ("owner", ["read", "write"])
     assert me["api_key"]["name"] == "tests"
-    assert me["quota"]["max_upload_bytes"] == 2 * 1024**3
+    assert me["quota"]["max_upload_bytes"] == 4 * 1024**3
     used = me["usage"]
     assert (used["models"], used["optimization_jobs"], used["datasets"], used["active_jobs"]) == (1, 1, 1, 1)
     assert used["stored_bytes"] > 0

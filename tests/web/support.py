@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -33,6 +35,9 @@ from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 from tests.web import results
 
+#: What says ahead of a statement who acts, and where, in the same trip.
+AHEAD = re.compile(r"\s*SELECT set_config\([^;]*\); ")
+WRITES = ("INSERT", "UPDATE", "DELETE")
 #: Pages without an owner's rows behind them.
 PUBLIC = {"landing", "sample", "error-codes"}
 #: Addresses for whoever has signed in, whatever they are in which workspace.
@@ -222,3 +227,9 @@ def running(workspace: Workspace, user: User, model: Model) -> OptimizationJob:
             started_at=timezone.now() - timedelta(seconds=10),
         )
     return job
+
+
+def written(asked: Iterable[dict[str, str]]) -> list[str]:
+    """Return those of the statements that a connection sent which write."""
+    statements = (AHEAD.sub("", query["sql"], count=1).lstrip() for query in asked)
+    return [statement for statement in statements if statement.upper().startswith(WRITES)]

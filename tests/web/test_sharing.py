@@ -22,6 +22,7 @@ from edge_ai.services.share_links import forget_ended
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
 from tests.web import results
+from tests.web.support import written
 from tests.web.test_run_comparison import measured
 
 Browser = Callable[[User], Client]
@@ -276,8 +277,8 @@ def test_views_are_counted_and_nothing_else_is_written(
     assert links(alpha)[0].view_count == 0
     with CaptureQueriesContext(connection) as asked:
         assert not is_gone(path)
-    written = [each["sql"] for each in asked if each["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
-    assert len(written) == 2 and "view_count" in written[0] and "edge_ai_usageevent" in written[1]
+    changes = written(asked)
+    assert len(changes) == 2 and "view_count" in changes[0] and "edge_ai_usageevent" in changes[1]
     (link,) = links(alpha)
     assert link.view_count == 1
     assert link.last_viewed_at is not None
