@@ -42,6 +42,7 @@ from edge_ai.services.telemetry import usage_of
 MOST_COMBINATIONS: Final = 100
 #: For so long the same request is the same batch.
 REMEMBERED: Final = timedelta(hours=24)
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('edge_ai_batch'), hashtext(%s))"
 #: Of a result, which is long, what tables show.
 RESULT: Final = {
     "made_bytes": F("result__size_bytes"),
@@ -169,9 +170,6 @@ def submit_batch(user: User, *, request: BatchRequest, idempotency_key: str = ""
     """
     content_key = _content_key(request)
     with transaction.atomic():
-        # One at a time for each person: of two that come at once, the second finds the first.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('edge_ai_batch'), hashtext(%s))", [str(user.pk)])
         earlier = _earlier(user, idempotency_key, content_key)
         if earlier is not None:
             return MadeBatch(batch=earlier, now=False)
@@ -212,9 +210,9 @@ def cancel_batch(user: User, *, batch: OptimizationBatch) -> int:
             raise UserInputError(
                 "Every job of the batch has ended.", code="conflict", fix="There is nothing left to cancel."
             )
-        OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=ClockTimestamp())
-        cancel_all(jobs, besides=[event_of(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})])
-    batch.refresh_from_db()
+        noted = event_of(AuditAction.BATCH_CANCELLED, batch, after={"jobs": stopped})
+        over = f"UPDATE {OptimizationBatch._meta.db_table} SET cancelled_at = clock_timestamp() WHERE id = %s"  # noqa: S608 - a name of our own
+        cancel_all(jobs, besides=[noted], then=[(over, [batch.pk])])
     return stopped
 
 
@@ -238,7 +236,6 @@ def retry_batch(user: User, *, batch: OptimizationBatch) -> int:
             raise UserInputError("No job of the batch has failed.", code="conflict", fix="There is nothing to retry.")
         OptimizationBatch.objects.filter(pk=batch.pk).update(cancelled_at=None)
         retry_all(jobs, besides=[event_of(AuditAction.BATCH_RETRIED, batch, after={"jobs": again})])
-    batch.refresh_from_db()
     return again
 
 
@@ -299,18 +296,30 @@ def _own(user: User, batch: OptimizationBatch) -> None:
 
 
 def _earlier(user: User, idempotency_key: str, content_key: str) -> OptimizationBatch | None:
+    """Return the batch that the same request made before.
+
+    One at a time for each person: of two that come at once, the second finds the first. The lock is waited for in the same
+    trip, by a statement of its own, so that what follows it sees what it waited for.
+    """
     recent = OptimizationBatch.objects.owned_by(user).filter(created_at__gt=ClockTimestamp() - REMEMBERED)
-    if not idempotency_key:
+    if idempotency_key:
+        same = recent.filter(idempotency_key=idempotency_key)
+    else:
         same = recent.filter(content_key=content_key, cancelled_at=None)
-        return same.order_by("-created_at").first()
-    found = recent.filter(idempotency_key=idempotency_key).order_by("-created_at").first()
-    if found is not None and found.content_key != content_key:
+    looking, values = same.order_by("-created_at").values("pk", "content_key")[:1].query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"{LOCK}; {looking}", [str(user.pk), *values])
+        cursor.nextset()
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    if found[1] != content_key:
         raise UserInputError(
             "The key was used for another request less than a day ago.",
             code="conflict",
             fix="Send another Idempotency-Key, or the same request.",
         )
-    return found
+    return OptimizationBatch.objects.get(pk=found[0])
 
 
 def _one(request: BatchRequest, model: Model, device: DeviceProfile, precision: str) -> OptimizationRequest:

@@ -73,17 +73,23 @@ def cancel_job(user: User, *, job: Job) -> Job:
     return job
 
 
-def cancel_all(jobs: Sequence[Job], *, besides: Iterable[Row | None] = ()) -> None:
-    """Cancel jobs of one kind, owner and visibility, as :func:`cancel_job` does one, and write ``besides`` along with it.
+def cancel_all(jobs: Sequence[Job], *, besides: Iterable[Row | None] = (), then: Iterable[Statement] = ()) -> None:
+    """Cancel jobs of one kind, owner and visibility, as :func:`cancel_job` does one, and write ``besides`` along with it,
+    and do ``then``, both with the studio's own rights.
 
     To be called in a transaction in which they are locked, and have not ended.
     """
     before = {job.pk: job.status for job in jobs}
     Job.objects.request_cancel(*before)
-    _tell_cancelled(list(type(jobs[0])._default_manager.filter(pk__in=before).order_by("pk")), before, besides)
+    _tell_cancelled(list(type(jobs[0])._default_manager.filter(pk__in=before).order_by("pk")), before, besides, then)
 
 
-def _tell_cancelled(jobs: Sequence[Job], before: Mapping[uuid.UUID, str], besides: Iterable[Row | None] = ()) -> None:
+def _tell_cancelled(
+    jobs: Sequence[Job],
+    before: Mapping[uuid.UUID, str],
+    besides: Iterable[Row | None] = (),
+    then: Iterable[Statement] = (),
+) -> None:
     """Note that jobs were cancelled, or asked to stop, and carry over the end of those that have ended."""
     rows = [*besides]
     ended = [job for job in jobs if job.status == JobStatus.CANCELLED]
@@ -93,7 +99,7 @@ def _tell_cancelled(jobs: Sequence[Job], before: Mapping[uuid.UUID, str], beside
         rows.append(JobEvent(job_id=job.pk, kind=EventKind.STATUS, stage=job.status, message=words))
     with acting_as_system():  # the trail is the studio's, and what waited for it may be a colleague's
         counts = [_end_of(job) for job in ended]
-        insert_together(filter(None, [*rows, *counts]), then=[queue.withdrawing(*ended)] if ended else [])
+        insert_together(filter(None, [*rows, *counts]), then=[*then, *([queue.withdrawing(*ended)] if ended else [])])
         if ended:
             _carry_over(ended)
 

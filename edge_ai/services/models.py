@@ -32,6 +32,7 @@ from edge_ai.models import (
 )
 from edge_ai.services import queue, quotas
 from edge_ai.services.audit import event_of, fields_of, note
+from edge_ai.services.erasing import erase
 from edge_ai.services.resumable import Made, take
 from edge_ai.services.rows import create_extended
 from edge_ai.services.shared_use import refusing_what_others_use
@@ -174,8 +175,7 @@ def delete_model(user: User, *, model: Model) -> None:
             )
         jobs = list(Job.objects.filter(_jobs_on(model)).values_list("pk", flat=True))
         note(AuditAction.MODEL_DELETED, model, before=fields_of(model, NOTED) | {"jobs": len(jobs)})
-        model.delete()
-        Job.objects.filter(pk__in=jobs).delete()
+        erase({Model: [model.pk], Job: jobs})
 
 
 def _jobs_on(model: Model) -> Q:

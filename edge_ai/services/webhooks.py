@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, prefetch_related_objects
+from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -47,6 +47,7 @@ from edge_ai.models import (
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.outbound import addresses
 from edge_ai.services.audit import event_of, fields_of, note
+from edge_ai.services.erasing import erase
 from edge_ai.services.rows import Statement, insert_together, insertion_unless_there, run_together
 from edge_ai.services.telemetry import track
 from edge_ai.webhooks import delivery, outbox, signing, vault
@@ -336,12 +337,13 @@ def update_endpoint(user: User, *, endpoint: WebhookEndpoint, fields: dict[str, 
 def delete_endpoint(user: User, *, endpoint: WebhookEndpoint) -> None:
     """Remove an endpoint with its log."""
     with transaction.atomic(), acting_as_system():  # the log is the studio's to write and to remove
-        mine = WebhookEndpoint.objects.visible_to(user).select_for_update().filter(pk=endpoint.pk)
+        mine = list(WebhookEndpoint.objects.visible_to(user).select_for_update().filter(pk=endpoint.pk))
         for each in mine:
             note(AuditAction.WEBHOOK_DELETED, each, before=fields_of(each, NOTED))
-        messages = list(WebhookDelivery.objects.filter(endpoint__in=mine).values_list("message_id", flat=True))
-        mine.delete()
-        WebhookMessage.objects.filter(pk__in=messages, deliveries__isnull=True).delete()
+        others = WebhookDelivery.objects.filter(message=OuterRef("pk")).exclude(endpoint__in=mine)
+        told = WebhookMessage.objects.filter(~Exists(others), deliveries__endpoint__in=mine).distinct()
+        messages = list(told.values_list("pk", flat=True))
+        erase({WebhookEndpoint: [each.pk for each in mine], WebhookMessage: messages})
 
 
 def rotate_secret(user: User, *, endpoint: WebhookEndpoint, overlap: timedelta = OVERLAP) -> str:
@@ -360,21 +362,18 @@ def rotate_secret(user: User, *, endpoint: WebhookEndpoint, overlap: timedelta =
 
 
 def send_test(user: User, *, endpoint: WebhookEndpoint) -> WebhookDelivery:
-    """Send a test event at once, whether the endpoint is switched on or not, and return what came of it."""
+    """Send a test event at once, whether the endpoint is switched on or not; the row, read again, has what came of it."""
+    message = WebhookMessage(
+        id=uuid.uuid4(),
+        event_type=TEST_EVENT,
+        body=_body(TEST_EVENT, {"endpoint": str(endpoint.pk), "message": "This is a test of your webhook."}),
+    )
+    # Without a hint, and for a moment without a worker's interest: it is sent here and now.
+    made = WebhookDelivery(endpoint=endpoint, message=message, event_type=TEST_EVENT, enqueued_at=timezone.now())
     with acting_as_system():
         with transaction.atomic():
-            message = WebhookMessage.objects.create(
-                id=uuid.uuid4(),
-                event_type=TEST_EVENT,
-                body=_body(TEST_EVENT, {"endpoint": str(endpoint.pk), "message": "This is a test of your webhook."}),
-            )
-            # Without a hint, and for a moment without a worker's interest: it is sent here and now.
-            made = WebhookDelivery.objects.create(
-                endpoint=endpoint, message=message, event_type=TEST_EVENT, enqueued_at=timezone.now()
-            )
-            note(AuditAction.WEBHOOK_TESTED, endpoint)
+            insert_together(filter(None, [message, made, event_of(AuditAction.WEBHOOK_TESTED, endpoint)]))
         delivery.attempt(made.pk)
-        made.refresh_from_db()
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -84,7 +84,13 @@ def attempt(delivery_id: uuid.UUID) -> bool:
             pk=delivery_id, status=DeliveryStatus.PENDING, next_attempt_at__lte=ClockTimestamp()
         ).update(next_attempt_at=ClockTimestamp() + BUSY_WAIT, enqueued_at=None)
         return False
-    delivery = WebhookDelivery.objects.select_related("endpoint__owner", "message").get(pk=delivery_id)
+    belongs = Membership.objects.filter(
+        user_id=OuterRef("endpoint__owner_id"),
+        user__is_active=True,
+        workspace__schema_name=str(connection.schema_name),  # type: ignore[attr-defined]  # the tenant backend's
+    )
+    rows = WebhookDelivery.objects.select_related("endpoint__owner", "message").annotate(belongs=Exists(belongs))
+    delivery = rows.get(pk=delivery_id)
     refusal = _refusal(delivery)
     if refusal:
         WebhookDelivery.objects.finish(delivery_id, token, status=DeliveryStatus.FAILED, error=refusal)
@@ -94,7 +100,7 @@ def attempt(delivery_id: uuid.UUID) -> bool:
     return True
 
 
-def _refusal(delivery: WebhookDelivery) -> str:
+def _refusal(delivery: Any) -> str:
     """Say why a delivery may not be made any more; empty when it may."""
     endpoint = delivery.endpoint
     is_test = delivery.event_type == TEST_EVENT
@@ -102,11 +108,7 @@ def _refusal(delivery: WebhookDelivery) -> str:
         return SWITCHED_OFF
     if delivery.attempt - delivery.schedule_began > (1 if is_test else len(WAITS)):
         return "The workers that sent it were lost again and again."
-    schema_name = str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
-    belongs = Membership.objects.filter(
-        user_id=endpoint.owner_id, user__is_active=True, workspace__schema_name=schema_name
-    )
-    if not belongs.exists():
+    if not delivery.belongs:
         return "The endpoint's owner is no member of the workspace any more."
     table = SUBJECTS.get(delivery.event_type.partition(".")[0])
     if table is not None and delivery.message.subject_id is not None:

@@ -46,7 +46,11 @@ NEVER = {
     *("view_count", "download_count", "role", "is_staff", "is_superuser", "queue", "result_kind", "sandbox_level"),
 }
 #: Where a word of these is a question and no answer.
-MEANT = {"RedeliveryRequestSerializer": {"status"}, "ImportRequestSerializer": {"sha256"}}
+MEANT = {
+    "RedeliveryRequestSerializer": {"status"},
+    "ImportRequestSerializer": {"sha256"},
+    "WantedPartSerializer": {"sha256"},
+}
 WRITES = ("POST", "PATCH", "PUT")
 
 

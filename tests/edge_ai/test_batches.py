@@ -152,6 +152,7 @@ def test_cancelling_and_running_again_are_for_all_of_them(owner: User, colleague
         service.retry_batch(owner, batch=batch)
     assert refused.value.code == "conflict"
     assert service.cancel_batch(owner, batch=batch) == 2
+    batch.refresh_from_db()
     assert batch.cancelled_at is not None
     found = service.batches_of(owner).get(pk=batch.pk)
     assert service.standing_of(service.counts_of(found)) == "cancelled"
@@ -159,6 +160,7 @@ def test_cancelling_and_running_again_are_for_all_of_them(owner: User, colleague
         service.cancel_batch(owner, batch=batch)
     assert refused.value.code == "conflict"
     assert service.retry_batch(owner, batch=batch) == 2
+    batch.refresh_from_db()
     assert batch.cancelled_at is None
     assert set(OptimizationJob.objects.values_list("status", flat=True)) == {"queued"}
     with inside(alpha, colleague):

@@ -526,11 +526,14 @@ def test_a_test_is_sent_at_once_and_counts_for_nothing(alpha: Workspace, owner: 
     with inside(alpha, owner):
         endpoint, secret = service.create_endpoint(owner, url=there.url, events=["model.ready"])
         failed = service.send_test(owner, endpoint=endpoint)
+        failed.refresh_from_db()
         assert (failed.status, failed.http_status, failed.event_type) == ("failed", 500, "webhook.test")
         endpoint.refresh_from_db()
         assert endpoint.first_failure_at is None
         there.behave = answering(200)
-        assert service.send_test(owner, endpoint=endpoint).status == "delivered"
+        arrived = service.send_test(owner, endpoint=endpoint)
+        arrived.refresh_from_db()
+        assert arrived.status == "delivered"
         Webhook(secret).verify(there.received[1].body, there.received[1].headers)
     assert not hints()
 

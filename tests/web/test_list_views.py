@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from django.test import Client
@@ -11,7 +12,8 @@ from django.urls import reverse
 
 from accounts.models import User, Workspace
 from edge_ai.models import Job
-from edge_ai.web import listing
+from edge_ai.web.lists import MODELS
+from edge_ai.web.views import models
 from tests.conftest import inside
 from tests.edge_ai import factories
 from tests.web.support import make_rows
@@ -96,7 +98,7 @@ def test_a_page_is_as_long_as_asked_for(alpha: Workspace, owner: User, browser_o
 def test_rows_are_counted_only_so_far(
     alpha: Workspace, owner: User, browser_of: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "COUNTED", 30)
+    monkeypatch.setattr(models, "MODELS", replace(MODELS, counted=30))
     with inside(alpha, owner):
         for number in range(33):
             factories.make_model(owner, name=f"net-{number:02}")

@@ -145,6 +145,7 @@ def webhook_test(request: MemberRequest, webhook_id: UUID) -> HttpResponse:
     if not request.membership.may_administer:
         return error_response(request, _admins_only())
     sent = service.send_test(request.user, endpoint=endpoint)
+    sent.refresh_from_db()
     if sent.status == DeliveryStatus.DELIVERED:
         messages.success(request, f"The test arrived: {sent.http_status} after {sent.latency_ms or 0:.0f} ms.")
     else:
