@@ -25,7 +25,7 @@ def upload_through_page(page: Page, address: str, file_name: str, name: str) -> 
     """Send a file of the sample with the form at the top of a list."""
     page.goto(address)
     page.locator("#upload-form").get_by_label(re.compile("^(Model file|Data set)")).set_input_files(SAMPLE / file_name)
-    page.get_by_text("Name, and who sees it").click()
+    page.locator("#upload-form summary").click()
     page.locator("#upload-form").get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Upload").click()
 

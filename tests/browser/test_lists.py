@@ -15,7 +15,7 @@ from tests.studio import RealStudio
 CONTENT = (SAMPLE / "digits.onnx").read_bytes()
 JOB_MS = 120_000
 # What the browser and htmx log of a request that the test itself has cut off.
-CUT_OFF = ("net::ERR_FAILED", "htmx:afterRequest", "htmx:sendError")
+CUT_OFF = ("net::ERR_FAILED", "htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
 
 
 @pytest.fixture
