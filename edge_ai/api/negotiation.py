@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
@@ -13,6 +12,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 
+from edge_ai.engine import shallow
 from edge_ai.engine.errors import UserInputError
 
 #: Levels of lists and objects within each other. Nothing that is asked for needs more than a few.
@@ -87,24 +87,11 @@ class BoundedJSONParser(BaseParser):
                 f"The JSON document is larger than {limit:,} bytes.", code="file_too_large", fix="Send a smaller one."
             )
         try:
-            found = json.loads(raw.decode(), parse_constant=_refuse_constant)
-        except RecursionError:
-            raise ParseError("The JSON document is nested too deeply.") from None
+            return shallow.loads(raw.decode(), most=MAX_DEPTH, parse_constant=_refuse_constant)
+        except shallow.TooDeepError:
+            raise ParseError(f"The JSON document is nested too deeply: more than {MAX_DEPTH} levels.") from None
         except ValueError as error:
             raise ParseError(f"The body is not valid JSON: {error}.") from None
-        if _too_deep(found):
-            raise ParseError(f"The JSON document is nested too deeply: more than {MAX_DEPTH} levels.")
-        return found
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        nested = [each for each in level if isinstance(each, (dict, list))]
-        if not nested:
-            return False
-        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
-    return any(isinstance(each, (dict, list)) for each in level)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from edge_ai.engine import shallow
 from edge_ai.engine.errors import UserInputError
 
 MAX_JSON_BYTES = 1 << 20
@@ -42,8 +42,8 @@ class Fields:
         if len(text) > MAX_JSON_BYTES:
             raise empty.refuse(f"is longer than {MAX_JSON_BYTES:,} bytes")
         try:
-            given = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
+            given = shallow.loads(text, parse_constant=_no_constant)
+        except ValueError as error:
             raise empty.refuse(f"is not JSON ({str(error)[:120]})") from None
         if not isinstance(given, dict):
             raise empty.refuse("does not hold one JSON object")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from edge_ai.engine import shallow
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.installed import versions_of
 from edge_ai.engine.options import OptimizeOptions, refuse
@@ -161,7 +162,7 @@ class _Loader(yaml.SafeLoader):
 def _parse(text: str) -> dict[str, Any]:
     try:
         if text.lstrip().startswith("{"):
-            data = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+            data = shallow.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
         else:
             data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader that accepts less
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine import shallow
 from edge_ai.engine.archives import open_archive
 from edge_ai.engine.dataset_files import BOXES_FILE, MAX_LIST_BYTES, Listing, bad_files, list_files, read_entry
 from edge_ai.engine.dataset_preprocess import AudioSteps, ImageSteps
@@ -168,7 +169,7 @@ def read_coco(text: bytes, files: Sequence[str]) -> tuple[dict[str, list[dict[st
         ``dataset_unreadable``.
     """
     try:
-        content = json.loads(text)
+        content = shallow.loads(text)
         by_name = {str(image["file_name"]): image["id"] for image in content["images"]}
         categories = sorted(int(item["id"]) for item in content.get("categories") or ())
         of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)

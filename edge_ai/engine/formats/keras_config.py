@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import h5py
 
+from edge_ai.engine import shallow
 from edge_ai.engine.archives import (
     ARCHIVE_DAMAGE,
     MAX_ZIP_BYTES,
@@ -143,10 +143,10 @@ def read_config(path: Path) -> KerasConfig:
                 if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
                     raise unreadable("Its description is too long.")
                 text = archive.read("config.json")
-                version = json.loads(archive.read("metadata.json")).get("keras_version")
+                version = shallow.loads(archive.read("metadata.json")).get("keras_version")
         if text is None:
             raise unreadable("It holds weights only, without the layers that they belong to.")
-        model = json.loads(text)
+        model = shallow.loads(text)
         if not isinstance(model, dict) or not isinstance(model.get("config"), (dict, list)):
             raise unreadable("Its description is not that of a model.")
     return KerasConfig(model=model, version=_text(version))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections import Counter
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+from edge_ai.engine import shallow
 from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.formats.kept import KeptFormat, damaged, weight_facts
 from edge_ai.engine.sniff import MAX_SAFETENSORS_HEADER
@@ -64,7 +64,7 @@ class SafetensorsFormat(KeptFormat):
             if length > min(size - 8, MAX_SAFETENSORS_HEADER):
                 raise _damaged("it ends within its header")
             try:
-                header = json.loads(stream.read(length))
+                header = shallow.loads(stream.read(length))
                 tensors = {name: item for name, item in header.items() if name != "__metadata__"}
                 return _facts(tensors, header.get("__metadata__") or {}, size - 8 - length)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edge_ai.engine import shallow
 from edge_ai.engine.evaluate.metrics.base import NotJudgedError, Score, Scores
 from edge_ai.engine.evaluate.metrics.intervals import Weights, bootstrap_interval
 
@@ -59,7 +59,7 @@ def read_truth(text: str, categories: Sequence[int]) -> Truth:
     """
     places = {number: place for place, number in enumerate(categories)}
     try:
-        items = json.loads(text)
+        items = shallow.loads(text)
         corners, classes, crowd = [], [], []
         for item in items:
             left, top, width, height = (float(value) for value in item["bbox"])
