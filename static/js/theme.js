@@ -44,7 +44,6 @@
     document.dispatchEvent(new Event("studio:theme")),
   );
   document.addEventListener("DOMContentLoaded", () => {
-    for (const menu of document.querySelectorAll("[data-theme-menu]")) menu.hidden = false;
     for (const button of document.querySelectorAll("[data-theme-choice]")) {
       button.addEventListener("click", () => choose(button.dataset.themeChoice));
     }
