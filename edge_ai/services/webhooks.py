@@ -337,7 +337,10 @@ def update_endpoint(user: User, *, endpoint: WebhookEndpoint, fields: dict[str, 
 def delete_endpoint(user: User, *, endpoint: WebhookEndpoint) -> None:
     """Remove an endpoint with its log."""
     with transaction.atomic(), acting_as_system():  # the log is the studio's to write and to remove
-        mine = list(WebhookEndpoint.objects.visible_to(user).select_for_update().filter(pk=endpoint.pk))
+        rows = WebhookEndpoint.objects.visible_to(user).filter(pk=endpoint.pk)
+        # Whoever is writing down what came of one of them is waited for, and in its order: the delivery, then the endpoint.
+        list(WebhookDelivery.objects.select_for_update().filter(endpoint__in=rows).values_list("pk"))
+        mine = list(rows.select_for_update())
         for each in mine:
             note(AuditAction.WEBHOOK_DELETED, each, before=fields_of(each, NOTED))
         others = WebhookDelivery.objects.filter(message=OuterRef("pk")).exclude(endpoint__in=mine)

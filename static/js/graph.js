@@ -20,7 +20,5 @@
     }
   });
   document.addEventListener("studio:theme", () => frame.contentWindow.postMessage({ theme: theme() }, "*"));
-  said.textContent = "Drawing the graph…";
-  frame.hidden = false;
   frame.src = `${frame.dataset.graph}#${theme()}`;
 })();

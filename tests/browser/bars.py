@@ -31,6 +31,8 @@ new PerformanceObserver((list) => list.getEntries().filter((entry) => !entry.had
   window.shifts.push([entry.value, entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 80) ?? "?").join(" | ")])
 )).observe({ type: "layout-shift", buffered: true });"""
 EXCESS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SETTLED = """Promise.allSettled(
+  document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished))"""
 # Whatever is to be drawn has been drawn, and the observer has been told of what moved.
 PAINTED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60)))"
 
@@ -44,6 +46,8 @@ def go(page: Page, address: str) -> None:
 
 def serious(page: Page, *, again: bool = False) -> list[str]:
     """Return what axe finds that would keep somebody from using the page; ``again``: only what theme and width change."""
+    # Colours on their way from one theme to the other are neither's.
+    page.evaluate(SETTLED)
     # Its own look at style sheets would itself be held back by the policy.
     options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
     if again:
