@@ -146,7 +146,7 @@ def read_config(path: Path) -> KerasConfig:
                 version = shallow.loads(archive.read("metadata.json")).get("keras_version")
         if text is None:
             raise unreadable("It holds weights only, without the layers that they belong to.")
-        model = shallow.loads(text)
+        model = shallow.loads(text, most=500)  # what is less deep than this is looked at by what it says
         if not isinstance(model, dict) or not isinstance(model.get("config"), (dict, list)):
             raise unreadable("Its description is not that of a model.")
     return KerasConfig(model=model, version=_text(version))
