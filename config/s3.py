@@ -27,6 +27,17 @@ _making = threading.RLock()
 MISSING = frozenset({"NoSuchUpload", "NoSuchKey", "404"})
 
 
+def bounded_patience() -> Config:
+    """Return how long clients of S3 wait, and how they sign and address."""
+    return Config(
+        connect_timeout=settings.S3_CONNECT_SECONDS,
+        read_timeout=settings.S3_READ_SECONDS,
+        retries={"max_attempts": 2, "mode": "standard"},
+        s3={"addressing_style": "path"},
+        signature_version="s3v4",
+    )
+
+
 class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no type information
     """django-storages' S3, with time limits from the settings. It is a :class:`config.in_parts.TakesParts`, whose methods
     share one client between threads.
@@ -38,14 +49,7 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
     def get_default_settings(self) -> dict[str, Any]:
         """Return the defaults of options that the settings do not name."""
         defaults: dict[str, Any] = super().get_default_settings()
-        patience = Config(
-            connect_timeout=settings.S3_CONNECT_SECONDS,
-            read_timeout=settings.S3_READ_SECONDS,
-            retries={"max_attempts": 2, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            signature_version="s3v4",
-        )
-        return defaults | {"client_config": patience}
+        return defaults | {"client_config": bounded_patience()}
 
     def download_url(self, name: str, *, file_name: str, mime_type: str, seconds: int) -> str:
         """Return a presigned link to a file, which works for ``seconds`` and says what the file is called."""

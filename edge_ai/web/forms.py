@@ -185,7 +185,7 @@ class ModelImportForm(forms.Form):
         max_length=MAX_URL,
         required=False,
         widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
-        help_text="Whatever stands behind the “?” of a link is kept to itself, as it may be a password.",
+        help_text="What stands behind its “?” may be a password, and is shown nowhere.",
     )
     s3_key = forms.CharField(
         label="Key in the bucket", max_length=MAX_KEY, required=False, strip=False, help_text="Instead of a link."

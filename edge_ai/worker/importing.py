@@ -67,6 +67,7 @@ def import_file(job: ImportJob, folder: Path, *, told: Callable[[Progress], None
             raise _failed(f"The file did not arrive within {settings.IMPORT_SECONDS} s.", {"reason": "timed_out"})
         told(_progress(received, total))
 
+    told(Progress(stage="fetch", percent=0, message="Asking for the file."))
     with path.open("wb") as sink:
         if job.source == ImportSource.S3:
             fetched = _from_bucket(job, sink, limit_bytes=limit, told=come)
@@ -131,7 +132,8 @@ def _from_bucket(
 
 def _client() -> Any:
     import boto3  # type: ignore[import-untyped]  # takes most of a second, and most workers never need it
-    from botocore.config import Config  # type: ignore[import-untyped]
+
+    from config.s3 import bounded_patience
 
     return boto3.client(
         "s3",
@@ -139,13 +141,7 @@ def _client() -> Any:
         region_name=settings.IMPORT_S3_REGION or None,
         aws_access_key_id=settings.IMPORT_S3_ACCESS_KEY_ID or None,
         aws_secret_access_key=settings.IMPORT_S3_SECRET_ACCESS_KEY or None,
-        config=Config(
-            connect_timeout=settings.S3_CONNECT_SECONDS,
-            read_timeout=settings.S3_READ_SECONDS,
-            retries={"max_attempts": 2, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            signature_version="s3v4",
-        ),
+        config=bounded_patience(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,9 @@ from edge_ai.models import (
     Job,
     JobStatus,
     Model,
+    WebhookAttempt,
     WebhookDelivery,
+    WebhookEndpoint,
     WebhookEvent,
     WebhookMessage,
 )
@@ -30,7 +33,7 @@ from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.batches import BatchRequest, submit_batch
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.jobs import settle
-from edge_ai.services.webhooks import emit
+from edge_ai.services.webhooks import delete_endpoint, emit
 from edge_ai.webhooks.outbox import sweep
 from edge_ai.worker.reaper import WORKER_LOST, reap
 from tests.edge_ai import factories
@@ -69,6 +72,26 @@ def elsewhere(work: Callable[[], Any]) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def test_an_endpoint_goes_once_whoever_tells_it_something_has_written_that_down(committed: User) -> None:
+    endpoint = factories.make_endpoint(committed)
+    delivery = factories.make_delivery(endpoint)
+    written = threading.Event()
+
+    def write_down() -> None:
+        with transaction.atomic():
+            WebhookDelivery.objects.select_for_update().get(pk=delivery.pk)
+            factories.make_attempt(delivery)
+            written.set()
+            time.sleep(0.5)  # while it is to be deleted
+
+    writer = elsewhere(write_down)
+    assert written.wait(20)
+    delete_endpoint(committed, endpoint=endpoint)
+    writer.join(20)
+    assert not WebhookEndpoint.objects.exists()
+    assert not WebhookAttempt.objects.exists()
 
 
 def test_of_many_workers_one_gets_the_job(committed: User) -> None:

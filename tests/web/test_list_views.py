@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from accounts.models import User, Workspace
 from edge_ai.models import Job
+from edge_ai.web import lists
 from edge_ai.web.lists import MODELS
 from edge_ai.web.views import models
 from tests.conftest import inside
@@ -109,6 +110,33 @@ def test_rows_are_counted_only_so_far(
     assert "26–33 of more than 30 models" in second
     # Beyond the end: the last page that is known.
     assert "26–33" in browser.get(address, {"page": "900"}).content.decode()
+
+
+@pytest.mark.parametrize("few", [0, 200], ids=["many", "few"])
+def test_jobs_are_found_by_their_names_and_their_models_however_many_have_the_words(
+    alpha: Workspace, owner: User, colleague: User, browser_of: Browser, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(lists, "FEW", few)
+    with inside(alpha, owner):
+        kite, wren, crow = (factories.make_model(owner, name=name) for name in ("kite", "wren", "crow"))
+        factories.make_benchmark(owner, kite, name="first")
+        factories.make_benchmark(owner, wren, name="of a Kite")
+        factories.make_benchmark(owner, wren, name="third")
+        factories.make_comparison(owner, kite, wren, name="both")
+        factories.make_comparison(owner, wren, crow, name="wrens")
+    with inside(alpha, colleague):
+        factories.make_benchmark(colleague, factories.make_model(colleague, name="kite"), name="not mine")
+    browser = browser_of(owner)
+
+    def found(name: str, word: str) -> set[str]:
+        rows = browser.get(reverse(f"edge_ai:{name}-list"), {"search": word}).content.decode()
+        return set(re.findall(r">(first|of a Kite|third|not mine|both|wrens)</a>", rows))
+
+    assert found("benchmark", "KITE") == {"first", "of a Kite"}
+    assert found("benchmark", "wren") == {"of a Kite", "third"}
+    assert found("benchmark", "owl") == set()
+    assert found("comparison", "kite") == {"both"}
+    assert found("comparison", "wrens") == {"wrens"}
 
 
 def test_rows_without_a_value_come_last_whichever_way(alpha: Workspace, owner: User, browser_of: Browser) -> None:
