@@ -23,6 +23,7 @@
       this.working = new Set();
       this.kept = new Map();
       this.count = 0;
+      this.cameBesides = false;
     }
 
     fingerprint(file) {
@@ -64,19 +65,26 @@
         this.working.add(sending);
         sending.start();
       }
+      this.offerWhole();
+    }
+
+    // A list that is narrowed may not show what has come. Not told before all has come: whoever follows the link ends the rest.
+    offerWhole() {
+      const whole = this.cameBesides && !this.working.size && document.querySelector("[data-list-everything]")?.href;
+      const note = document.querySelector("[data-upload-narrowed]");
+      note.hidden = !whole;
+      if (whole) note.querySelector("a").href = whole;
     }
 
     // A file that came alone leads to its page; of several, the list below shows what became of them.
     async finished(page) {
-      // A list that is narrowed may hide what has come: it does not come back so, or says so.
-      const whole = document.querySelector("[data-list-everything]")?.href;
       if (page && this.count === 1) {
+        // A list that was narrowed may hide it: it does not come back so.
+        const whole = document.querySelector("[data-list-everything]")?.href;
         if (whole) await fetch(whole).catch(() => null);
         return location.assign(page);
       }
-      const note = document.querySelector("[data-upload-narrowed]");
-      note.hidden = !whole;
-      if (whole) note.querySelector("a").href = whole;
+      this.cameBesides = true;
       if (document.getElementById("list")) return htmx.ajax("GET", location.href, { target: "#list", swap: "outerHTML" });
       const answer = await fetch(location.href).catch(() => null);
       if (!answer?.ok) return;
