@@ -715,9 +715,10 @@ IMPORT_ALLOW_NETWORKS = env.networks(
 IMPORT_S3_BUCKET = env.text("IMPORT_S3_BUCKET", "", "Bucket that models may be imported from by key; unset: from none.")
 IMPORT_S3_PREFIX = env.text(
     "IMPORT_S3_PREFIX",
-    "{workspace}/",
-    "What stands before every key that is imported; {workspace} is the short name of the workspace that asks, so that none "
-    "reads what is another's. Without it, all workspaces read the same keys.",
+    "{workspace_id}/",
+    "What stands before every key that is imported. {workspace_id} is the id of the workspace that asks, and no other ever has "
+    "it; {workspace} is its short name, which whoever makes a workspace chooses. Without either, all workspaces read the same "
+    "keys.",
 )
 if IMPORT_S3_PREFIX and not IMPORT_S3_PREFIX.endswith("/"):
     raise ImproperlyConfigured(

@@ -35,8 +35,6 @@ from edge_ai.webhooks import vault
 
 MAX_KEY = 1000
 SHA256 = re.compile(r"[0-9a-f]{64}")
-#: Of the workspace, in IMPORT_S3_PREFIX.
-PLACEHOLDER = "{workspace}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +122,13 @@ def check_key(given: str) -> str:
     return given
 
 
-def s3_prefix() -> str:
-    """Return what stands before every key of the current workspace."""
-    slug = Workspace.objects.values_list("slug", flat=True).get(
+def s3_prefix(workspace: Workspace | None = None) -> str:
+    """Return what stands before every key of a workspace; ``None``: of the current one."""
+    here = workspace or Workspace.objects.only("slug").get(
         schema_name=connection.schema_name  # type: ignore[attr-defined]  # the tenant backend's
     )
-    return str(settings.IMPORT_S3_PREFIX).replace(PLACEHOLDER, slug)
+    pattern = str(settings.IMPORT_S3_PREFIX)
+    return pattern.replace("{workspace_id}", str(here.pk)).replace("{workspace}", here.slug)
 
 
 def url_of(job: ImportJob) -> str:

@@ -198,6 +198,11 @@ class ModelImportForm(forms.Form):
         label="Who sees it", choices=Visibility.choices, initial=Visibility.PRIVATE, required=False
     )
 
+    def __init__(self, data: QueryDict | None = None, *, s3_prefix: str) -> None:
+        super().__init__(data)
+        if s3_prefix:
+            self.fields["s3_key"].help_text = f"Instead of a link. Looked for below {s3_prefix}"
+
 
 class ModelForm(TagsForm):
     """What people call a model, and who sees it."""

@@ -116,8 +116,9 @@ def _from_bucket(
         raise UserInputError(
             "The operator has taken the bucket away since.", code="import_s3_off", fix="Import by a link, or upload it."
         )
-    with _reaching_bucket():
-        answer = _client().get_object(Bucket=settings.IMPORT_S3_BUCKET, Key=s3_prefix() + job.address)
+    key = s3_prefix() + job.address
+    with _reaching_bucket(key):
+        answer = _client().get_object(Bucket=settings.IMPORT_S3_BUCKET, Key=key)
         body, total = answer["Body"], int(answer["ContentLength"])
         if total > limit_bytes:
             body.close()
@@ -146,14 +147,14 @@ def _client() -> Any:
 
 
 @contextmanager
-def _reaching_bucket() -> Iterator[None]:
+def _reaching_bucket(key: str) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
     try:
         yield
     except ClientError as error:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        said = "There is no object of that key" if status == 404 else "The bucket refuses the key"
+        said = f"The bucket has no {key}" if status == 404 else f"The bucket refuses {key}"
         if status in _PASSING:
             said = "The bucket does not answer as it should"
         raise _failed(f"{said} (HTTP {status}).", {"http_status": status}, retryable=status in _PASSING) from None

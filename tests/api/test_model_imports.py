@@ -93,4 +93,6 @@ def test_the_page_takes_a_link_and_says_what_is_wrong_with_one(
     assert "Import net" in browser.get("/jobs/").content.decode()
     assert "s3_key" not in browser.get("/models/").content.decode()
     settings.IMPORT_S3_BUCKET = "models"
-    assert "import-s3_key" in browser.get("/models/").content.decode()
+    shown = browser.get("/models/").content.decode()
+    assert "import-s3_key" in shown
+    assert f"Looked for below {alpha.pk}/" in shown

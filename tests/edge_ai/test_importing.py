@@ -27,7 +27,7 @@ from edge_ai.models import (
     Model,
 )
 from edge_ai.services import quotas
-from edge_ai.services.imports import ImportRequest, submit_import
+from edge_ai.services.imports import ImportRequest, s3_prefix, submit_import
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.quotas import Limit
 from edge_ai.worker import importing
@@ -229,7 +229,6 @@ def test_it_takes_from_the_quota_what_it_brings_and_never_more(
 def bucket(endpoint: str, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A bucket that imports are allowed from; returns what puts an object there."""
     settings.IMPORT_S3_BUCKET = "studio"
-    settings.IMPORT_S3_PREFIX = "{workspace}/"
     settings.IMPORT_S3_ENDPOINT_URL = endpoint
     settings.IMPORT_S3_REGION = "us-east-1"
     settings.IMPORT_S3_ACCESS_KEY_ID, settings.IMPORT_S3_SECRET_ACCESS_KEY = KEY, SECRET
@@ -237,7 +236,7 @@ def bucket(endpoint: str, settings: Any, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_a_key_is_read_below_the_workspaces_own_prefix(bucket: Any, alpha: Workspace, owner: User) -> None:
-    bucket.put_object(Bucket="studio", Key="alpha/models/net.onnx", Body=CONTENT)
+    bucket.put_object(Bucket="studio", Key=f"{alpha.pk}/models/net.onnx", Body=CONTENT)
     bucket.put_object(Bucket="studio", Key="beta/net.onnx", Body=CONTENT)
     with inside(alpha, owner):
         job = submit_import(owner, request=ImportRequest(s3_key="models/net.onnx", sha256=SHA256))
@@ -248,10 +247,20 @@ def test_a_key_is_read_below_the_workspaces_own_prefix(bucket: Any, alpha: Works
         assert Model.objects.get().file_name == "net.onnx"
     done = ran(alpha, other)
     assert (code(done), (done.error or {})["details"]) == ("fetch_failed", {"http_status": 404})
+    assert f"The bucket has no {alpha.pk}/beta/net.onnx" in (done.error or {})["detail"]
     for key in ("../beta/net.onnx", "/net.onnx", "a//b", "a/./b", "a\\b", "a\nb", "x" * 1001):
         with inside(alpha, owner), pytest.raises(EngineError) as refused:
             submit_import(owner, request=ImportRequest(s3_key=key))
         assert (refused.value.code, refused.value.field) == ("invalid_request", "s3_key")
+
+
+def test_what_stands_before_a_key_is_the_operators_choice(alpha: Workspace, settings: Any) -> None:
+    with inside_as_system(alpha):
+        assert s3_prefix() == f"{alpha.pk}/"
+        settings.IMPORT_S3_PREFIX = "models/{workspace}/"
+        assert s3_prefix() == "models/alpha/"
+        settings.IMPORT_S3_PREFIX = ""
+        assert s3_prefix(alpha) == ""
 
 
 def test_without_a_bucket_keys_are_refused(alpha: Workspace, owner: User) -> None:

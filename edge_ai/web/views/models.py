@@ -34,7 +34,7 @@ from edge_ai.models import (
 )
 from edge_ai.services.counts import counts_of
 from edge_ai.services.history import history_of
-from edge_ai.services.imports import ImportRequest, submit_import
+from edge_ai.services.imports import ImportRequest, s3_prefix, submit_import
 from edge_ai.services.layers import read_layers
 from edge_ai.services.models import delete_model, model_url, update_model, upload_model
 from edge_ai.web.bulk import bulk_for
@@ -97,7 +97,7 @@ def model_import(request: MemberRequest) -> HttpResponse:
     """Have a model fetched from a link or the operator's bucket, and show the job that does it."""
     if request.method != "POST":
         return redirect("edge_ai:model-list")
-    form = ModelImportForm(request.POST)
+    form = ModelImportForm(request.POST, s3_prefix=s3_prefix(request.workspace))
     if not form.is_valid():
         return _list_page(request, ModelUploadForm(), importing=form, status=UNPROCESSABLE)
     given = form.cleaned_data | {"visibility": form.cleaned_data["visibility"] or Visibility.PRIVATE}
@@ -121,7 +121,7 @@ def _list_page(
     best = best_latencies(request.user, [model.pk for model in found])
     context = {
         "form": form,
-        "importing": importing or ModelImportForm(),
+        "importing": importing or ModelImportForm(s3_prefix=s3_prefix(request.workspace)),
         "bucket": bool(settings.IMPORT_S3_BUCKET),
         "rows": [{"model": model, "best": best.get(model.pk, [])} for model in found],
         "formats_by_value": dict(ModelFormat.choices),
