@@ -3,7 +3,7 @@
 from edge_ai.models.analysis import AnalysisJob
 from edge_ai.models.artifact import Artifact, ArtifactType
 from edge_ai.models.audit import AuditAction, AuditEvent
-from edge_ai.models.base import Visibility
+from edge_ai.models.base import Visibility, seen
 from edge_ai.models.batch import OptimizationBatch
 from edge_ai.models.benchmark import BenchmarkRun, ResultKind
 from edge_ai.models.blob import Blob
@@ -105,4 +105,5 @@ __all__ = [
     "WebhookEvent",
     "WebhookMessage",
     "WorkspaceExport",
+    "seen",
 ]

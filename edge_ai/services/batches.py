@@ -279,7 +279,7 @@ def jobs_of(user: User, *, batch: OptimizationBatch) -> list[OptimizationJob]:
     return list(
         OptimizationJob.objects.visible_to(user)
         .filter(batch=batch)
-        .select_related("model", "device_profile")
+        .with_seen("model", "device_profile")
         .defer("result", "model__analysis")
         .annotate(**RESULT)
         .order_by("created_at", "pk")

@@ -13,6 +13,7 @@ from django.db.models import Model as Row
 
 from accounts.models import User
 from config.middleware import current_request_id
+from edge_ai.engine.errors import UserInputError
 from edge_ai.engine.plan import Caution, Plan
 from edge_ai.engine.plan import plan_optimization as plan_for
 from edge_ai.engine.spec import Format, OptimizationLevel, OptimizeOptions, Precision
@@ -27,6 +28,7 @@ from edge_ai.models import (
     Priority,
     Queue,
     Visibility,
+    seen,
 )
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services import answers, queue, quotas
@@ -201,8 +203,14 @@ def run_afresh(user: User, *, job: OptimizationJob) -> OptimizationJob:
     Raises
     ------
     EngineError
-        As :func:`plan_optimization`.
+        As :func:`plan_optimization`; ``not_found`` where the model or the device is hidden.
     """
+    if seen(job, "model") is None or seen(job, "device_profile") is None:
+        raise UserInputError(
+            "The model or the device of this job is private.",
+            code="not_found",
+            fix="Ask its owner to share it with the workspace.",
+        )
     return submit_optimization(user, request=replace(request_of(job), name=job.name, fresh=True))
 
 

@@ -55,18 +55,22 @@ class Figure:
 
 
 def pairs_of(
-    *, size_before: int, size_after: int, measured: Mapping[str, Any] | None, metric: Mapping[str, Any] | None
+    *, size_before: int | None, size_after: int, measured: Mapping[str, Any] | None, metric: Mapping[str, Any] | None
 ) -> list[Pair]:
     """Return the figures that the original and the variant both have: size, latency, memory, accuracy.
 
     Parameters
     ----------
+    size_before
+        ``None`` where the original is hidden.
     measured
         The medians of a benchmark and its baseline, and :data:`MEASURED` of it.
     metric
         Of the parity: what labelled samples said while the variant was made; a benchmark's accuracy goes before it.
     """
-    found = [_pair("Size of the file", size_before, size_after, wording.megabytes, wording.size_ratio)]
+    found = []
+    if size_before is not None:
+        found.append(_pair("Size of the file", size_before, size_after, wording.megabytes, wording.size_ratio))
     told = measured or {}
     if _both(told.get("baseline__p50_ms"), told.get("p50_ms")):
         latency = _pair(

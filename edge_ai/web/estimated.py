@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_ai.models import BenchmarkRun
+from edge_ai.web.hidden import device_name
 from edge_ai.web.wording import latency, significant
 
 BOUNDS = {"compute": "computing", "bandwidth": "memory", "dispatch": "dispatch"}
@@ -30,7 +31,7 @@ def estimate_of(run: BenchmarkRun) -> dict[str, Any]:
         by_bound[bound] = by_bound.get(bound, 0.0) + float(operator.get("share") or 0.0)
     return {
         "sentence": f"Half of all inferences are estimated to take {latency(numbers['p50'])} or less on "
-        f"{run.device_profile.name}, between {significant(numbers['low'])} and {latency(numbers['high'])}.",
+        f"{device_name(run)}, between {significant(numbers['low'])} and {latency(numbers['high'])}.",
         "level": numbers.get("level"),
         "memory": {"words": words, "colour": colour, "icon": icon},
         "bounds": sorted(by_bound.items(), key=lambda each: -each[1]),

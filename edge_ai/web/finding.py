@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from edge_ai.models import HOUSEKEEPING, BenchmarkRun, Dataset, DeviceProfile, Job, JobKind, Model
+from edge_ai.web.hidden import model_name
 from edge_ai.web.wording import megabytes
 
 LONGEST = 200
@@ -64,7 +65,7 @@ def find(user: User, words: str, *, most: int) -> list[Group]:
     named, keyed, of_digest = Q(name__icontains=words), _by_id(words), _by_digest(words)
     of_jobs, of_runs = _jobs_and_runs(Job.objects.visible_to(user).filter(named | keyed), words, most)
     jobs = Job.objects.filter(pk__in=of_jobs).defer("result")
-    runs = BenchmarkRun.objects.filter(pk__in=of_runs).select_related("model").defer("result")
+    runs = BenchmarkRun.objects.filter(pk__in=of_runs).with_seen("model").defer("result")
     models = Model.objects.visible_to(user).defer("analysis")
     return [
         group
@@ -103,7 +104,7 @@ def find(user: User, words: str, *, most: int) -> list[Group]:
                 most,
                 lambda row: Hit(
                     title=row.name,
-                    detail=row.model.name,
+                    detail=model_name(row),
                     address=reverse("edge_ai:benchmark-detail", args=[row.pk]),
                     status=row.status,
                 ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_ai.models import BenchmarkRun
+from edge_ai.web.hidden import device_name
 from edge_ai.web.wording import latency, significant
 
 SERIES_COLUMNS = 10
@@ -30,7 +31,7 @@ def verdict(run: BenchmarkRun) -> str:
         said = compared(comparison, against=run.baseline.name)
     else:
         half = latency(result["latency_ms"]["p50"])
-        said = f"Half of all inferences take {half} or less on {run.device_profile.name}."
+        said = f"Half of all inferences take {half} or less on {device_name(run)}."
     return " ".join(filter(None, (said, disturbance(result.get("noise") or {}))))
 
 

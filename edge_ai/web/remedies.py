@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from edge_ai.engine.options import MAX_CALIBRATION_SAMPLES
-from edge_ai.models import Dataset, Job, JobKind, OptimizationJob
+from edge_ai.models import Dataset, Job, JobKind, OptimizationJob, seen
 from edge_ai.services.optimizations import OptimizationRequest, request_of
 from edge_ai.web.again import PARAMETER
 from edge_ai.web.changes import address_of, changed_request, words_of
@@ -73,7 +73,9 @@ class Remedies:
     def __init__(self, user: User, job: Job) -> None:
         self._user = user
         self._job = job
-        self._asked = request_of(job) if isinstance(job, OptimizationJob) else None
+        # Of a model that is hidden nothing else can be asked for.
+        hidden = seen(job, "model") is None or seen(job, "device_profile") is None
+        self._asked = request_of(job) if isinstance(job, OptimizationJob) and not hidden else None
         result = job.result or {}
         error = job.error or {}
         made = result.get("precision") or (error.get("details") or {}).get("precision")

@@ -9,7 +9,18 @@ from datetime import datetime
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.plan import Plan, plan_optimization
 from edge_ai.engine.spec import Format, OptimizationLevel, Precision
-from edge_ai.models import BenchmarkRun, ComparisonJob, Job, JobKind, JobStatus, OptimizationJob, ResultKind
+from edge_ai.models import (
+    BenchmarkRun,
+    ComparisonJob,
+    DeviceProfile,
+    Job,
+    JobKind,
+    JobStatus,
+    Model,
+    OptimizationJob,
+    ResultKind,
+    seen,
+)
 from edge_ai.services.datasets import header_of
 
 # Under this, the time that is left would be a guess.
@@ -67,8 +78,11 @@ def planned(job: Job) -> list[tuple[str, str]]:
 
 
 def plan_of(job: OptimizationJob) -> Plan | None:
-    """Return the plan of an optimization; ``None`` where its model is not analysed yet, or its data set is gone."""
-    model = job.model
+    """Return the plan of an optimization; ``None`` where its model is not analysed yet or hidden, or its data set is gone."""
+    model: Model | None = seen(job, "model")
+    device: DeviceProfile | None = seen(job, "device_profile")
+    if model is None or device is None:
+        return None
     try:
         return plan_optimization(
             analysis=model.analysis or {},
@@ -78,7 +92,7 @@ def plan_of(job: OptimizationJob) -> Plan | None:
             precision=Precision(job.precision),
             optimization_level=OptimizationLevel(job.optimization_level),
             options=job.options,
-            device=job.device_profile.facts,
+            device=device.facts,
             dataset=header_of(job.dataset),
         )
     except EngineError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_ai.models import Artifact, ArtifactType, Model
+from edge_ai.models import Artifact, ArtifactType, Model, seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +132,10 @@ def usage_of(artifact: Artifact, *, runs_here: bool) -> Usage | None:
 def _recipe_usage(artifact: Artifact, file: str) -> Usage:
     words = "What was done, with every setting, checksum and version of a library: with the engine it makes the variant again."
     job = artifact.optimization_job
-    source = job.model.file_name if job is not None else "original.onnx"
-    suffix = f".{artifact.model.file_name.rpartition('.')[2]}"
+    origin: Model | None = None if job is None else seen(job, "model")
+    source = "original.onnx" if origin is None else origin.file_name
+    made: Model | None = seen(artifact, "model")
+    suffix = ".onnx" if made is None else f".{made.file_name.rpartition('.')[2]}"
     code = RECIPE.format(source=quoted(source), file=quoted(file), suffix=suffix)
     return Usage(words=words, code=code, needs="the studio’s engine")
 

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from accounts.browsers import browser_name
 from edge_ai.engine.errors import CODES
 from edge_ai.services.sandboxes import Host, unheld
-from edge_ai.web import compared, measured, wording
+from edge_ai.web import compared, hidden, measured, wording
 from edge_ai.web.listing import Listing
 
 register = template.Library()
@@ -222,6 +222,12 @@ def quantization(scale_and_zero: Mapping[str, object]) -> str:
 
 
 register.simple_tag(compared.front_words)
+
+
+register.simple_tag(hidden.model_name)
+register.simple_tag(hidden.model_link)
+register.simple_tag(hidden.device_name)
+register.simple_tag(hidden.device_link)
 
 
 @register.simple_tag

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import MemberRequest, in_workspace, may_write
 from edge_ai.engine.errors import EngineError
 from edge_ai.engine.routes import RUNS_HERE
-from edge_ai.models import Artifact, ArtifactType
+from edge_ai.models import Artifact, ArtifactType, Model, seen
 from edge_ai.services.artifacts import artifact_url, count_download, delete_artifact
 from edge_ai.web.bulk import bulk_for
 from edge_ai.web.bulk_actions import BULK_ARTIFACTS
@@ -29,7 +29,7 @@ RECIPES_SHOWN = 4
 @require_safe
 def artifact_list(request: MemberRequest) -> HttpResponse:
     """Every artifact that one sees."""
-    found = listing(request, Artifact.objects.visible_to(request.user).select_related("model"), ARTIFACTS)
+    found = listing(request, Artifact.objects.visible_to(request.user).with_seen("model"), ARTIFACTS)
     return list_page(request, "edge_ai/artifact_list.html", found, {"bulk": bulk_for(request, BULK_ARTIFACTS)})
 
 
@@ -39,14 +39,15 @@ def artifact_detail(request: MemberRequest, artifact_id: UUID) -> HttpResponse:
     """What an artifact is, where it came from and how it is used."""
     rows = Artifact.objects.visible_to(request.user)
     artifact = get_object_or_404(
-        rows.select_related("owner", "model__parent", "optimization_job__model", "benchmark", "device_profile"),
+        rows.with_seen("owner", "model__parent", "optimization_job__model", "benchmark", "device_profile"),
         pk=artifact_id,
     )
+    model: Model | None = seen(artifact, "model")
     recipes = rows.filter(model=artifact.model_id, artifact_type=ArtifactType.RECIPE).exclude(pk=artifact.pk)
     context = {
         "artifact": artifact,
         "mine": artifact.owner_id == request.user.pk,
-        "usage": usage_of(artifact, runs_here=artifact.model.format in RUNS_HERE),
+        "usage": usage_of(artifact, runs_here=model is not None and model.format in RUNS_HERE),
         "check": f"sha256sum -c <<< {quoted(f'{artifact.sha256}  {artifact.file_name}')}",
         "recipes": recipes.order_by("file_name")[:RECIPES_SHOWN],
     }

@@ -17,12 +17,13 @@ from accounts.access import MemberRequest, in_workspace, may_write
 from accounts.models import User
 from config.errors import status_of
 from edge_ai.engine.errors import EngineError
-from edge_ai.models import FINAL, JobKind, Model, ModelStatus, OptimizationBatch, OptimizationJob, Queue
+from edge_ai.models import FINAL, JobKind, Model, ModelStatus, OptimizationBatch, OptimizationJob, Queue, seen
 from edge_ai.services import batches as service
 from edge_ai.services import quotas
 from edge_ai.services.waiting import wait_for_another
 from edge_ai.web.again import shown
 from edge_ai.web.batch_form import BatchForm
+from edge_ai.web.hidden import device_name, model_name
 from edge_ai.web.listing import listing
 from edge_ai.web.lists import BATCHES
 from edge_ai.web.pages import UNPROCESSABLE, comes_back, list_page, page, see_other
@@ -185,8 +186,8 @@ def _matrix(batch: OptimizationBatch, jobs: list[OptimizationJob]) -> dict[str, 
     refused: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for job in jobs:
         model, device = str(job.model_id), str(job.device_profile_id)
-        devices.setdefault(device, job.device_profile.name)
-        models.setdefault(model, (job.model.name, job.model_id))
+        devices.setdefault(device, device_name(job))
+        models.setdefault(model, (model_name(job), None if seen(job, "model") is None else job.model_id))
         made[model, device].append(job)
     for each in batch.refused:
         devices.setdefault(each["device_profile"], each["device_name"])

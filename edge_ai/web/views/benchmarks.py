@@ -39,7 +39,7 @@ FORM = "edge_ai/benchmark_form.html"
 @require_safe
 def benchmark_list(request: MemberRequest) -> HttpResponse:
     """Every benchmark that one sees."""
-    runs = BenchmarkRun.objects.visible_to(request.user).select_related("model", "device_profile")
+    runs = BenchmarkRun.objects.visible_to(request.user).with_seen("model", "device_profile")
     found = listing(request, with_numbers(runs), benchmarks_of(request.user))
     return list_page(request, "edge_ai/benchmark_list.html", found, {})
 

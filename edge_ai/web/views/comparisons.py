@@ -24,6 +24,7 @@ from edge_ai.web.again import comparison_values, earlier_job, shown, tell_lost_d
 from edge_ai.web.compared import as_csv, chart_of, headline, matrix_of, rows_of, sentences
 from edge_ai.web.comparison_form import ComparisonForm
 from edge_ai.web.forms import add_domain_error
+from edge_ai.web.hidden import model_name
 from edge_ai.web.listing import listing
 from edge_ai.web.lists import COMPARISONS
 from edge_ai.web.pages import UNPROCESSABLE, comes_back, list_page, page, see_other
@@ -40,12 +41,17 @@ OFFERED = 60
 def comparison_list(request: MemberRequest) -> HttpResponse:
     """Every comparison that one sees."""
     # Of a result, which is long, only the pairs are read.
-    jobs = ComparisonJob.objects.visible_to(request.user).select_related("device_profile").defer("result")
+    jobs = ComparisonJob.objects.visible_to(request.user).with_seen("device_profile").defer("result")
     rows = jobs.annotate(pairs=F("result__pairs")).prefetch_related("compared__model")
     # All that the list is narrowed and sorted by is of every job.
     keys = Job.objects.visible_to(request.user).filter(kind=JobKind.COMPARISON)
     found = listing(request, rows, COMPARISONS, keys=keys)
-    context = {"rows": [{"job": job, "models": [each.model for each in job.compared.all()]} for job in found]}
+    context = {
+        "rows": [
+            {"job": job, "models": [{"pk": each.model_id, "name": model_name(each)} for each in job.compared.all()]}
+            for job in found
+        ]
+    }
     return list_page(request, "edge_ai/comparison_list.html", found, context)
 
 

@@ -116,12 +116,12 @@ def device_detail(request: MemberRequest, device_id: UUID) -> HttpResponse:
         ],
         "texts": _source(sources.get("texts", "")),
         "models": models_for(user, device=device),
-        "runs": with_numbers(BenchmarkRun.objects.visible_to(user).filter(**of_device))
-        .select_related("model")
-        .order_by("-created_at")[:ROWS_SHOWN],
+        "runs": with_numbers(BenchmarkRun.objects.visible_to(user).filter(**of_device).with_seen("model")).order_by(
+            "-created_at"
+        )[:ROWS_SHOWN],
         "optimizations": OptimizationJob.objects.visible_to(user)
         .filter(**of_device)
-        .select_related("model")
+        .with_seen("model")
         .defer("result")
         .order_by("-created_at")[:ROWS_SHOWN],
         "comparisons": ComparisonJob.objects.visible_to(user)

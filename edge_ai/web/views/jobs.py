@@ -33,6 +33,7 @@ from edge_ai.models import (
     Model,
     OptimizationJob,
     PackagingJob,
+    seen,
 )
 from edge_ai.services.jobs import cancel_job, retry_job
 from edge_ai.services.optimizations import run_afresh
@@ -91,7 +92,7 @@ def whole_job(user: User, job_id: UUID, *, kind: str | None = None) -> Job:
     if kind is None:
         raise Http404
     table, related = _KINDS[kind]
-    job: Job = get_object_or_404(table.objects.visible_to(user).select_related(*related), pk=job_id)
+    job: Job = get_object_or_404(table.objects.visible_to(user).with_seen(*related), pk=job_id)
     return job
 
 
@@ -165,6 +166,7 @@ def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
     gain = next(iter(gains_of(user, [variant], **MEASURED)), None) if variant is not None else None
     result = job.result or {}
     parity = result.get("parity") or {}
+    source: Model | None = seen(job, "model")
     artifacts = list(
         Artifact.objects.visible_to(user).filter(optimization_job=ran).order_by("artifact_type", "file_name")
     )
@@ -174,7 +176,7 @@ def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
         "variant": variant,
         "gain": gain,
         "pairs": pairs_of(
-            size_before=job.model.size_bytes,
+            size_before=None if source is None else source.size_bytes,
             size_after=int(result.get("size_bytes") or 0),
             measured=None if gain is None else gain.told,
             metric=parity.get("metric"),
@@ -185,7 +187,7 @@ def _outcome(user: User, job: OptimizationJob) -> dict[str, Any]:
         "recipes": [each for each in artifacts if each.artifact_type == ArtifactType.RECIPE],
         "recipe_text": json.dumps(result.get("recipe"), indent=2, sort_keys=True),
         "runs_here": job.target_format in RUNS_HERE,
-        "both_run_here": job.target_format in RUNS_HERE and job.model.format in RUNS_HERE,
+        "both_run_here": job.target_format in RUNS_HERE and source is not None and source.format in RUNS_HERE,
         "doubtful": is_doubtful(result),
     } | outcome_of(result)
 
