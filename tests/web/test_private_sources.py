@@ -15,7 +15,7 @@ from edge_ai.models import Dataset, DeviceProfile, Job, Model
 from tests.api.support import BASE
 from tests.conftest import inside_as_system
 from tests.edge_ai import factories
-from tests.web.support import Rows, make_rows, running
+from tests.web.support import Rows, address, make_rows, routes, running
 
 LISTS = {
     "job-list": ("optimization", "benchmark", "comparison", "diagnosis"),
@@ -111,3 +111,32 @@ def test_the_api_tells_what_is_shared_of_something_private(
     assert listed.status_code == 200
     assert key in [each["id"] for each in listed.json()["results"]]
     assert script.get(f"{BASE}{path}{key}/").status_code == 200
+
+
+HIDINGS = {
+    "everything": lambda rows: [rows.model, rows.variant, rows.dataset, rows.device],
+    "the original": lambda rows: [rows.model],
+    "the variant": lambda rows: [rows.variant],
+    "the jobs": lambda rows: [rows.optimization, rows.benchmark],
+    "the batch": lambda rows: [rows.batch],
+}
+
+
+@pytest.mark.parametrize("hidden", sorted(HIDINGS))
+@pytest.mark.parametrize("verb", ["get", "post"])
+def test_no_page_fails_for_what_is_hidden(
+    alpha: Workspace, owner: User, colleague: User, browser_of: Callable[[User], Client], hidden: str, verb: str
+) -> None:
+    rows = make_rows(alpha, owner, visibility="workspace")
+    with inside_as_system(alpha):
+        for row in HIDINGS[hidden](rows):
+            type(row).objects.filter(pk=row.pk).update(visibility="private")
+    browser = browser_of(colleague)
+    searched = "?search=digits" if verb == "get" else ""
+    for route in routes():
+        for query in {"", searched}:
+            answer = getattr(browser, verb)(address(route, rows) + query)
+            assert answer.status_code < 500, route.name
+    if verb == "get":
+        for words in ("digits", "int8", str(rows.model.pk), str(rows.benchmark.pk)):
+            assert browser.get(reverse("edge_ai:search"), {"q": words}).status_code == 200
