@@ -146,7 +146,8 @@ def fill(slug: str, models: int) -> Filled:
         run(f"SET search_path TO {workspace.schema_name}, public")
         values = {"copies": models - 1, "colleague": colleague.pk, "first": first.pk}
         run(
-            "INSERT INTO edge_ai_blob (sha256, size_bytes) SELECT md5(n::text) || md5('blob' || n), 1000"
+            "INSERT INTO edge_ai_blob (sha256, size_bytes, created_at)"
+            " SELECT md5(n::text) || md5('blob' || n), 1000, clock_timestamp() - n * interval '1 minute'"
             " FROM generate_series(1, %(copies)s) n",
             values,
         )

@@ -9,6 +9,8 @@ OWNER = "studio_owner"
 WEB = "studio_web"
 APP = "studio_app"
 OPS = "studio_ops"
+#: A transaction that does nothing is ended after this; counts of quotas rest on its being less than 20 minutes.
+IDLE_IN_TRANSACTION = "15min"
 
 
 def create_roles_and_database(
@@ -35,6 +37,11 @@ def create_roles_and_database(
             )
         )
     admin.execute(sql.SQL("GRANT {}, {} TO {}").format(*map(sql.Identifier, (APP, OPS, WEB))))
+    admin.execute(
+        sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}").format(
+            sql.Identifier(WEB), sql.Literal(IDLE_IN_TRANSACTION)
+        )
+    )
     if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
         admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(OWNER)))
     admin.execute(sql.SQL("REVOKE CONNECT ON DATABASE {0} FROM PUBLIC").format(sql.Identifier(database)))

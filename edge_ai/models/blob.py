@@ -24,6 +24,10 @@ class Blob(models.Model):
             ),
             models.CheckConstraint(condition=models.Q(size_bytes__gte=0), name="edge_ai_blob_size_positive"),
         ]
+        indexes = [
+            # quota: what came since the last count
+            models.Index(fields=["created_at"], include=["size_bytes"], name="edge_ai_blob_newest")
+        ]
 
     def __str__(self) -> str:
         return self.sha256[:12]

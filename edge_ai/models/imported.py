@@ -33,8 +33,6 @@ class ImportJob(Job):
     model_name = models.CharField(max_length=200, blank=True)
     description = models.TextField(blank=True, max_length=4000)
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True, size=20)
-    #: What the workspace's room is kept free for while the job is open.
-    reserved_bytes = models.BigIntegerField(default=0, editable=False)
     # One visible result for each job, whatever is delivered twice.
     made = models.OneToOneField(
         Model, on_delete=models.SET_NULL, null=True, blank=True, related_name="imported_by", editable=False
@@ -48,8 +46,5 @@ class ImportJob(Job):
             models.CheckConstraint(
                 condition=models.Q(sha256="") | models.Q(sha256__regex=r"^[0-9a-f]{64}$"),
                 name="edge_ai_importjob_sha256_form",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(reserved_bytes__gte=0), name="edge_ai_importjob_reserved_positive"
             ),
         ]

@@ -254,6 +254,8 @@ class Job(Owned):
     answered_by = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="answered", editable=False
     )
+    #: What it will store: the workspace's room is kept free for that while it is open.
+    claimed_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
     result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -308,6 +310,7 @@ class Job(Owned):
                 condition=Q(answered_by__isnull=True) | Q(status="completed"), name="edge_ai_job_answer_is_complete"
             ),
             models.CheckConstraint(condition=Q(attempt__lte=F("max_attempts")), name="edge_ai_job_attempts_bounded"),
+            models.CheckConstraint(condition=Q(claimed_bytes__gte=0), name="edge_ai_job_claim_positive"),
             # One at a time: what it would find, the one that runs finds.
             models.UniqueConstraint(
                 fields=["kind"],
@@ -322,7 +325,10 @@ class Job(Owned):
             models.Index(fields=["queue", "run_after"], condition=Q(status="queued"), name="edge_ai_job_queued"),
             # what counts against the workspace's limits
             models.Index(
-                fields=["kind"], condition=Q(status__in=["pending", "queued", "running"]), name="edge_ai_job_open"
+                fields=["kind"],
+                include=["claimed_bytes", "status", "started_at", "attempt_began_at"],
+                condition=Q(status__in=["pending", "queued", "running"]),
+                name="edge_ai_job_claims",
             ),
             models.Index(fields=["waits_for"], condition=Q(status="pending"), name="edge_ai_job_waiting"),  # release
             # the same request again

@@ -31,6 +31,7 @@ from edge_ai.services import quotas
 from edge_ai.services.audit import event_of, fields_of, keep, note
 from edge_ai.services.resumable import Made, take
 from edge_ai.services.shared_use import refusing_what_others_use
+from edge_ai.services.standings import standing
 from edge_ai.services.telemetry import track, usage_of
 from edge_ai.services.uploads import Incoming, receive
 
@@ -56,7 +57,7 @@ def upload_dataset(
         ``dataset_unreadable``, ``file_too_large``, ``quota_exceeded``.
     """
     fields = {"name": name, "description": description, "kind": kind, "visibility": visibility}
-    with receive(file, limit_bytes=quotas.standing().largest(UploadPurpose.DATASET)) as incoming:
+    with receive(file, limit_bytes=standing().largest(UploadPurpose.DATASET)) as incoming:
         return _take_in(user, incoming, fields)
 
 

@@ -14,8 +14,9 @@ from accounts.models import Membership, Role
 from edge_ai import storage
 from edge_ai.models import FINAL, Artifact, AuditAction, Job, JobDay, JobKind, JobStatus, Queue, UsageDay
 from edge_ai.models.base import ClockTimestamp
-from edge_ai.services import queue, quotas
+from edge_ai.services import queue
 from edge_ai.services.audit import note_all
+from edge_ai.services.standings import Limit, standing
 
 #: Days that may still change when the roll-up runs: jobs of these are counted again.
 OPEN_DAYS = 2
@@ -65,12 +66,12 @@ def roll_up() -> int:
 
     What the workspace has now is kept as what it had on this day.
     """
-    found = quotas.standing().quotas
+    found = standing().quotas
     UsageDay.objects.update_or_create(
         day=timezone.now().date(),
         defaults={
-            "model_count": int(found[quotas.Limit.MODELS].used),
-            "stored_bytes": int(found[quotas.Limit.STORED_BYTES].used),
+            "model_count": int(found[Limit.MODELS].used),
+            "stored_bytes": int(found[Limit.STORED_BYTES].used),
         },
     )
     since = ClockTimestamp() - timedelta(days=OPEN_DAYS)

@@ -36,6 +36,7 @@ from edge_ai.services.erasing import erase
 from edge_ai.services.resumable import Made, take
 from edge_ai.services.rows import create_extended
 from edge_ai.services.shared_use import refusing_what_others_use
+from edge_ai.services.standings import standing
 from edge_ai.services.telemetry import track, usage_of
 from edge_ai.services.uploads import Incoming, receive, receive_together
 
@@ -69,7 +70,7 @@ def upload_model(
         ``model_unreadable``, ``model_unsafe``, ``file_too_large``, ``quota_exceeded``.
     """
     fields = {"name": name, "description": description, "tags": list(tags), "visibility": visibility}
-    limit = quotas.standing().largest(UploadPurpose.MODEL)
+    limit = standing().largest(UploadPurpose.MODEL)
     received = receive_together([file, *beside], limit_bytes=limit) if beside else receive(file, limit_bytes=limit)
     with received as incoming:
         return _take_in(user, incoming, fields)

@@ -248,6 +248,7 @@ def _unsaved(user: User, request: OptimizationRequest, key: str, **state: Any) -
         max_attempts=settings.JOB_MAX_ATTEMPTS,
         priority=request.priority,
         request_id=current_request_id(),
+        claimed_bytes=request.model.size_bytes,
         model=request.model,
         device_profile=request.device_profile,
         dataset=request.dataset,

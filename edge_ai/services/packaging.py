@@ -61,6 +61,7 @@ def submit_packaging(user: User, *, request: PackagingRequest) -> PackagingJob:
                 max_attempts=settings.JOB_MAX_ATTEMPTS,
                 priority=request.priority,
                 request_id=current_request_id(),
+                claimed_bytes=request.model.size_bytes,
                 model=request.model,
             )
         )

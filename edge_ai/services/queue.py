@@ -21,8 +21,9 @@ from edge_ai.fleet.models import Ticket
 from edge_ai.models import AuditAction, Event, EventKind, Job, JobEvent, JobKind, JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.audit import event_of, fields_of
-from edge_ai.services.quotas import UNASKED, admit
+from edge_ai.services.quotas import admit
 from edge_ai.services.rows import Statement, insert_together, insertion, replacement
+from edge_ai.services.standings import UNASKED
 from edge_ai.services.telemetry import usage_of
 
 DELIVER = "edge_ai.worker.tasks.deliver"

@@ -1,43 +1,26 @@
-"""What a workspace may have and use, what it has and uses, and the refusal of what would be too much.
+"""The refusal of what would be too much for a workspace.
 
-Everything is counted where it stands, never in counters of its own. Whoever asks for more holds the workspace's lock from
-the counting to the end of the transaction, so that of fifty who ask at once each counts what those before were given. What
-is not there yet but promised counts as well: the bytes of an upload under way, the variant of an optimization that has not
-ended, and a minute for every job that has not run for longer.
+Whoever asks for more holds the workspace's lock from the counting to the end of the transaction, so that of fifty who ask at
+once each counts what those before were given. Where there is room by far, it is enough to know the most that the workspace
+may have: what a process counted a while ago, and all that came since. Refused is only by a count of everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.cache import caches
 from django.db import connection, transaction
 
 from accounts.features import require
-from accounts.models import LIMITS
 from config.database.identity import acting_as_system
 from config.features import Feature
 from edge_ai.engine.errors import ResourceError
 from edge_ai.engine.plan import Caution
-from edge_ai.models import (
-    HOUSEKEEPING,
-    Blob,
-    ImportJob,
-    Job,
-    JobKind,
-    Model,
-    OptimizationJob,
-    PackagingJob,
-    UploadPurpose,
-)
+from edge_ai.models import Blob, ImportJob, Job, JobKind, Model
+from edge_ai.services.standings import UNASKED, Base, Limit, Quota, Standing, counting, current_schema, read, standing
 
-#: Jobs that nobody asks for: they follow from an upload, or are the studio's own. They are refused to nobody.
-UNASKED: Final = frozenset({JobKind.ANALYSIS, *HOUSEKEEPING})
 FEATURE_OF: Final[Mapping[JobKind, Feature]] = {
     JobKind.OPTIMIZATION: Feature.OPTIMIZATION,
     JobKind.BENCHMARK: Feature.BENCHMARKING,
@@ -46,20 +29,9 @@ FEATURE_OF: Final[Mapping[JobKind, Feature]] = {
     JobKind.PACKAGING: Feature.PACKAGING,
     JobKind.IMPORT: Feature.UPLOADS,
 }
-#: From this share on people are warned.
-NEARLY: Final = 0.9
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('edge_ai_quota'), hashtext(%s))"
-
-
-class Limit(StrEnum):
-    """What is limited."""
-
-    MODELS = "models"
-    STORED_BYTES = "stored_bytes"
-    JOB_MINUTES = "job_minutes"
-    OPEN_JOBS = "open_jobs"
-    UPLOAD_BYTES = "upload_bytes"
-    CONCURRENT_JOBS = "concurrent_jobs"
+#: For how long a count is what later ones begin from.
+BASE_S: Final = 300
 
 
 #: Of each limit that is refused by: its code, what the workspace has of it, and what helps.
@@ -87,152 +59,6 @@ ASK: Final = (
 RETRY_AFTER_S: Final = 60
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quota:
-    """One limit, and how much of it is gone.
-
-    Parameters
-    ----------
-    used
-        What is there, or was used this month.
-    reserved
-        What is promised besides.
-    limit
-        ``None``: there is none.
-    """
-
-    limit_of: Limit
-    used: float
-    reserved: float
-    limit: int | None
-    resets_at: datetime | None = None
-
-    @property
-    def taken(self) -> float:
-        """Used and reserved."""
-        return self.used + self.reserved
-
-    @property
-    def share(self) -> float | None:
-        """How much is gone, 1 being all; ``None`` without a limit."""
-        if self.limit is None:
-            return None
-        return self.taken / self.limit if self.limit else 1.0
-
-    @property
-    def is_nearly_gone(self) -> bool:
-        """Tell whether people should know."""
-        return self.share is not None and self.share >= NEARLY
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What a workspace has and may have."""
-
-    schema_name: str
-    plan: str
-    plan_description: str
-    quotas: Mapping[Limit, Quota]
-    max_upload_bytes: int
-    max_dataset_bytes: int
-    concurrent_jobs: int
-    month: datetime
-
-    def largest(self, purpose: str) -> int:
-        """Return the largest upload for a purpose."""
-        return self.max_dataset_bytes if purpose == UploadPurpose.DATASET else self.max_upload_bytes
-
-
-#: What a workspace has, by its schema: the month, then used and reserved by turns.
-_COUNTS: Final = """
-SELECT
-  (SELECT count(*) FROM {s}.edge_ai_model),
-  (SELECT count(*) FROM {s}.edge_ai_job
-   WHERE status IN ('pending', 'queued', 'running') AND kind IN ('optimization', 'import')),
-  (SELECT coalesce(sum(size_bytes), 0) FROM {s}.edge_ai_blob b
-   WHERE EXISTS (SELECT 1 FROM {s}.edge_ai_model r WHERE r.blob_id = b.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_dataset r WHERE r.blob_id = b.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_artifact r WHERE r.blob_id = b.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_benchmarkrun r WHERE r.samples_blob_id = b.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_comparisonjob r WHERE r.samples_blob_id = b.sha256)),
-  (SELECT coalesce(sum(length_bytes), 0) FROM {s}.edge_ai_upload WHERE made IS NULL AND expires_at > clock_timestamp())
-  + (SELECT coalesce(sum(m.size_bytes), 0) FROM {s}.edge_ai_job j
-     LEFT JOIN {s}.edge_ai_optimizationjob o ON o.job_ptr_id = j.id
-     LEFT JOIN {s}.edge_ai_packagingjob p ON p.job_ptr_id = j.id
-     JOIN {s}.edge_ai_model m ON m.id = coalesce(o.model_id, p.model_id)
-     WHERE j.status IN ('pending', 'queued', 'running') AND j.kind IN ('optimization', 'packaging'))
-  + (SELECT coalesce(sum(i.reserved_bytes), 0) FROM {s}.edge_ai_job j
-     JOIN {s}.edge_ai_importjob i ON i.job_ptr_id = j.id WHERE j.status IN ('pending', 'queued', 'running')),
-  (SELECT coalesce(sum(seconds), 0) FROM {s}.edge_ai_jobtime WHERE ended_at >= {month} AND kind <> ALL(%s)),
-  (SELECT coalesce(sum(greatest(60, CASE WHEN status = 'running'
-     THEN extract(epoch FROM clock_timestamp() - coalesce(attempt_began_at, started_at)) ELSE 0 END)), 0)
-   FROM {s}.edge_ai_job WHERE status IN ('pending', 'queued', 'running') AND kind <> ALL(%s)),
-  (SELECT count(*) FROM {s}.edge_ai_job WHERE status IN ('pending', 'queued', 'running') AND kind <> ALL(%s)),
-  {month}, p.name, p.description, {limits}
-FROM public.accounts_workspace w
-LEFT JOIN public.accounts_plan p ON p.id = coalesce(w.plan_id, (SELECT id FROM public.accounts_plan WHERE is_default))
-WHERE w.schema_name = %s
-"""
-_MONTH: Final = "(date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')"
-_COLUMNS: Final = ", ".join(f"coalesce(w.{name}, p.{name})" for name in LIMITS)
-
-
-def standings(schemas: Sequence[str]) -> dict[str, Standing]:
-    """Return where workspaces stand, by their schemas; one statement, however many they are."""
-    if not schemas:
-        return {}
-    with acting_as_system(), connection.cursor() as cursor:
-        cursor.execute(*_counting(schemas))
-        return {row[-1]: _standing(row) for row in cursor.fetchall()}
-
-
-def _counting(schemas: Sequence[str]) -> tuple[str, list[Any]]:
-    unasked, own = [kind.value for kind in UNASKED], [kind.value for kind in HOUSEKEEPING]
-    branches: list[str] = []
-    values: list[Any] = []
-    for name in schemas:
-        quoted = connection.ops.quote_name(name)
-        branches.append("(" + _COUNTS.format(s=quoted, month=_MONTH, limits=f"{_COLUMNS}, w.schema_name") + ")")
-        values += [own, unasked, unasked, name]
-    return " UNION ALL ".join(branches), values
-
-
-def standing() -> Standing:
-    """Return where the current workspace stands. One statement."""
-    name = _schema()
-    return standings([name])[name]
-
-
-def _standing(row: Sequence[Any]) -> Standing:
-    models, making, stored, promised, seconds, running, open_jobs, month, plan, description = row[:10]
-    limits: dict[str, int | None] = dict(zip(LIMITS, row[10:16], strict=True))
-    resets_at = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
-    quotas = (
-        Quota(limit_of=Limit.MODELS, used=models, reserved=making, limit=limits["max_models"]),
-        Quota(limit_of=Limit.STORED_BYTES, used=int(stored), reserved=int(promised), limit=limits["max_stored_bytes"]),
-        Quota(
-            limit_of=Limit.JOB_MINUTES,
-            used=float(seconds) / 60,
-            reserved=float(running) / 60,
-            limit=limits["max_job_minutes"],
-            resets_at=resets_at,
-        ),
-        Quota(limit_of=Limit.OPEN_JOBS, used=open_jobs, reserved=0, limit=limits["max_open_jobs"]),
-    )
-    upload = limits["max_upload_bytes"]
-    return Standing(
-        schema_name=row[16],
-        plan=plan or "",
-        plan_description=description or "",
-        quotas={each.limit_of: each for each in quotas},
-        max_upload_bytes=settings.MAX_UPLOAD_BYTES if upload is None else min(upload, settings.MAX_UPLOAD_BYTES),
-        max_dataset_bytes=settings.MAX_DATASET_BYTES if upload is None else min(upload, settings.MAX_DATASET_BYTES),
-        concurrent_jobs=limits["concurrent_jobs"] or settings.WORKSPACE_CONCURRENT_JOBS,
-        month=month,
-    )
-
-
-# -- asking for more ----------------------------------------------------------------------------------------------------
 def hold() -> None:
     """Take the workspace's lock, until the transaction ends. Before any row is locked that somebody else may want.
 
@@ -244,21 +70,44 @@ def hold() -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("A quota is claimed within the transaction that uses it.")
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, [_schema()])
+        cursor.execute(LOCK, [current_schema()])
     _forget()
 
 
-def _hold_and_count() -> Standing:
-    """Take the workspace's lock, then look where it stands, in one trip: the second statement sees what the lock waited for."""
+def _claim(asked: Callable[[], Mapping[Limit, float]], *, counted: bool) -> None:
+    """Take the workspace's lock, and refuse what is too much. Where there is room by far, that takes one trip.
+
+    Parameters
+    ----------
+    asked
+        Asked once the lock is held.
+    counted
+        What is asked for is among what is there already.
+    """
     if not connection.in_atomic_block:
         raise RuntimeError("A quota is claimed within the transaction that uses it.")
-    name = _schema()
-    counting, values = _counting([name])
+    base: Base | None = caches["memory"].get(_base_key())
+    found = _hold_and_count(base)
+    wanted = asked()
+    if base is not None and _excess(found, wanted, counted=counted) is not None:
+        # The most that it may have is more than what it has.
+        found = _hold_and_count(None)
+    _refuse(found, wanted, counted=counted)
+
+
+def _hold_and_count(base: Base | None) -> Standing:
+    """Take the workspace's lock, then look where it stands, in one trip: the second statement sees what the lock waited for."""
+    name = current_schema()
+    statement, values = counting(name, base)
     with acting_as_system(), connection.cursor() as cursor:
-        cursor.execute(f"{LOCK}; {counting}", [name, *values])
+        cursor.execute(f"{LOCK}; {statement}", [name, *values])
         cursor.nextset()
-        found = _standing(cursor.fetchone())
+        found, counted = read(cursor.fetchone())
     _forget()
+    if counted is not None:
+        key = _base_key()
+        # What this transaction has removed is there again if it fails.
+        transaction.on_commit(lambda: caches["memory"].set(key, counted, BASE_S))
     return found
 
 
@@ -283,9 +132,9 @@ def claim_model(*, size_bytes: int, sha256: str, reserved: bool) -> None:
         ``quota_exceeded``; ``feature_off`` where uploads are.
     """
     require(Feature.UPLOADS)
-    found = _hold_and_count()
-    asked = {Limit.MODELS: 1, Limit.STORED_BYTES: 0 if reserved else _new_bytes(size_bytes, sha256)}
-    _refuse(found, asked, counted=False)
+    _claim(
+        lambda: {Limit.MODELS: 1, Limit.STORED_BYTES: 0 if reserved else _new_bytes(size_bytes, sha256)}, counted=False
+    )
 
 
 def claim_file(*, size_bytes: int, sha256: str = "") -> None:
@@ -302,8 +151,7 @@ def claim_file(*, size_bytes: int, sha256: str = "") -> None:
         ``quota_exceeded``; ``feature_off`` where uploads are.
     """
     require(Feature.UPLOADS)
-    found = _hold_and_count()
-    _refuse(found, {Limit.STORED_BYTES: _new_bytes(size_bytes, sha256)}, counted=False)
+    _claim(lambda: {Limit.STORED_BYTES: _new_bytes(size_bytes, sha256)}, counted=False)
 
 
 def claim_import(job: ImportJob, *, size_bytes: int, sha256: str = "") -> None:
@@ -322,10 +170,10 @@ def claim_import(job: ImportJob, *, size_bytes: int, sha256: str = "") -> None:
     """
     with transaction.atomic():
         hold()
-        ImportJob.objects.filter(pk=job.pk).update(reserved_bytes=0)
+        Job.objects.filter(pk=job.pk).update(claimed_bytes=0)
         needed = _new_bytes(size_bytes, sha256)
         _refuse(standing(), {Limit.STORED_BYTES: needed}, counted=False)
-        ImportJob.objects.filter(pk=job.pk).update(reserved_bytes=needed)
+        Job.objects.filter(pk=job.pk).update(claimed_bytes=needed)
 
 
 def admit(jobs: Iterable[Job]) -> None:
@@ -340,7 +188,7 @@ def admit(jobs: Iterable[Job]) -> None:
     for kind in {job.kind for job in asked}:
         require(FEATURE_OF[JobKind(kind)])
     if asked:
-        _refuse(_hold_and_count(), needs(asked), counted=True)
+        _claim(lambda: needs(asked), counted=True)
 
 
 def admit_again(jobs: Sequence[Job]) -> None:
@@ -355,26 +203,16 @@ def admit_again(jobs: Sequence[Job]) -> None:
     for kind in {job.kind for job in asked}:
         require(FEATURE_OF[JobKind(kind)])
     if asked:
-        _refuse(_hold_and_count(), needs(asked), counted=False)
+        _claim(lambda: needs(asked), counted=False)
     else:
         hold()
 
 
 def needs(jobs: Sequence[Job]) -> dict[Limit, float]:
     """Return what jobs claim."""
-    room, keys = 0, []
-    for job in jobs:
-        if job.kind in {JobKind.OPTIMIZATION, JobKind.PACKAGING}:
-            model: Model | None = job._state.fields_cache.get("model")  # that of a job just made is known
-            room += 0 if model is None else model.size_bytes
-            keys += [job.pk] if model is None else []
-    if keys:
-        with acting_as_system():  # a colleague may have made the model private since
-            for table in (OptimizationJob, PackagingJob):
-                room += sum(table.objects.filter(pk__in=keys).values_list("model__size_bytes", flat=True))
     return {
         Limit.MODELS: sum(job.kind in {JobKind.OPTIMIZATION, JobKind.IMPORT} for job in jobs),
-        Limit.STORED_BYTES: room,
+        Limit.STORED_BYTES: sum(job.claimed_bytes for job in jobs),
         Limit.JOB_MINUTES: len(jobs),
         Limit.OPEN_JOBS: len(jobs),
     }
@@ -393,12 +231,20 @@ def needs_of(kind: JobKind, *models: Model) -> dict[Limit, float]:
 
 
 def _refuse(found: Standing, asked: Mapping[Limit, float], *, counted: bool) -> None:
-    """Refuse where more is asked for than is left. ``counted``: what is asked for is among what is there already."""
+    excess = _excess(found, asked, counted=counted)
+    if excess is not None:
+        quota, before, amount = excess
+        raise refusal(quota, before=before, asked=amount)
+
+
+def _excess(found: Standing, asked: Mapping[Limit, float], *, counted: bool) -> tuple[Quota, float, float] | None:
+    """Return the first limit that would be passed, what is gone of it, and what is asked for."""
     for limit, amount in asked.items():
         quota = found.quotas[limit]
         before = quota.taken - amount if counted else quota.taken
         if amount > 0 and quota.limit is not None and before + amount > quota.limit:
-            raise refusal(quota, before=before, asked=amount)
+            return quota, before, amount
+    return None
 
 
 def refusal(quota: Quota, *, before: float, asked: float) -> ResourceError:
@@ -460,8 +306,8 @@ def _new_bytes(size_bytes: int, sha256: str) -> int:
 
 
 def _remembered() -> str:
-    return f"standing:{_schema()}"
+    return f"standing:{current_schema()}"
 
 
-def _schema() -> str:
-    return str(connection.schema_name)  # type: ignore[attr-defined]  # the tenant backend's
+def _base_key() -> str:
+    return f"quota-base:{current_schema()}"

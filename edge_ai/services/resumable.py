@@ -39,6 +39,7 @@ from edge_ai.models import Upload
 from edge_ai.models.base import ClockTimestamp, Owned
 from edge_ai.services import parts, quotas
 from edge_ai.services.pouring import pouring
+from edge_ai.services.standings import standing
 from edge_ai.services.uploads import Incoming, clean_file_name
 from edge_ai.storage import Fingerprint, fingerprint
 
@@ -126,7 +127,7 @@ def begin(user: User, *, length_bytes: int, purpose: str, file_name: str, name: 
     require(Feature.UPLOADS)
     if in_parts:
         parts.require_parts()
-    limit = quotas.standing().largest(purpose)
+    limit = standing().largest(purpose)
     if length_bytes > limit:
         raise UserInputError(
             f"The file is {length_bytes:,} bytes; at most {limit:,} are accepted.",

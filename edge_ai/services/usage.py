@@ -20,7 +20,7 @@ from edge_ai.models import JobStatus
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.services.across import workspaces
 from edge_ai.services.health import weakest
-from edge_ai.services.quotas import Standing, standings
+from edge_ai.services.standings import Standing, standings
 
 #: How far back what a workspace used is added up.
 DAYS = 30

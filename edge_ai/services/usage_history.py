@@ -10,7 +10,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
 
 from edge_ai.models import HOUSEKEEPING, JobTime, UsageDay
-from edge_ai.services.quotas import Limit, Standing
+from edge_ai.services.standings import Limit, Standing
 
 DAYS = 30
 MONTHS = 12

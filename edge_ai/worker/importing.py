@@ -19,6 +19,7 @@ from edge_ai.outbound.addresses import FIX, SendError
 from edge_ai.outbound.fetching import Fetched, Hashed, Limits, StatusError, fetch, too_large
 from edge_ai.services import quotas
 from edge_ai.services.imports import s3_prefix, url_of
+from edge_ai.services.standings import standing
 from edge_ai.services.uploads import clean_file_name
 
 FILE_NAME = "import.part"
@@ -56,7 +57,7 @@ def import_file(job: ImportJob, folder: Path, *, told: Callable[[Progress], None
         What ``told`` raises.
     """
     path = folder / FILE_NAME
-    limit = quotas.standing().largest(UploadPurpose.MODEL)
+    limit = standing().largest(UploadPurpose.MODEL)
     began = time.monotonic()
 
     def come(received: int, total: int | None) -> None:

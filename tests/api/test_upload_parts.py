@@ -24,7 +24,7 @@ from accounts.models import User, Workspace
 from edge_ai import storage
 from edge_ai.models import Blob, Dataset, Model, Upload
 from edge_ai.services import parts, resumable
-from edge_ai.services.quotas import Limit, standing
+from edge_ai.services.standings import Limit, standing
 from tests.api.support import BASE, SAMPLE, Script, problem, send_json
 from tests.conftest import inside, inside_as_system
 from tests.studio import free_port

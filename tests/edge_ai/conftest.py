@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django_q.models import OrmQ
 
 from accounts.models import User, Workspace
@@ -26,6 +27,7 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
 
 def forget() -> None:
     """Remove what a test has committed to the current workspace, and every message."""
+    caches["memory"].clear()
     WebhookEndpoint.objects.all().delete()
     WebhookMessage.objects.all().delete()
     Artifact.objects.all().delete()

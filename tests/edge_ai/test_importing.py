@@ -26,10 +26,9 @@ from edge_ai.models import (
     JobStatus,
     Model,
 )
-from edge_ai.services import quotas
 from edge_ai.services.imports import ImportRequest, s3_prefix, submit_import
 from edge_ai.services.jobs import cancel_job, retry_job
-from edge_ai.services.quotas import Limit
+from edge_ai.services.standings import Limit, standing
 from edge_ai.worker import importing
 from edge_ai.worker.babysitter import Babysitter, run_job
 from tests.conftest import inside, inside_as_system
@@ -205,7 +204,7 @@ def test_it_takes_from_the_quota_what_it_brings_and_never_more(
     real = Babysitter._fetched
 
     def looked(sitter: Babysitter, come: importing.Progress) -> None:
-        during.append(quotas.standing().quotas[Limit.STORED_BYTES].reserved)
+        during.append(standing().quotas[Limit.STORED_BYTES].reserved)
         real(sitter, come)
 
     monkeypatch.setattr(Babysitter, "_fetched", looked)
@@ -213,7 +212,7 @@ def test_it_takes_from_the_quota_what_it_brings_and_never_more(
     assert during[0] == 0  # nobody has said yet how large it is
     assert set(during[1:]) == {len(CONTENT)}
     with inside_as_system(alpha):
-        found = quotas.standing().quotas
+        found = standing().quotas
         assert (found[Limit.STORED_BYTES].used, found[Limit.STORED_BYTES].reserved) == (len(CONTENT), 0)
         assert (found[Limit.MODELS].used, found[Limit.MODELS].reserved) == (1, 0)
     Workspace.objects.filter(pk=alpha.pk).update(max_models=5)

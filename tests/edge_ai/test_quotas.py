@@ -7,28 +7,31 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.db.models import Q
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey, Plan, User, Workspace
 from config.database.identity import acting_as_system, workspace_as_system
 from edge_ai.engine.errors import EngineError
 from edge_ai.fleet.models import Ticket
-from edge_ai.models import Job, JobTime, Model, Upload
+from edge_ai.models import Blob, Job, JobTime, Model, Upload
 from edge_ai.models.base import ClockTimestamp
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import models, quotas, resumable
 from edge_ai.services.batches import BatchRequest, submit_batch
 from edge_ai.services.benchmarks import BenchmarkRequest, submit_benchmark
 from edge_ai.services.jobs import cancel_job, retry_job
-from edge_ai.services.quotas import Limit
+from edge_ai.services.standings import SLACK, Limit, standing
 from edge_ai.worker.reaper import WORKER_LOST, reap
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
@@ -48,6 +51,88 @@ def allow(workspace: Workspace, **limits: Any) -> None:
 def _as_owner(alpha: Workspace, owner: User) -> Iterator[None]:
     with inside(alpha, owner):
         yield
+
+
+# -- from an earlier count ----------------------------------------------------------------------------------------------
+@pytest.fixture
+def _counted_before(alpha: Workspace, owner: User, django_capture_on_commit_callbacks: Any) -> Iterator[None]:
+    """This process has counted everything: two models, and one file that nothing refers to any more."""
+    caches["memory"].clear()
+    with inside(alpha, owner):
+        factories.make_model(owner)
+        factories.make_model(owner)
+        factories.make_blob(b"\0" * 700)
+        with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+            quotas.claim_file(size_bytes=1)
+        yield
+    caches["memory"].clear()
+
+
+def looked() -> list[str]:
+    """Claim a model; returns how the workspace was counted for it, or the refusal's code."""
+    with CaptureQueriesContext(connection) as asked, transaction.atomic():
+        try:
+            quotas.claim_model(size_bytes=1000, sha256="f" * 64, reserved=False)
+        except EngineError as error:
+            refusal = [error.code]
+        else:
+            refusal = []
+    counts = [each["sql"] for each in asked if "pg_advisory_xact_lock" in each["sql"]]
+    return ["whole" if "referred" in each else "since" for each in counts] + refusal
+
+
+@pytest.mark.usefixtures("_counted_before")
+def test_where_there_is_room_by_far_only_what_came_since_is_counted(alpha: Workspace) -> None:
+    assert looked() == ["since"]
+    allow(alpha, max_models=3)
+    # By the base two models, which came within the slack as well, so that they count twice: everything is counted anew.
+    assert looked() == ["since", "whole"]
+    allow(alpha, max_models=2)
+    assert looked() == ["since", "whole", "quota_exceeded"]
+
+
+@pytest.mark.usefixtures("_counted_before")
+def test_what_came_since_the_count_is_in_it(alpha: Workspace, owner: User) -> None:
+    before = timezone.now() - timedelta(hours=1)
+    Model.objects.update(created_at=before)
+    Blob.objects.update(created_at=before)
+    allow(alpha, max_models=4)
+    assert looked() == ["since"]
+    factories.make_model(owner)
+    assert looked() == ["since"]
+    factories.make_model(owner)
+    assert looked() == ["since", "whole", "quota_exceeded"]
+
+
+@pytest.mark.usefixtures("_counted_before")
+def test_a_file_that_is_meant_again_was_counted_before(alpha: Workspace, owner: User) -> None:
+    Blob.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    had = sum(Blob.objects.values_list("size_bytes", flat=True))
+    # Nothing refers to 700 bytes of what is there; from now on something may, without anything having come.
+    allow(alpha, max_stored_bytes=had + 1000)
+    assert looked() == ["since"]
+    allow(alpha, max_stored_bytes=had + 999)
+    assert looked() == ["since", "whole"]
+    factories.make_artifact(owner, Model.objects.order_by("pk")[0], blob=Blob.objects.get(size_bytes=700))
+    assert looked() == ["since", "whole", "quota_exceeded"]
+
+
+@pytest.mark.usefixtures("_counted_before")
+def test_minutes_of_a_month_that_is_over_refuse_nothing(alpha: Workspace) -> None:
+    key = quotas._base_key()
+    base = caches["memory"].get(key)
+    caches["memory"].set(key, replace(base, month=base.month - timedelta(days=28), seconds=1e9))
+    allow(alpha, max_job_minutes=10)
+    model = Model.objects.order_by("pk")[0]
+    submit_benchmark(model.owner, request=BenchmarkRequest(model=model, device_profile=factories.host_device()))
+
+
+def test_no_transaction_outlasts_the_slack(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setting::bigint::float8 FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'")
+        assert timedelta(0) < timedelta(milliseconds=cursor.fetchone()[0]) < SLACK
+        cursor.execute("SELECT rolconfig FROM pg_roles WHERE rolname = session_user")
+        assert "idle_in_transaction_session_timeout=15min" in cursor.fetchone()[0]
 
 
 # -- fifty at the same moment -------------------------------------------------------------------------------------------
@@ -158,7 +243,7 @@ def test_of_fifty_uploads_at_once_no_byte_too_much_is_promised(
         return announce(client)
 
     assert let_in(at_once(script, ask), "quota_exceeded", 402) == 10 == Upload.objects.count()
-    assert quotas.standing().quotas[Limit.STORED_BYTES].reserved == 10_000
+    assert standing().quotas[Limit.STORED_BYTES].reserved == 10_000
 
 
 def test_of_fifty_jobs_no_more_run_at_once_than_may(committed: User, alpha_kept: Workspace) -> None:
@@ -238,10 +323,10 @@ def test_running_a_job_again_is_asking_for_one(alpha: Workspace, owner: User) ->
 
 def test_whose_limits_hold(alpha: Workspace, owner: User) -> None:
     with inside_as_system(alpha):
-        assert quotas.standing().quotas[Limit.MODELS].limit == 10_000, "the default plan's"
+        assert standing().quotas[Limit.MODELS].limit == 10_000, "the default plan's"
         small = Plan.objects.create(name="Small", max_models=5, max_job_minutes=30, concurrent_jobs=2)
         allow(alpha, plan=small, max_models=8)
-        found = quotas.standing()
+        found = standing()
         assert found.plan == "Small"
         assert found.quotas[Limit.MODELS].limit == 8, "its own goes before the plan's"
         assert found.quotas[Limit.JOB_MINUTES].limit == 30
@@ -255,7 +340,7 @@ def test_bytes_of_an_upload_are_promised_until_it_ends(alpha: Workspace, owner: 
     content = ONNX_MODEL.read_bytes()
 
     def stored() -> tuple[float, float]:
-        found = quotas.standing().quotas[Limit.STORED_BYTES]
+        found = standing().quotas[Limit.STORED_BYTES]
         return found.used, found.reserved
 
     def begin() -> Upload:
@@ -306,7 +391,7 @@ def ran(job: Job, seconds: float, end: Callable[[Any], Any]) -> None:
 
 def minutes() -> float:
     """The job minutes of this month."""
-    return quotas.standing().quotas[Limit.JOB_MINUTES].used
+    return standing().quotas[Limit.JOB_MINUTES].used
 
 
 def test_every_attempt_counts_however_it_ends_and_deleting_gives_nothing_back(alpha: Workspace, owner: User) -> None:
@@ -352,7 +437,7 @@ def test_every_attempt_counts_however_it_ends_and_deleting_gives_nothing_back(al
 def test_minutes_begin_anew_each_month_and_what_runs_counts_already(alpha: Workspace, owner: User) -> None:
     with inside_as_system(alpha):
         JobTime.objects.all().delete()
-        last_month = quotas.standing().month - timedelta(seconds=1)
+        last_month = standing().month - timedelta(seconds=1)
         fields = {"kind": "benchmark", "attempt": 1, "outcome": "completed", "seconds": 600}
         JobTime.objects.create(
             job=factories.make_benchmark(owner).pk, began_at=last_month, ended_at=last_month, **fields
@@ -367,13 +452,13 @@ def test_minutes_begin_anew_each_month_and_what_runs_counts_already(alpha: Works
         running = factories.make_benchmark(owner)
         Job.objects.claim(running.pk, worker="w", lease=LEASE)
         Job.objects.filter(pk=running.pk).update(attempt_began_at=ClockTimestamp() - timedelta(minutes=5))
-        reserved = quotas.standing().quotas[Limit.JOB_MINUTES].reserved
+        reserved = standing().quotas[Limit.JOB_MINUTES].reserved
         assert reserved == pytest.approx(5, abs=0.4), "as long as it has run"
         factories.make_benchmark(owner, running.model)
-        reserved = quotas.standing().quotas[Limit.JOB_MINUTES].reserved
+        reserved = standing().quotas[Limit.JOB_MINUTES].reserved
         assert reserved == pytest.approx(6, abs=0.4), "and a minute for one that waits"
         factories.make_analysis(owner, running.model)
-        assert quotas.standing().quotas[Limit.JOB_MINUTES].reserved == pytest.approx(reserved, abs=0.4)
+        assert standing().quotas[Limit.JOB_MINUTES].reserved == pytest.approx(reserved, abs=0.4)
 
 
 @pytest.mark.usefixtures("_as_owner")

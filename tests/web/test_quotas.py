@@ -19,7 +19,7 @@ from config.database.identity import acting_as_system
 from edge_ai.models import Job, JobTime, Model, UsageDay
 from edge_ai.sample import ONNX_MODEL
 from edge_ai.services import housekeeping
-from edge_ai.services.quotas import standing
+from edge_ai.services.standings import standing
 from edge_ai.services.usage_history import usage_history
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories

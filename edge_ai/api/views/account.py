@@ -11,7 +11,7 @@ from edge_ai.api.serializers.account import MeSerializer
 from edge_ai.api.views.base import StudioView
 from edge_ai.engine.spec import MAX_DATASET_SAMPLES
 from edge_ai.models import Artifact, BenchmarkRun, Dataset, Job, Model, OptimizationJob
-from edge_ai.services.quotas import Limit, standing
+from edge_ai.services.standings import Limit, standing
 
 
 class Me(StudioView):

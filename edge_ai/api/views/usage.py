@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from edge_ai.api.schema import documented
 from edge_ai.api.serializers.usage import UsageOfWorkspaceSerializer
 from edge_ai.api.views.base import StudioView
-from edge_ai.services.quotas import standing
+from edge_ai.services.standings import standing
 from edge_ai.services.usage_history import usage_history
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, in_workspace
-from edge_ai.services.quotas import Limit, standing
+from edge_ai.services.standings import Limit, standing
 from edge_ai.services.usage_history import usage_history
 from edge_ai.web.pages import page
 
