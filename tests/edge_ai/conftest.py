@@ -13,6 +13,7 @@ from accounts.models import User, Workspace
 from edge_ai.fleet.models import Ticket, Turn
 from edge_ai.models import Artifact, Blob, Dataset, Job, JobTime, Model, WebhookEndpoint, WebhookMessage
 from tests.conftest import inside_as_system
+from tests.web.large import as_owner
 
 
 @pytest.fixture
@@ -38,3 +39,6 @@ def forget() -> None:
     Ticket.objects.all().delete()
     Turn.objects.all().delete()
     OrmQ.objects.all().delete()
+    with as_owner(Workspace.objects.get(slug="alpha")) as connection:  # the studio itself cannot
+        connection.execute("DELETE FROM edge_ai_auditevent")
+        connection.execute("DELETE FROM edge_ai_usageevent")
