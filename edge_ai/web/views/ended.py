@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, in_workspace
-from edge_ai.models import HOUSEKEEPING, Job
+from edge_ai.models import HOUSEKEEPING, Job, JobKind
 
 MOST = 10
 #: A job's end is seen only once its transaction has ended, which may be after that of a job with a later time. What was told
@@ -39,7 +39,7 @@ def job_ended(request: MemberRequest) -> JsonResponse:
         "jobs": [
             {
                 "id": str(job.pk),
-                "name": job.name,
+                "name": _told(job),
                 "kind": job.get_kind_display(),
                 "status": job.status,
                 # A job that was run again may end again.
@@ -52,6 +52,11 @@ def job_ended(request: MemberRequest) -> JsonResponse:
     response = JsonResponse(body, content_type="application/json; charset=utf-8")
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+def _told(job: Job) -> str:
+    """What a notice calls a job beside its kind: an analysis by what was analysed."""
+    return job.name.removeprefix("Analyse ") if job.kind == JobKind.ANALYSIS else job.name
 
 
 def _moment(given: str) -> datetime:
