@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from django.http import JsonResponse
 from django.urls import reverse
@@ -19,6 +21,8 @@ MOST = 10
 OVERLAP = timedelta(seconds=30)
 #: What ended longer ago is no news.
 NEWS = timedelta(hours=1)
+#: What names begin with that say the kind.
+BEGINNINGS: Final[Mapping[str, str]] = {JobKind.ANALYSIS: "Analyse ", JobKind.IMPORT: "Import "}
 
 
 @in_workspace
@@ -55,8 +59,8 @@ def job_ended(request: MemberRequest) -> JsonResponse:
 
 
 def _told(job: Job) -> str:
-    """What a notice calls a job beside its kind: an analysis by what was analysed."""
-    return job.name.removeprefix("Analyse ") if job.kind == JobKind.ANALYSIS else job.name
+    """What a notice calls a job beside its kind, which some names begin with."""
+    return job.name.removeprefix(BEGINNINGS.get(job.kind, ""))
 
 
 def _moment(given: str) -> datetime:
