@@ -194,6 +194,7 @@ def test_plans_are_kept_and_one_of_them_is_the_default(staff: User, browser_of: 
         team = Plan.objects.get(name="Team")
         assert [plan.pk for plan in Plan.objects.filter(is_default=True)] == [team.pk]
         assert (team.max_models, team.max_stored_bytes) == (50, None)
+    assert standard.max_stored_bytes
     assert f">{standard.max_stored_bytes / 1e6:,.0f} MB<" in browser.get(listed).content.decode()
     change = reverse("admin:accounts_plan_change", args=[team.pk])
     answer = browser.post(change, {"name": "Team", "max_models": "60"})
