@@ -15,9 +15,11 @@ from django_tenants.utils import schema_context
 
 from accounts.models import LIMITS, Plan
 
+#: Limits in bytes, and how the list shows them.
+MEGABYTES = {"max_stored_bytes": "stored", "max_upload_bytes": "one_upload"}
 LIMIT_FIELDS: tuple[str, Any] = (
     "Limits",
-    {"fields": (*LIMITS, "artifact_days"), "description": "An empty limit is none."},
+    {"fields": (*LIMITS, "artifact_days"), "description": "Left empty, there is no limit."},
 )
 OWN_LIMIT_FIELDS: tuple[str, Any] = (
     "Quota",
@@ -27,6 +29,10 @@ OWN_LIMIT_FIELDS: tuple[str, Any] = (
         "for one workspace, give it a plan without that limit.",
     },
 )
+
+
+def _megabytes(size_bytes: int | None) -> str | None:
+    return None if size_bytes is None else f"{size_bytes / 1e6:,.0f} MB"
 
 
 class PlanForm(forms.ModelForm[Plan]):
@@ -54,12 +60,22 @@ class PlanAdmin(admin.ModelAdmin[Plan]):
     """Plans, their limits, and how many workspaces have each."""
 
     form = PlanForm
-    list_display = ("name", "is_default", *LIMITS, "used_by")
+    list_display = ("name", "is_default", *(MEGABYTES.get(name, name) for name in LIMITS), "used_by")
     search_fields = ("name",)
     fieldsets = ((None, {"fields": ("name", "description", "is_default")}), LIMIT_FIELDS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         return super().get_queryset(request).annotate(used=Count("workspaces"))
+
+    @admin.display(description="stored", ordering="max_stored_bytes", empty_value="-")
+    def stored(self, plan: Plan) -> str | None:
+        """How much may be stored."""
+        return _megabytes(plan.max_stored_bytes)
+
+    @admin.display(description="one upload", ordering="max_upload_bytes", empty_value="-")
+    def one_upload(self, plan: Plan) -> str | None:
+        """How large one file may be."""
+        return _megabytes(plan.max_upload_bytes)
 
     @admin.display(description="workspaces")
     def used_by(self, plan: Plan) -> str:

@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     """The accounts app."""
 
     name = "accounts"
-    verbose_name = "Accounts"
+    verbose_name = "People and workspaces"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

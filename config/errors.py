@@ -96,7 +96,11 @@ def error_response(request: HttpRequest, error: EngineError) -> HttpResponse:
     """Answer whoever asked."""
     if is_api(request):
         return problem_response(error)
-    return render(request, "error.html", {"error": error, "problem": problem_body(error)}, status=status_of(error.code))
+    status = status_of(error.code)
+    # Whoever works in a workspace keeps the way to everything else. When the fault is ours, little is asked of the studio.
+    inside = status < HTTPStatus.INTERNAL_SERVER_ERROR and getattr(request, "workspace", None) is not None
+    template = "error_inside.html" if inside else "error.html"
+    return render(request, template, {"error": error, "problem": problem_body(error)}, status=status)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,18 @@ NUMBERS = (
     *("cpu_cores", "cpu_frequency_mhz", "memory_mb", "memory_bandwidth_gb_s"),
     *("peak_gflops_fp32", "peak_gflops_fp16", "peak_tops_int8", "tdp_w"),
 )
+LABELS = {
+    "cpu_cores": "CPU cores",
+    "cpu_architecture": "Architecture",
+    "cpu_extensions": "Vector extensions",
+    "cpu_frequency_mhz": "Highest clock (MHz)",
+    "memory_mb": "Memory (MiB)",
+    "memory_bandwidth_gb_s": "Memory bandwidth (GB/s)",
+    "peak_gflops_fp32": "CPU peak, fp32 (GFLOP/s)",
+    "peak_gflops_fp16": "CPU peak, fp16 (GFLOP/s)",
+    "peak_tops_int8": "CPU peak, int8 (TOP/s)",
+    "tdp_w": "Power (W)",
+}
 CONFIRMED, SEEN = "_confirmed", "_seen"
 
 
@@ -46,6 +59,7 @@ class DeviceTemplateForm(forms.ModelForm[DeviceTemplate]):
     class Meta:
         model = DeviceTemplate
         fields = "__all__"  # noqa: DJ007 - the fieldsets choose
+        labels = LABELS
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -136,7 +150,8 @@ class DeviceTemplateAdmin(admin.ModelAdmin[DeviceTemplate]):
         if (object_id is not None and known is None) or not allowed:
             return None
         was = {name: getattr(known, name) if known is not None else None for name in DESCRIPTION_FIELDS}
-        form = self.get_form(request, known, change=known is not None)(request.POST, instance=known)
+        # The form writes what was sent into the row that it is given: the page names the template as it still is.
+        form = self.get_form(request, known, change=known is not None)(request.POST, instance=copy(known))
         if not form.is_valid():
             return None
         sent = form.cleaned_data
@@ -196,7 +211,7 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def _title(name: str) -> str:
-    return str(DeviceTemplate._meta.get_field(name).verbose_name).capitalize()  # type: ignore[union-attr]  # columns, never relations
+    return LABELS.get(name) or str(DeviceTemplate._meta.get_field(name).verbose_name).capitalize()  # type: ignore[union-attr]  # columns, never relations
 
 
 def _words(value: Any) -> str:

@@ -68,6 +68,20 @@ def gain_words(comparison: Mapping[str, Any]) -> str:
     }.get(comparison["verdict"], "no clear difference")
 
 
+def times(comparison: Mapping[str, Any]) -> str:
+    """Return how many times as fast, or as slow, something is; where nothing is certain, how many times as long it took."""
+    ratio = float(comparison["ratio_p50"])
+    return significant(1 / ratio if comparison["verdict"] == "faster" else ratio)
+
+
+def times_interval(comparison: Mapping[str, Any]) -> str:
+    """Return the interval of :func:`times`, the smaller end first."""
+    low, high = (float(end) for end in comparison["ci95"])
+    if comparison["verdict"] == "faster":
+        low, high = 1 / high, 1 / low
+    return f"{significant(low)} to {significant(high)}×"
+
+
 def runtime_of(environment: Mapping[str, Any]) -> dict[str, str]:
     """Return what ran the model and its version; benchmarks of old name none, and ran in ONNX Runtime."""
     name = str(environment.get("runtime") or "onnxruntime")

@@ -168,14 +168,16 @@ def relative_time(moment: datetime, now: datetime) -> str:
         return "now" if ahead else "just now"
     if seconds >= 30 * DAY_S:
         return f"{moment.astimezone(UTC):%-d %b %Y}"
+    # What ends in seven days, less the second that the answer took, ends in seven days.
+    near = round if ahead else int
     if seconds < MINUTE_S:
         text = f"{seconds:.0f} s"
     elif seconds < HOUR_S:
-        text = f"{seconds // MINUTE_S:.0f} min"
+        text = f"{near(seconds / MINUTE_S)} min"
     elif seconds < DAY_S:
-        text = f"{seconds // HOUR_S:.0f} h"
+        text = f"{near(seconds / HOUR_S)} h"
     else:
-        days = int(seconds // DAY_S)
+        days = near(seconds / DAY_S)
         text = f"{days} day{'' if days == 1 else 's'}"
     return f"in {text}" if ahead else f"{text} ago"
 

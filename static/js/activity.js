@@ -25,6 +25,8 @@
     const { option, text, vertical } = base(days);
     return {
       ...option,
+      grid: { ...option.grid, top: 60 },
+      // Above the name of the axis: on a phone there is no room beside it.
       legend: { top: 4, right: 8, itemWidth: 10, itemHeight: 10, textStyle: text, data: ENDS.map(([, name]) => name) },
       yAxis: { ...vertical, name: "jobs that ended", minInterval: 1 },
       series: ENDS.map(([key, name, tone]) => ({
@@ -49,6 +51,8 @@
           name: "Mean wait",
           type: "line",
           symbolSize: 6,
+          // A day between days without a value has no line: its mark is all there is of it.
+          showAllSymbol: true,
           lineStyle: { color: colour("primary"), width: 1.5 },
           itemStyle: { color: colour("primary") },
           data: days.map((each) => each.wait_seconds),

@@ -47,6 +47,8 @@ globalThis.studioUploads = (() => {
       Object.assign(this, { state, words });
       this.part("state").textContent = words;
       this.part("choose").hidden = state !== "kept";
+      // How much of what was refused had come says nothing.
+      this.part("bar").hidden = state === "refused";
       const focused = this.element.contains(document.activeElement);
       for (const button of this.element.querySelectorAll("[data-act]")) {
         button.hidden = !STATES[state].acts.includes(button.dataset.act);

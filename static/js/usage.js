@@ -32,6 +32,8 @@
         name: "Stored",
         type: "line",
         symbolSize: 6,
+        // A day between days without a value has no line: its mark is all there is of it.
+        showAllSymbol: true,
         lineStyle: { color: colour("success"), width: 1.5 },
         itemStyle: { color: colour("success") },
         data: rows.map((each) => (each.stored_bytes == null ? null : each.stored_bytes / 1e6)),

@@ -180,7 +180,7 @@ def test_a_job_that_ends_is_told_once_on_any_page(open_page: Open, signed_in: St
         page.goto("/devices/")
     name = f"Told {uuid.uuid4().hex[:6]}"
     upload(studio, "models/", "digits.onnx", CONTENT, name=name)
-    notice = page.locator("[data-notices]").get_by_text(f"Analysis “Analyse {name}” completed.")
+    notice = page.locator("[data-notices]").get_by_text(f"Analysis “{name}” completed.")
     expect(notice).to_be_visible(timeout=JOB_MS)
     assert page.locator("[data-notices]").get_attribute("aria-live") == "polite"
     with page.expect_response(re.compile("/jobs/ended/")):

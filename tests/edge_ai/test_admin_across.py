@@ -194,6 +194,8 @@ def test_plans_are_kept_and_one_of_them_is_the_default(staff: User, browser_of: 
         team = Plan.objects.get(name="Team")
         assert [plan.pk for plan in Plan.objects.filter(is_default=True)] == [team.pk]
         assert (team.max_models, team.max_stored_bytes) == (50, None)
+    assert standard.max_stored_bytes
+    assert f">{standard.max_stored_bytes / 1e6:,.0f} MB<" in browser.get(listed).content.decode()
     change = reverse("admin:accounts_plan_change", args=[team.pk])
     answer = browser.post(change, {"name": "Team", "max_models": "60"})
     assert answer.status_code == 200 and "Make another plan the default" in answer.content.decode()
@@ -445,7 +447,7 @@ def test_a_change_is_shown_before_it_spreads(
     assert question.status_code == 200
     assert [(each.title, each.was, each.now) for each in question.context["changes"]] == [
         ("Vendor", board.vendor, "Acme"),
-        ("Memory mb", str(board.memory_mb), "4321"),
+        ("Memory (MiB)", str(board.memory_mb), "4321"),
     ]
     reach = question.context["reach"]
     assert (reach.workspaces >= 2, reach.own_profiles, reach.jobs) == (True, 1, 1)
@@ -461,6 +463,14 @@ def test_a_change_is_shown_before_it_spreads(
     with inside_as_system(beta):
         assert DeviceProfile.objects.get(slug=board.slug, is_template=True).memory_mb == 4321
         assert DeviceProfile.objects.get(name="Mine").memory_mb is None, "own profiles stay"
+
+
+def test_a_new_name_is_told_as_a_change_of_the_old_one(staff: User, board: DeviceTemplate, browser_of: Browser) -> None:
+    browser = browser_of(staff)
+    where = reverse("admin:catalogue_devicetemplate_change", args=[board.pk])
+    question = browser.post(where, form_of(browser, where) | {"name": "Renamed"})
+    assert question.context["title"] == f"Change “{board.name}”?"
+    assert [(each.was, each.now) for each in question.context["changes"]] == [(board.name, "Renamed")]
 
 
 def test_an_edit_that_was_overtaken_is_asked_again(staff: User, board: DeviceTemplate, browser_of: Browser) -> None:

@@ -197,13 +197,13 @@ def test_without_data_inputs_are_made_up_and_accuracy_is_null_with_a_reason(tmp_
     assert result["environment"]["input"] == "random"
     assert result["environment"]["batch_size"] == 4
     assert result["accuracy"] is None
-    assert result["accuracy_reason"] == "no dataset was given"
+    assert result["accuracy_reason"] == "no data set was given"
     assert result["operators"] is None
 
 
 def test_data_without_labels_gives_no_accuracy(tmp_path: Path) -> None:
     result = benchmark(tmp_path, data=sample.CALIBRATION_DATA, profile_operators=False).result
-    assert (result["accuracy"], result["accuracy_reason"]) == (None, "the dataset has no labels")
+    assert (result["accuracy"], result["accuracy_reason"]) == (None, "the data set has no labels")
 
 
 def test_an_earlier_run_is_compared_with_when_its_samples_are_given(tmp_path: Path) -> None:

@@ -55,6 +55,18 @@ def test_ones_own_jobs_that_ended_since(
     assert ask(browser_of(outsider), first["since"])["jobs"] == []
 
 
+def test_an_analysis_is_told_by_what_was_analysed(alpha: Workspace, owner: User, browser_of: Browser) -> None:
+    browser = browser_of(owner)
+    since = ask(browser)["since"]
+    with inside(alpha, owner):
+        model = factories.make_model(owner)
+        factories.make_analysis(
+            owner, model, name="Analyse digits.onnx", status="completed", finished_at=timezone.now()
+        )
+    (job,) = ask(browser, since)["jobs"]
+    assert (job["kind"], job["name"]) == ("Analysis", "digits.onnx")
+
+
 def test_what_is_told_again_has_the_same_mark(alpha: Workspace, owner: User, browser_of: Browser) -> None:
     browser = browser_of(owner)
     with inside(alpha, owner):

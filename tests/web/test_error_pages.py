@@ -26,7 +26,7 @@ def told(response: Any, status: int, *words: str) -> str:
     assert text.count("<h1") == 1
     assert "What to do:" in text
     assert response["X-Request-ID"] in text
-    assert "Go to the overview" in text
+    assert "Go to the overview" in text or "Go to the first page" in text
     for word in words:
         assert word in text
     for leak in ("Traceback", "Exception", "/site-packages/", "secret-detail"):
@@ -39,7 +39,14 @@ def test_what_is_not_there(owner: User, browser_of: Browser) -> None:
         told(
             browser_of(owner).get(address), 404, "Not found", "belongs to another workspace", reverse("edge_ai:search")
         )
-    assert reverse("edge_ai:search") not in told(Client().get("/nowhere/"), 404)
+    told(Client().get("/nowhere/"), 404, "sign in first", f"{reverse('accounts:login')}?next=%2Fnowhere%2F")
+
+
+def test_who_works_in_a_workspace_keeps_the_way_to_everything_else(owner: User, browser_of: Browser) -> None:
+    assert 'aria-label="Sections"' in told(browser_of(owner).get("/nowhere/"), 404)
+    text = told(Client().get("/nowhere/"), 404)
+    assert 'aria-label="Sections"' not in text
+    assert reverse("edge_ai:search") not in text
 
 
 @pytest.mark.parametrize("name", ["model-bulk", "dataset-bulk"])
@@ -80,7 +87,7 @@ def test_too_many_requests() -> None:
     error = UserInputError("Too many requests.", code="rate_limited", fix="Wait.")
     response = error_response(RequestFactory().get("/models/"), error)
     response["X-Request-ID"] = "a-request-0123456789"
-    told(response, 429, "Too many requests", "wait a minute")
+    told(response, 429, "Too many requests", "Wait.", reverse("edge_ai:landing"))
 
 
 def test_an_expired_form(owner: User) -> None:

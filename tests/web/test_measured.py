@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_ai.web.measured import chart_tables, compared, disturbance
+from edge_ai.web.measured import chart_tables, compared, disturbance, times, times_interval
 from tests.web.results import MEASURED
 
 
@@ -34,6 +34,21 @@ def test_the_verdict_says_against_what_and_how_surely(
 ) -> None:
     comparison: dict[str, Any] = {"verdict": verdict, "ratio_p50": ratio, "ci95": ci95}
     assert compared(comparison, against="original") == sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ratio", "ci95", "said", "interval"),
+    [
+        ("faster", 0.5, [0.4, 0.625], "2.00", "1.60 to 2.50×"),
+        ("slower", 1.5, [1.2, 1.8], "1.50", "1.20 to 1.80×"),
+        ("inconclusive", 0.97, [0.9, 1.1], "0.970", "0.900 to 1.10×"),
+    ],
+)
+def test_what_is_faster_is_so_many_times_faster(
+    verdict: str, ratio: float, ci95: list[float], said: str, interval: str
+) -> None:
+    comparison: dict[str, Any] = {"verdict": verdict, "ratio_p50": ratio, "ci95": ci95}
+    assert (times(comparison), times_interval(comparison)) == (said, interval)
 
 
 @pytest.mark.parametrize(

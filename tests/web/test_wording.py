@@ -116,6 +116,8 @@ def test_two_runs_that_differ_by_chance_are_not_called_faster(
         (timedelta(days=40), "14 Oct 2026"),
         (-timedelta(days=90), "21 Feb 2027"),
         (-timedelta(hours=5), "in 5 h"),
+        (timedelta(seconds=1) - timedelta(days=7), "in 7 days"),
+        (timedelta(seconds=1) - timedelta(hours=1), "in 60 min"),
         (-timedelta(seconds=2), "now"),
     ],
 )

@@ -86,7 +86,7 @@ def evaluate_session(
     """
     labels = dataset.labels
     if labels is None:
-        raise NotJudgedError("the dataset has no labels")
+        raise NotJudgedError("the data set has no labels")
     batch = required_batch(session.inputs, dataset.inputs)
     order = np.random.default_rng(ORDER_SEED).permutation(len(labels))[:max_samples]
     end_s = math.inf if max_seconds is None else time.monotonic() + max_seconds

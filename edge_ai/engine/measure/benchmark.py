@@ -198,7 +198,7 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
 def _measure_accuracy(planned: Planned, dataset: Dataset | None, progress: Progress) -> Judged:
     """Judge the model on the labels of the dataset; what cannot be judged is null with the reason."""
     if dataset is None or dataset.labels is None:
-        reason = "no dataset was given" if dataset is None else "the dataset has no labels"
+        reason = "no data set was given" if dataset is None else "the data set has no labels"
         return Judged(evaluation=None, reason=reason)
     progress.stage("accuracy", round(_ACCURACY_FROM), "Judging the answers against the labels")
     session = open_model(planned.workdir / planned.model, planned.spec.format, threads=planned.processors)

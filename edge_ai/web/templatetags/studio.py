@@ -248,6 +248,10 @@ def verdict_words(pair: Mapping[str, Any]) -> str:
     return measured.gain_words(pair)
 
 
+register.filter("times", measured.times)
+register.filter("times_interval", measured.times_interval)
+
+
 @register.filter
 def change(delta: object) -> str:
     """A relative difference with its sign."""

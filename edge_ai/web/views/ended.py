@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from django.http import JsonResponse
 from django.urls import reverse
@@ -11,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, in_workspace
-from edge_ai.models import HOUSEKEEPING, Job
+from edge_ai.models import HOUSEKEEPING, Job, JobKind
 
 MOST = 10
 #: A job's end is seen only once its transaction has ended, which may be after that of a job with a later time. What was told
@@ -19,6 +21,8 @@ MOST = 10
 OVERLAP = timedelta(seconds=30)
 #: What ended longer ago is no news.
 NEWS = timedelta(hours=1)
+#: What names begin with that say the kind.
+BEGINNINGS: Final[Mapping[str, str]] = {JobKind.ANALYSIS: "Analyse ", JobKind.IMPORT: "Import "}
 
 
 @in_workspace
@@ -39,7 +43,7 @@ def job_ended(request: MemberRequest) -> JsonResponse:
         "jobs": [
             {
                 "id": str(job.pk),
-                "name": job.name,
+                "name": _told(job),
                 "kind": job.get_kind_display(),
                 "status": job.status,
                 # A job that was run again may end again.
@@ -52,6 +56,11 @@ def job_ended(request: MemberRequest) -> JsonResponse:
     response = JsonResponse(body, content_type="application/json; charset=utf-8")
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+def _told(job: Job) -> str:
+    """What a notice calls a job beside its kind, which some names begin with."""
+    return job.name.removeprefix(BEGINNINGS.get(job.kind, ""))
 
 
 def _moment(given: str) -> datetime:
