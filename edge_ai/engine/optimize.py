@@ -173,7 +173,13 @@ class _Optimization:
         if parity is None:
             raise UnsupportedError("The variant was not compared.", code="parity_failed", fix="Choose fp16.")
         try:
-            self._making.cautions += judge(parity, self._making.bar, accuracy_budget=self._options.accuracy_budget)
+            options = self._options
+            self._making.cautions += judge(
+                parity,
+                self._making.bar,
+                accuracy_budget=options.accuracy_budget,
+                thinned=options.prune != "none" or options.cluster > 0,
+            )
         except ParityError as error:
             raise self._explained(error, trials) from None
         self._progress.stage("finish", 95, "Describing the variant")

@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from edge_ai.models import Model, ModelFormat
+from edge_ai.models import Model, ModelFormat, ModelStatus
 from edge_ai.services.models import model_graph_url
 from edge_ai.storage import open_blob, read_token
 
@@ -41,6 +41,8 @@ UNUSED = re.compile(
 
 def graph_of(user: User, model: Model) -> dict[str, Any]:
     """Return where the viewer draws the model, or why it cannot."""
+    if model.status == ModelStatus.FAILED:
+        return {"refusal": "The file could not be read as a model; what was found is told above."}
     if model.format in UNREADABLE:
         return {"refusal": UNREADABLE[model.format]}
     if model.size_bytes > LIMIT_BYTES:

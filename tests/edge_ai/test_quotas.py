@@ -129,7 +129,9 @@ def test_minutes_of_a_month_that_is_over_refuse_nothing(alpha: Workspace) -> Non
 
 def test_no_transaction_outlasts_the_slack(db: None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT setting::bigint::float8 FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'")
+        cursor.execute(
+            "SELECT setting::bigint::float8 FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
+        )
         assert timedelta(0) < timedelta(milliseconds=cursor.fetchone()[0]) < SLACK
         cursor.execute("SELECT rolconfig FROM pg_roles WHERE rolname = session_user")
         assert "idle_in_transaction_session_timeout=15min" in cursor.fetchone()[0]

@@ -395,7 +395,7 @@ def test_what_is_the_matter_is_decided_by_measurement() -> None:
     assert fault_of(parity(30.0), Precision.INT8) is None
     assert "20 dB is usual" in str(fault_of(parity(15.0), Precision.INT8))
     assert fault_of(parity(15.0, drop=0.0), Precision.INT8) is None, "labels decide where there are some"
-    assert "top1 falls" in str(fault_of(parity(30.0, drop=0.05), Precision.INT8))
+    assert "top-1 accuracy falls" in str(fault_of(parity(30.0, drop=0.05), Precision.INT8))
     assert [precision_of(name) for name in ("qdq-int8", "dynamic-int8", "fp16", "fp32", None)] == [
         *(Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP16, Precision.FP32, Precision.FP32)
     ]

@@ -174,6 +174,11 @@ def test_a_refusal_names_the_figures_and_what_to_try() -> None:
     assert "5.0 dB" in caught.value.message and "8 dB" in caught.value.message
     assert "fp16" in caught.value.fix
     assert (caught.value.details or {})["parity"]["sqnr_db"] == 5.0
+    with pytest.raises(ParityError) as caught:
+        judge(parity(5.0, (0.988, 0.102)), Precision.FP16, accuracy_budget=0.02, thinned=True)
+    assert "top-1 accuracy falls from 98.80 % to 10.20 %" in caught.value.message
+    assert "by more than the 2 points that may be lost" in caught.value.message
+    assert caught.value.fix.startswith("Prune or cluster less")
 
 
 def test_nan_or_another_shape_never_pass() -> None:

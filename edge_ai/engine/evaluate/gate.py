@@ -37,13 +37,15 @@ LEAST_AGREEMENT: Final = 0.5
 GOOD_AGREEMENT: Final = 0.99
 
 
-def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> list[Caution]:
+def judge(parity: Parity, precision: Precision, *, accuracy_budget: float, thinned: bool = False) -> list[Caution]:
     """Let a variant pass or not.
 
     Parameters
     ----------
     accuracy_budget
         How much of a labelled metric may be lost, as a fraction of 1.
+    thinned
+        Weights were pruned or clustered, whatever else was done.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> li
         raise ParityError(
             f"The variant does not compute what the model computes: {fault}",
             code="parity_failed",
-            fix=_advice(parity, precision),
+            fix=_advice(parity, precision, thinned=thinned),
             details={"parity": parity.to_json(), "precision": precision.value},
         )
     if parity.data == NOT_CHECKED:
@@ -85,14 +87,14 @@ def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> li
         labelled = (
             ""
             if metric is None
-            else f" On the labels {metric.name} went from {metric.reference:.4f} to {metric.variant:.4f}."
+            else f" On the labels top-1 accuracy went from {_percent(metric.reference)} to {_percent(metric.variant)}."
         )
         cautions.append(
             Caution(
                 code="low_parity",
                 detail=f"The outputs differ by more than is usual for {precision}: {parity.sqnr_db:.1f} dB, where "
                 f"{WARNING_DB[precision]:.0f} dB is usual.{labelled}",
-                fix=_advice(parity, precision),
+                fix=_advice(parity, precision, thinned=thinned),
             )
         )
     if parity.agreement is not None and parity.agreement < GOOD_AGREEMENT:
@@ -100,7 +102,7 @@ def judge(parity: Parity, precision: Precision, *, accuracy_budget: float) -> li
             Caution(
                 code="low_agreement",
                 detail=f"Only {100 * parity.agreement:.1f} % of the whole numbers that the model answers are the same.",
-                fix=_advice(parity, precision),
+                fix=_advice(parity, precision, thinned=thinned),
             )
         )
     return cautions
@@ -116,8 +118,8 @@ def find_fault(parity: Parity, precision: Precision, *, accuracy_budget: float) 
     metric, sqnr_db = parity.metric, parity.sqnr_db
     if metric is not None and metric.drop > accuracy_budget:
         return (
-            f"{metric.name} falls from {metric.reference:.4f} to {metric.variant:.4f} on {metric.samples} labelled samples, "
-            f"more than the budget of {accuracy_budget:g}."
+            f"top-1 accuracy falls from {_percent(metric.reference)} to {_percent(metric.variant)} on {metric.samples} "
+            f"labelled samples, by more than the {100 * accuracy_budget:g} points that may be lost."
         )
     floor = FLOORS_DB[precision] if metric is None else LABELLED_FLOOR_DB
     if sqnr_db is not None and sqnr_db < floor:
@@ -130,9 +132,15 @@ def find_fault(parity: Parity, precision: Precision, *, accuracy_budget: float) 
     return None
 
 
-def _advice(parity: Parity, precision: Precision) -> str:
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _advice(parity: Parity, precision: Precision, *, thinned: bool) -> str:
     if parity.data != "dataset":
         return "Give a data set of real samples: on made-up input the comparison itself may mislead."
+    if thinned:
+        return "Prune or cluster less, with a lower sparsity or a larger palette, or not at all."
     if precision in {Precision.INT8, Precision.INT16X8}:
         return "Try more representative samples, keep the worst layers in float, or choose int8_dynamic or fp16."
     if precision is Precision.INT4:
