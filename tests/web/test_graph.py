@@ -48,7 +48,13 @@ def test_what_cannot_be_drawn_is_said(
     assert "<iframe" not in text
     with inside(alpha, owner):
         engine = factories.make_model(owner, format="tensorrt")
+        broken = factories.make_model(
+            owner, status="failed", error={"code": "model_unreadable", "detail": "It ends early."}
+        )
     assert "compiled code for one GPU" in browser_of(owner).get(tab_of(engine)).content.decode()
+    text = browser_of(owner).get(tab_of(broken)).content.decode()
+    assert "could not be read as a model" in text
+    assert "<iframe" not in text
 
 
 def test_the_viewer_has_no_power_and_no_telemetry(client: Client) -> None:
