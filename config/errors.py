@@ -27,6 +27,7 @@ STATUS_BY_CODE: dict[str, int] = {
     "upload_offset_mismatch": 409,
     "upload_incomplete": 409,
     "upload_expired": 410,
+    "file_lost": 410,
     "precondition_failed": 412,
     "file_too_large": 413,
     "unsupported_media_type": 415,
