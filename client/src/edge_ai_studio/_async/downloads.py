@@ -28,19 +28,25 @@ async def download_file(
     """
     part = to.with_name(to.name + ".part")
     to.parent.mkdir(parents=True, exist_ok=True)
+    # What an earlier try left may be the beginning of another file: then all of this one is fetched.
+    for _ in range(2 if part.exists() else 1):
+        await _fetch(transport, path, part, size, progress)
+        if await asyncio.to_thread(sha256_of, part) == sha256:
+            part.replace(to)
+            return to
+        part.unlink()
+    raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
+
+
+async def _fetch(transport: AsyncTransport, path: str, part: Path, size: int, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            await _continue(transport, path, part, size, progress)
-            break
+            return await _continue(transport, path, part, size, progress)
         except Unreachable:
             if not left:
                 raise
             await asyncio.sleep(0.25 * 2 ** (TRIES - left))
-    if await asyncio.to_thread(sha256_of, part) != sha256:
-        part.unlink()
-        raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
-    part.replace(to)
-    return to
+    return None
 
 
 async def _continue(transport: AsyncTransport, path: str, part: Path, size: int, progress: Progress | None) -> None:

@@ -28,19 +28,25 @@ def download_file(
     """
     part = to.with_name(to.name + ".part")
     to.parent.mkdir(parents=True, exist_ok=True)
+    # What an earlier try left may be the beginning of another file: then all of this one is fetched.
+    for _ in range(2 if part.exists() else 1):
+        _fetch(transport, path, part, size, progress)
+        if sha256_of(part) == sha256:
+            part.replace(to)
+            return to
+        part.unlink()
+    raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
+
+
+def _fetch(transport: Transport, path: str, part: Path, size: int, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            _continue(transport, path, part, size, progress)
-            break
+            return _continue(transport, path, part, size, progress)
         except Unreachable:
             if not left:
                 raise
             time.sleep(0.25 * 2 ** (TRIES - left))
-    if sha256_of(part) != sha256:
-        part.unlink()
-        raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
-    part.replace(to)
-    return to
+    return None
 
 
 def _continue(transport: Transport, path: str, part: Path, size: int, progress: Progress | None) -> None:
