@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edge_ai_studio import NotConfigured, Refused, Studio, Unreachable
-from edge_ai_studio._sync import transport
+from edge_ai_studio._sync import resources, transport
 from edge_ai_studio.cli.completion import script_for
 from edge_ai_studio.cli.main import COMMANDS, main
 from edge_ai_studio.cli.parser import EXITS, make_parser
@@ -251,6 +251,21 @@ def test_asking_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         with faulty(*[fault] * 9) as (studio, asked), pytest.raises(kind):
             ask(studio)
         assert len(asked) == transport.TRIES
+
+
+def test_waiting_outlives_a_restart_of_the_studio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_pause", lambda left: 0.0)
+    monkeypatch.setattr(resources, "FIRST_PAUSE", 0.0)
+    with faulty(*[0] * 7, *[502] * 6) as (studio, asked):
+        job = resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0})
+        since = job._look(None)
+        assert since is not None and job._look(since) == since
+        assert job._look(since) is None and len(asked) == 14
+    monkeypatch.setattr(resources, "SILENCE", 0.0)
+    with faulty(*[0] * 5) as (studio, _), pytest.raises(Unreachable):
+        resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0}).wait()
+    with faulty(404) as (studio, _), pytest.raises(Refused):
+        resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0}).wait()
 
 
 @pytest.mark.parametrize(

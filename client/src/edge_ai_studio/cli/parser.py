@@ -8,7 +8,7 @@ from edge_ai_studio import __version__
 
 PRECISIONS = ("auto", "int8", "int8_dynamic", "int16x8", "int4", "fp8", "fp16", "fp32")
 FORMATS = ("onnx", "ort", "tflite", "openvino", "saved_model", "coreml", "ncnn")
-KINDS = ("optimization", "benchmark", "comparison", "diagnosis", "package")
+KINDS = ("optimization", "benchmark", "comparison", "diagnosis", "package", "import")
 EXITS = {
     0: "done",
     1: "the gate failed",
