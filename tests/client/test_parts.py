@@ -17,6 +17,7 @@ import pytest
 
 from edge_ai_studio import NotConfigured, Refused, Studio, Unreachable
 from edge_ai_studio._sync import resources, transport
+from edge_ai_studio._sync.downloads import begins_at
 from edge_ai_studio.cli.completion import script_for
 from edge_ai_studio.cli.main import COMMANDS, main
 from edge_ai_studio.cli.parser import EXITS, make_parser
@@ -209,6 +210,13 @@ def test_what_cannot_be_sent_is_told_before_anything_is(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("header", "first"), [("bytes 5-9/10", 5), ("bytes 0-9/10", 0), ("", 0), ("bytes */10", 0), ("lines 1-2/3", 0)]
+)
+def test_the_first_byte_of_what_comes_is_known_by_its_range(header: str, first: int) -> None:
+    assert begins_at(header) == first
+
+
 @pytest.mark.parametrize("option", ["--max-size-mb=nan", "--max-p50-ms=-1", "--max-accuracy-drop=5", "--margin=inf"])
 def test_a_gate_takes_no_limit_that_is_none(option: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -388,6 +396,7 @@ def test_bash_completes(line: list[str], expected: list[str]) -> None:
 
 
 def test_the_other_shells_have_a_script() -> None:
-    assert "bashcompinit" in script_for("zsh", make_parser())
+    zsh = script_for("zsh", make_parser())
+    assert 0 < zsh.index("&& compinit -u") < zsh.index("&& bashcompinit") < zsh.index("_edgeai()")
     fish = script_for("fish", make_parser())
     assert "complete -c edgeai -n '__fish_seen_subcommand_from optimize' -l precision -x -a 'auto int8" in fish

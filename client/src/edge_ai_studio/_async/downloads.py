@@ -57,7 +57,7 @@ async def _continue(transport: AsyncTransport, path: str, part: Path, size: int,
         return
     link = (await transport.ask("GET", path)).headers["Location"]
     async with transport.stream(link, start=start) as answer:
-        begun = start if answer.status_code == 206 else 0
+        begun = begins_at(answer.headers.get("Content-Range", ""))
         done = begun
         if progress:
             progress(done, size)
@@ -71,3 +71,9 @@ async def _continue(transport: AsyncTransport, path: str, part: Path, size: int,
             sink.truncate()
     if done < size:
         raise Unreachable(f"The download ended after {done} of {size} bytes.")
+
+
+def begins_at(content_range: str) -> int:
+    """Return which byte comes first, by the header ``Content-Range``; the status is not 206 everywhere, such as in rclone."""
+    first = content_range.removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdecimal() else 0
