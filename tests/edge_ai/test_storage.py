@@ -226,7 +226,7 @@ def test_a_link_to_a_file_that_is_lost_says_so(alpha: Workspace, owner: User, cl
         link = storage.signed_url(sha256="0" * 64, file_name="net.onnx", mime_type="application/octet-stream")
     for accept in ("text/html,*/*;q=0.8", "*/*"):
         answer = client.get(link, headers={"Accept": accept})
-        assert answer.status_code == 410
+        assert answer.status_code == 404
         assert "Upload the same file again" in answer.content.decode()
     assert answer.json()["code"] == "file_lost"
 
