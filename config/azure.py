@@ -6,8 +6,9 @@ from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobPrefix, BlobServiceClient
-from django.utils.http import content_disposition_header
 from storages.backends.azure_storage import AzureStorage
+
+from config.disposition import attachment
 
 
 class StudioAzureStorage(AzureStorage):  # type: ignore[misc]  # django-storages has no type information
@@ -64,7 +65,7 @@ class StudioAzureStorage(AzureStorage):  # type: ignore[misc]  # django-storages
     def download_url(self, name: str, *, file_name: str, mime_type: str, seconds: int) -> str:
         """Return a link with a shared access signature, which works for ``seconds`` and says what the file is called."""
         parameters = {
-            "content_disposition": content_disposition_header(True, file_name),
+            "content_disposition": attachment(file_name),
             "content_type": mime_type,
         }
         return str(self.url(name, expire=seconds, parameters=parameters))

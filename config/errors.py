@@ -21,6 +21,7 @@ STATUS_BY_CODE: dict[str, int] = {
     "permission_denied": 403,
     "feature_off": 403,
     "not_found": 404,
+    "file_lost": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "conflict": 409,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.utils.http import content_disposition_header
 from google.auth import default as default_credentials
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.exceptions import NotFound
@@ -13,6 +12,8 @@ from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2.service_account import Credentials
 from storages.backends.gcloud import GoogleCloudStorage
+
+from config.disposition import attachment
 
 #: How long a request is tried again; the library's two minutes would hold up workers and pages.
 PATIENCE_SECONDS = 15
@@ -69,7 +70,7 @@ class StudioGoogleStorage(GoogleCloudStorage):  # type: ignore[misc]  # django-s
         """Return a signed link to a file, which works for ``seconds`` and says what the file is called."""
         parameters = {
             "expiration": timedelta(seconds=seconds),
-            "response_disposition": content_disposition_header(True, file_name),
+            "response_disposition": attachment(file_name),
             "response_type": mime_type,
         }
         if self.credentials_file:

@@ -14,9 +14,9 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from django.conf import settings
 from django.utils.functional import cached_property
-from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
+from config.disposition import attachment
 from config.in_parts import SignedPart, StoredPart, Unfinished
 
 #: The largest file that S3 copies at once; larger ones are copied in parts.
@@ -54,7 +54,7 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
     def download_url(self, name: str, *, file_name: str, mime_type: str, seconds: int) -> str:
         """Return a presigned link to a file, which works for ``seconds`` and says what the file is called."""
         parameters = {
-            "ResponseContentDisposition": content_disposition_header(True, file_name),
+            "ResponseContentDisposition": attachment(file_name),
             "ResponseContentType": mime_type,
         }
         return str(self.url(name, parameters=parameters, expire=seconds))

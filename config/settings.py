@@ -593,7 +593,8 @@ UPLOAD_EXPIRY_SECONDS = env.integer(
 ARTIFACT_DAYS = env.integer(
     "ARTIFACT_DAYS",
     0,
-    "Artifacts are removed so many days after they were made, unless the workspace or its plan says otherwise; 0: never.",
+    "Artifacts that are made from now on are removed so many days later, unless the workspace or its plan says otherwise; 0: "
+    "never.",
     low=0,
 )
 ARTIFACT_WARNING_DAYS = env.integer(

@@ -206,9 +206,30 @@ def _sync(path: Path) -> None:
 
 
 def copy_out(sha256: str, target: Path) -> None:
-    """Write a blob of the current workspace to ``target``: a copy, never the stored file itself."""
+    """Write a blob of the current workspace to ``target``: a copy, never the stored file itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is nowhere.
+    EngineError
+        ``file_lost`` when it is not what was stored: what a damaged model answers says nothing about the model.
+    """
     with reaching(), open_blob(_schema(), sha256) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, CHUNK_BYTES)
+    # Afterwards: a service's client reads ahead without end while the bytes on their way are hashed.
+    if fingerprint(target).sha256 != sha256:
+        raise lost("is damaged: it is not what was stored")
+
+
+def lost(how: str) -> InternalError:
+    """Return the error for a stored file that is missing or damaged."""
+    return InternalError(
+        f"A stored file that this needs {how}.",
+        code="file_lost",
+        fix="Upload the same file again, or tell the operator.",
+        retryable=False,
+    )
 
 
 def open_blob(schema_name: str, sha256: str) -> IO[bytes]:

@@ -298,6 +298,11 @@ CODES: dict[str, ErrorCode] = {
         "The service that keeps the files could not be reached, or refused. Jobs are tried again by themselves.",
         "Try again in a moment; tell the operator if it stays.",
     ),
+    "file_lost": _code(
+        "A stored file is lost",
+        "The file is missing where the studio keeps its files, or is no longer what was stored there.",
+        "Upload the same file again, which puts it back, or tell the operator, who finds it by `manage.py verify_blobs`.",
+    ),
     "internal_error": _code(
         "Something unexpected happened",
         "The fault is ours; it was logged.",

@@ -80,12 +80,10 @@ class _Move:
             for schema_name in complete_schemas():
                 with workspace_as_system(schema_name):
                     found += self._workspace(schema_name)
+            if self.waiting and (rest := self._due() - time.monotonic()) > 0:
+                self.say(f"{len(self.waiting)} files wait {rest:.0f} s until links to their old place have run out.")
             while self.waiting:
-                rest = self._due() - time.monotonic()
-                if rest > 0:
-                    self.say(
-                        f"{len(self.waiting)} files wait {rest:.0f} s until links to their old place have run out."
-                    )
+                if (rest := self._due() - time.monotonic()) > 0:
                     self.sleep(rest)
                 self._remove_due()
             if not found:

@@ -78,6 +78,17 @@ def baseline_of(user: User, *, request: DiagnosisRequest) -> Model:
     return baseline
 
 
+def calibrated_on(user: User, *, model: Model, baseline: Model) -> Dataset | None:
+    """Return the samples that a variant was made with, where it was made from that baseline with samples that are seen.
+
+    Made-up ones may lie far outside of what its integers were chosen for, and would call a good variant wrong.
+    """
+    if model.producer_id is None:
+        return None
+    made_by = OptimizationJob.objects.visible_to(user).filter(pk=model.producer_id, model=baseline)
+    return Dataset.objects.visible_to(user).filter(pk__in=made_by.values("dataset")).first()
+
+
 def submit_diagnosis(user: User, *, request: DiagnosisRequest) -> DiagnosisJob:
     """Queue a diagnosis; one of a model that is still being analysed waits for that.
 
@@ -100,7 +111,8 @@ def submit_diagnosis(user: User, *, request: DiagnosisRequest) -> DiagnosisJob:
         threads=request.threads,
         max_seconds=request.max_seconds,
     )
-    header = header_of(request.dataset)
+    dataset = request.dataset or calibrated_on(user, model=model, baseline=baseline)
+    header = header_of(dataset)
     if header is not None and baseline.analysis is not None:
         check_dataset(baseline.analysis, header)
     with transaction.atomic():
@@ -120,7 +132,7 @@ def submit_diagnosis(user: User, *, request: DiagnosisRequest) -> DiagnosisJob:
                 model=model,
                 baseline=baseline,
                 device_profile=request.device_profile,
-                dataset=request.dataset,
+                dataset=dataset,
                 threads=request.threads,
                 max_seconds=request.max_seconds,
             )

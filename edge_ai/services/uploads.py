@@ -18,6 +18,7 @@ from edge_ai.engine.errors import UserInputError
 from edge_ai.storage import Fingerprint, Kept, fingerprint, reaching
 
 MAX_NAME = 200
+MAX_SUFFIX = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,4 +119,7 @@ def clean_file_name(given: str) -> str:
     """Return the last part of a client's file name without anything that a path or a header could trip over."""
     name = PurePosixPath(given.replace("\\", "/")).name
     name = "".join(letter for letter in name if letter.isprintable() and letter not in '"<>|:*?/').strip(". ")
-    return name[:MAX_NAME] or "file"
+    if len(name) > MAX_NAME:
+        suffix = PurePosixPath(name).suffix[:MAX_SUFFIX]  # what a program tells the format by
+        name = name[: MAX_NAME - len(suffix)] + suffix
+    return name or "file"

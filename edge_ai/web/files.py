@@ -8,12 +8,12 @@ from typing import IO
 
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from config.errors import error_response
+from config.disposition import attachment
+from config.errors import error_response, problem_response
 from edge_ai.engine.errors import EngineError, UserInputError
-from edge_ai.storage import Download, open_blob, reaching, read_token
+from edge_ai.storage import Download, lost, open_blob, reaching, read_token
 
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z")
 
@@ -33,15 +33,21 @@ def stored_file(request: HttpRequest, token: str, file_name: str) -> HttpRespons
                 size = stream.seek(0, os.SEEK_END)
             return _send(request, found, stream, size)
         except FileNotFoundError:
-            pass
+            return _refusal(request, lost("is missing"))
         except EngineError as error:
-            return error_response(request, error)
-    return error_response(
+            return _refusal(request, error)
+    return _refusal(
         request,
         UserInputError(
             "The download link is no longer valid.", code="not_found", fix="Go back and ask for the download again."
         ),
     )
+
+
+def _refusal(request: HttpRequest, error: EngineError) -> HttpResponse:
+    """Answer a browser with a page, and scripts, which come here by links of the API, with a problem."""
+    browser = "text/html" in request.headers.get("Accept", "")
+    return error_response(request, error) if browser else problem_response(error)
 
 
 def _send(request: HttpRequest, found: Download, stream: IO[bytes], size: int) -> HttpResponseBase:
@@ -57,7 +63,7 @@ def _send(request: HttpRequest, found: Download, stream: IO[bytes], size: int) -
         return HttpResponse(status=416, headers=headers | {"Content-Range": f"bytes */{size}"})
     first, beyond = asked or (0, size)
     headers["Content-Length"] = str(beyond - first)
-    headers["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
+    headers["Content-Disposition"] = attachment(found.file_name)
     if asked:
         headers["Content-Range"] = f"bytes {first}-{beyond - 1}/{size}"
     response: HttpResponseBase

@@ -272,7 +272,10 @@ def _dataset(dataset: Dataset | None, folder: Path) -> str | None:
 
 def _copy(sha256: str, target: Path) -> None:
     """Put a copy of a stored file where the child reads it, and does not change it."""
-    storage.copy_out(sha256, target)
+    try:
+        storage.copy_out(sha256, target)
+    except FileNotFoundError as error:
+        raise storage.lost("is missing") from error
     target.chmod(0o444)
 
 

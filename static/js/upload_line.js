@@ -66,7 +66,8 @@ globalThis.studioUploads = (() => {
       const [since, before] = this.passed[0];
       const rate = (1000 * (bytes - before)) / (now - since);
       let said = `${megabytes(bytes)} of ${megabytes(this.size)}`;
-      if (now - since > 500 && rate > 0) said += `, ${megabytes(rate)}/s, ${duration((this.size - bytes) / rate)} left`;
+      // When all is sent, the studio still hashes it: nothing is known of how long that takes.
+      if (now - since > 500 && rate > 0 && bytes < this.size) said += `, ${megabytes(rate)}/s, ${duration((this.size - bytes) / rate)} left`;
       this.numbers(said);
       this.part("bar").value = (100 * bytes) / this.size;
     }

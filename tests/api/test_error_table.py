@@ -523,14 +523,33 @@ def _(studio: Studio) -> Outcome:
     return studio.error(f"models/{studio.digits()}/")
 
 
+def at_rest(studio: Studio, model: str) -> Path:
+    """Where the file of a model lies."""
+    sha256 = studio.script.get(f"{BASE}models/{model}/").json()["sha256"]
+    return Path(storage.backend().path(storage.blob_name(studio.alpha.schema_name, sha256)))
+
+
+@provokes("file_lost")
+def _(studio: Studio) -> Outcome:
+    model = studio.model(ONNX_MODEL.read_bytes(), analysed=False)
+    # Somebody has deleted the file under the studio.
+    at_rest(studio, model).unlink()
+    studio.work(studio.analysis_of(model))
+    return studio.error(f"models/{model}/")
+
+
 @provokes("internal_error")
 def _(studio: Studio) -> Outcome:
     studio.settings.JOB_MAX_ATTEMPTS = 1
     model = studio.model(ONNX_MODEL.read_bytes(), analysed=False)
-    sha256 = studio.script.get(f"{BASE}models/{model}/").json()["sha256"]
-    # Somebody has deleted the file under the studio.
-    Path(storage.backend().path(storage.blob_name(studio.alpha.schema_name, sha256))).unlink()
-    studio.work(studio.analysis_of(model))
+    # Something that nobody thought of lies in the place of the file.
+    path = at_rest(studio, model)
+    path.unlink()
+    path.mkdir()
+    try:
+        studio.work(studio.analysis_of(model))
+    finally:
+        path.rmdir()
     return studio.error(f"models/{model}/")
 
 

@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import pytest
 
 from edge_ai_studio import NotConfigured, Refused, Studio, Unreachable
-from edge_ai_studio._sync import transport
+from edge_ai_studio._sync import resources, transport
+from edge_ai_studio._sync.downloads import begins_at
 from edge_ai_studio.cli.completion import script_for
-from edge_ai_studio.cli.main import COMMANDS
+from edge_ai_studio.cli.main import COMMANDS, main
 from edge_ai_studio.cli.parser import EXITS, make_parser
 from edge_ai_studio.config import Access, config_file, find_access, save_access
 from edge_ai_studio.fields import device_fits
@@ -80,6 +81,14 @@ def test_a_kept_key_is_its_users_alone_and_goes_to_its_own_studio_only(
         find_access("https://evil.example.com")
     with pytest.raises(NotConfigured, match="no address"):
         find_access("ftp://studio.example.com", "eas_x")
+    for same in ("https://studio.example.com/", "https://studio.example.com/api/edge/v1/"):
+        assert find_access(same) == Access(url="https://studio.example.com", key="eas_x")
+    for nowhere in ("https://studio.example.com:82o2", "http://", "https:///x"):
+        with pytest.raises(NotConfigured, match="no address"):
+            find_access(nowhere, "eas_x")
+    for no_key in ("eas_schlüssel", "eas_ x", "eas_x\x00"):
+        with pytest.raises(NotConfigured, match="no API key"):
+            find_access("https://studio.example.com", no_key)
     config_file().write_text("not json")
     with pytest.raises(NotConfigured):
         find_access()
@@ -123,6 +132,111 @@ def faulty(*faults: int, retry_after: str = "0") -> Iterator[tuple[Studio, list[
         server.server_close()
 
 
+@contextmanager
+def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """Whatever else may have the address of a studio."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "said"),
+    [
+        (200, b"<html>", {"Content_Type": "text/html"}, "is no studio"),
+        (
+            301,
+            b"",
+            {"Location": "https://studio.example.com/api/edge/v1/me/"},
+            "leads on to https://studio.example.com.",
+        ),
+        (404, b"<html>", {"Content_Type": "text/html"}, "answered 404, and not as a studio does"),
+        (401, b"{}", {"Content_Type": "application/json"}, "answered 401, and not as a studio does"),
+    ],
+)
+def test_what_is_no_studio_is_told(
+    status: int, body: bytes, headers: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(status, body, **headers) as url:
+        assert main(["me", "--url", url, "--key", "eas_x"]) == 5
+    told = capsys.readouterr().err
+    assert said in told and url in told
+
+
+def test_a_refusal_is_told_once_and_a_file_that_is_no_model_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    field = {"field": "events", "code": "invalid_request", "detail": "This field is required."}
+    problem = {"code": "invalid_request", "detail": "events: This field is required.", "errors": [field]}
+    assert str(Refused(422, problem)).count("required") == 1
+    assert str(Refused(422, problem | {"errors": [field, field | {"field": "url"}]})).count("required") == 2
+    body = b'{"code": "model_unreadable", "detail": "It is a text."}'
+    with answering(422, body, Content_Type="application/problem+json") as url:
+        assert main(["me", "--url", url, "--key", "eas_x"]) == 4
+    assert "It is a text." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["upload", "empty.onnx"], "empty.onnx is empty"),
+        (["upload", "."], "is a folder"),
+        (["upload", "model.onnx", "--sha256", "0" * 64], "--sha256 is for"),
+        (["upload", "model.onnx", "--kind", "both"], "--kind is for"),
+        (["upload", "data.npz", "--dataset", "--tag", "x"], "--tag is for"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_before_anything_is(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.onnx").touch()
+    assert main([*arguments, "--url", "http://127.0.0.1:9", "--key", "eas_x"]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "first"), [("bytes 5-9/10", 5), ("bytes 0-9/10", 0), ("", 0), ("bytes */10", 0), ("lines 1-2/3", 0)]
+)
+def test_the_first_byte_of_what_comes_is_known_by_its_range(header: str, first: int) -> None:
+    assert begins_at(header) == first
+
+
+@pytest.mark.parametrize("option", ["--max-size-mb=nan", "--max-p50-ms=-1", "--max-accuracy-drop=5", "--margin=inf"])
+def test_a_gate_takes_no_limit_that_is_none(option: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        make_parser().parse_args(["gate", "model.onnx", option])
+    assert ended.value.code == 2
+
+
+def test_a_model_that_could_not_be_judged_has_reports_that_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.xml").write_text("<of an earlier run/>")
+    reports = ["--markdown", str(tmp_path / "new" / "report.md"), "--junit", str(tmp_path / "report.xml")]
+    with answering(404, b"gone") as url:
+        assert main(["gate", "m.onnx", "--max-size-mb", "1", *reports, "--url", url, "--key", "eas_x"]) == 5
+    assert "Not judged: m.onnx" in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
+    suite = ElementTree.parse(tmp_path / "report.xml").getroot()  # noqa: S314  # our own
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    assert "answered 404" in (suite.find("testcase/error").get("message") or "")  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("faults", [(0,), (500,), (502, 0, 503), (429, 429), (0, 409)])
 def test_what_is_posted_is_asked_again_under_one_key(faults: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_pause", lambda left: 0.0)
@@ -145,6 +259,21 @@ def test_asking_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         with faulty(*[fault] * 9) as (studio, asked), pytest.raises(kind):
             ask(studio)
         assert len(asked) == transport.TRIES
+
+
+def test_waiting_outlives_a_restart_of_the_studio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_pause", lambda left: 0.0)
+    monkeypatch.setattr(resources, "FIRST_PAUSE", 0.0)
+    with faulty(*[0] * 7, *[502] * 6) as (studio, asked):
+        job = resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0})
+        since = job._look(None)
+        assert since is not None and job._look(since) == since
+        assert job._look(since) is None and len(asked) == 14
+    monkeypatch.setattr(resources, "SILENCE", 0.0)
+    with faulty(*[0] * 5) as (studio, _), pytest.raises(Unreachable):
+        resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0}).wait()
+    with faulty(404) as (studio, _), pytest.raises(Refused):
+        resources.BenchmarkJob(studio, {"id": "x", "status": "running", "stage": "", "progress": 0}).wait()
 
 
 @pytest.mark.parametrize(
@@ -267,6 +396,7 @@ def test_bash_completes(line: list[str], expected: list[str]) -> None:
 
 
 def test_the_other_shells_have_a_script() -> None:
-    assert "bashcompinit" in script_for("zsh", make_parser())
+    zsh = script_for("zsh", make_parser())
+    assert 0 < zsh.index("&& compinit -u") < zsh.index("&& bashcompinit") < zsh.index("_edgeai()")
     fish = script_for("fish", make_parser())
     assert "complete -c edgeai -n '__fish_seen_subcommand_from optimize' -l precision -x -a 'auto int8" in fish

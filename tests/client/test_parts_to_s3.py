@@ -163,3 +163,14 @@ def test_where_the_bucket_is_out_of_reach_the_file_goes_through_the_studio(
     with Studio(in_bucket.studio.base, in_bucket.studio.api_key) as script:
         assert script.upload_dataset(data).data["size_bytes"] == data.stat().st_size
     assert not in_bucket.incoming() and not in_bucket.tus_files()
+
+
+def test_a_download_from_the_bucket_goes_on_where_it_broke_off(in_bucket: InBucket, tmp_path: Path) -> None:
+    sample = ROOT / "edge_ai" / "sample" / "digits.onnx"
+    with Studio(in_bucket.studio.base, in_bucket.studio.api_key) as script:
+        model = script.upload_model(sample, name="to go on with")
+        (tmp_path / "net.onnx.part").write_bytes(sample.read_bytes()[:100_000])
+        steps: list[int] = []
+        model.download(tmp_path / "net.onnx", progress=lambda done, total: steps.append(done))
+    assert steps[0] == 100_000
+    assert (tmp_path / "net.onnx").read_bytes() == sample.read_bytes()

@@ -142,6 +142,18 @@ def test_what_cannot_be_told_is_refused(alpha: Workspace, owner: User) -> None:
     assert (gone.status, (gone.error or {})["code"]) == (JobStatus.FAILED, "conflict")
 
 
+def test_a_variant_is_fed_what_it_was_made_with(alpha: Workspace, owner: User) -> None:
+    with inside(alpha, owner):
+        original, other = factories.make_model(owner), factories.make_model(owner)
+        samples, given = factories.make_dataset(owner), factories.make_dataset(owner)
+        made_by = factories.make_optimization(owner, original, dataset=samples)
+        variant = factories.make_model(owner, parent=original, producer=made_by)
+        host = factories.host_device()
+        for fields, fed in (({}, samples), ({"dataset": given}, given), ({"baseline": other}, None)):
+            request = DiagnosisRequest(model=variant, device_profile=host, **fields)
+            assert submit_diagnosis(owner, request=request).dataset == fed, fields
+
+
 def test_a_remedy_of_what_was_deleted_is_refused(alpha: Workspace, owner: User) -> None:
     with inside(alpha, owner):
         baseline = factories.make_model(owner)

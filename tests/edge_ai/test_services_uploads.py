@@ -165,6 +165,7 @@ def test_a_file_whose_row_was_never_made_is_swept(owner: User, alpha: Workspace)
         ("..", "file"),
         ("", "file"),
         ("x" * 400, "x" * 200),
+        ("x" * 400 + ".onnx", "x" * 195 + ".onnx"),
     ],
 )
 def test_a_file_name_is_made_harmless(given: str, kept: str) -> None:

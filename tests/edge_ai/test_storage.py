@@ -17,6 +17,7 @@ from django.test import Client
 
 from accounts.models import User, Workspace
 from edge_ai import storage
+from edge_ai.engine.errors import EngineError
 from edge_ai.models import Blob
 from tests.conftest import inside, inside_as_system
 from tests.edge_ai import factories
@@ -109,7 +110,7 @@ def test_a_download_goes_on_where_it_ended_with_the_same_file_alone(
         "ETag": f'"{blob.sha256}"',
         "Accept-Ranges": "bytes",
         "Content-Type": "application/x-onnx",
-        "Content-Disposition": "attachment; filename*=utf-8''gr%C3%B6%C3%9Fe%20%221%22.onnx",
+        "Content-Disposition": "attachment; filename=\"gro_e _1_.onnx\"; filename*=utf-8''gr%C3%B6%C3%9Fe%20%221%22.onnx",
     }
     assert head["Content-Length"] == "13"
     rest = browser.get(url, headers={"Range": "bytes=9-", "If-Range": head["ETag"]})
@@ -207,6 +208,27 @@ def test_a_copy_is_no_link_to_the_stored_file(alpha: Workspace, owner: User, tmp
         (tmp_path / "copy").write_bytes(b"scribbled over")
         storage.copy_out(blob.sha256, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == b"the original"
+
+
+def test_a_damaged_file_is_not_worked_on(alpha: Workspace, owner: User, tmp_path: Path) -> None:
+    with inside(alpha, owner):
+        blob = store(tmp_path, b"the original")
+        Path(settings.DATA_DIR / "blobs" / storage.blob_name(alpha.schema_name, blob.sha256)).write_bytes(
+            b"the orig!nal"
+        )
+        with pytest.raises(EngineError) as refused:
+            storage.copy_out(blob.sha256, tmp_path / "copy")
+    assert (refused.value.code, refused.value.retryable) == ("file_lost", False)
+
+
+def test_a_link_to_a_file_that_is_lost_says_so(alpha: Workspace, owner: User, client: Client) -> None:
+    with inside(alpha, owner):
+        link = storage.signed_url(sha256="0" * 64, file_name="net.onnx", mime_type="application/octet-stream")
+    for accept in ("text/html,*/*;q=0.8", "*/*"):
+        answer = client.get(link, headers={"Accept": accept})
+        assert answer.status_code == 404
+        assert "Upload the same file again" in answer.content.decode()
+    assert answer.json()["code"] == "file_lost"
 
 
 def test_a_token_for_something_else_opens_no_file() -> None:

@@ -26,7 +26,7 @@ from tests.conftest import inside
 from tests.studio import free_port
 
 NAME = "größe 1.onnx"
-DISPOSITION = "attachment; filename*=utf-8''gr%C3%B6%C3%9Fe%201.onnx"
+DISPOSITION = "attachment; filename=\"gro_e 1.onnx\"; filename*=utf-8''gr%C3%B6%C3%9Fe%201.onnx"
 SHA256 = "a" * 64
 
 

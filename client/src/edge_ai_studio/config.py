@@ -7,11 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from edge_ai_studio.errors import NotConfigured
 
 URL = "EDGEAI_URL"
 KEY = "EDGEAI_API_KEY"
 FILE = "EDGEAI_CONFIG"
+API = "/api/edge/v1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +48,47 @@ def find_access(url: str | None = None, key: str | None = None) -> Access:
     """
     kept = _read(config_file())
     url = url or os.environ.get(URL) or kept.get("url")
-    key = key or os.environ.get(KEY) or (kept.get("key") if url == kept.get("url") else None)
     if not url:
         raise NotConfigured(f"Where is the studio? Give its address, set {URL}, or run `edgeai login`.")
+    url = clean_url(url)
+    key = key or os.environ.get(KEY) or (kept.get("key") if url == kept.get("url") else None)
     if not key:
         raise NotConfigured(f"There is no API key for {url}. Give one, set {KEY}, or run `edgeai login`.")
-    return Access(url=clean_url(url), key=key.strip())
+    return Access(url=url, key=clean_key(key))
 
 
 def clean_url(url: str) -> str:
-    """Return an address with a scheme and without what follows the host and path of the studio.
+    """Return an address with a scheme and without what follows the host and path of the studio, such as the API's path.
 
     Raises
     ------
     NotConfigured
         When it is no address of a web server.
     """
-    url = url.strip().rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise NotConfigured(f"“{url}” is no address of a studio: it begins with https:// or http://.")
-    return url
+    given = url.strip()
+    if not given.startswith(("http://", "https://")):
+        raise NotConfigured(f"“{given}” is no address of a studio: it begins with https:// or http://.")
+    try:
+        known = bool(httpx.URL(given).host)
+    except httpx.InvalidURL:
+        known = False
+    if not known:
+        raise NotConfigured(f"“{given}” is no address of a studio: it is like https://studio.example.com.")
+    return given.rstrip("/").removesuffix(API).rstrip("/")
+
+
+def clean_key(key: str) -> str:
+    """Return a key without what was copied around it.
+
+    Raises
+    ------
+    NotConfigured
+        When it cannot be a key.
+    """
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise NotConfigured("That is no API key: keys begin with eas_ and have letters, digits, - and _ alone.")
+    return key
 
 
 def save_access(access: Access) -> Path:

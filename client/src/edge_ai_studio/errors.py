@@ -33,6 +33,8 @@ class Refused(StudioError):
         ``[{"field", "code", "detail"}]`` for each field at fault.
     request_id
         Where to look in the studio's log.
+    by_studio
+        Whether the studio said so itself, and not a proxy before it or whatever else has its address.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -43,13 +45,13 @@ class Refused(StudioError):
         self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
         self.request_id = problem.get("request_id")
         self.problem = dict(problem)
+        self.by_studio = "code" in problem
         super().__init__(self._text())
 
     def _text(self) -> str:
         lines = [f"{self.detail} [{self.code}]"]
-        lines += [
-            f"  {each.get('field')}: {each.get('detail')}" for each in self.errors if each.get("detail") != self.detail
-        ]
+        fields = [(f"{each.get('field')}: {each.get('detail')}", each.get("detail")) for each in self.errors]
+        lines += [f"  {words}" for words, detail in fields if self.detail not in {words, detail}]
         if self.request_id and self.status >= 500:
             lines.append(f"  request {self.request_id}")
         return "\n".join(lines)

@@ -102,18 +102,17 @@ def check_accuracy(pair: Mapping[str, Any], run: Mapping[str, Any], max_drop: fl
     if paired:
         drop = 0.0 - float(paired["difference"]) / 100
         least, most = sorted(0.0 - float(end) / 100 for end in paired["ci95"])
-        words = f"{drop:+.4f} ({least:+.4f} to {most:+.4f}), n = {paired['n']}"
+        words = f"drop {drop:+.4f} ({least:+.4f} to {most:+.4f}), n = {paired['n']}"
+        sentence = f"Against the baseline: {paired['sentence']}."
         if drop <= max_drop:
-            return Check(name="accuracy", outcome="passed", measured=words, limit=limit, detail=str(paired["sentence"]))
+            return Check(name="accuracy", outcome="passed", measured=words, limit=limit, detail=sentence)
         sure = least > max_drop
         return Check(
             name="accuracy",
             outcome="failed" if sure else "uncertain",
             measured=words,
             limit=limit,
-            detail=str(paired["sentence"])
-            if sure
-            else "The drop is beyond the limit, but may be chance: use more samples.",
+            detail=sentence if sure else "The drop is beyond the limit, but may be chance: use more samples.",
         )
     if delta.get("accuracy") is None:
         reason = run.get("accuracy_reason") or "there was nothing to judge by"
@@ -124,7 +123,7 @@ def check_accuracy(pair: Mapping[str, Any], run: Mapping[str, Any], max_drop: fl
     return Check(
         name="accuracy",
         outcome="passed" if drop <= max_drop else "failed",
-        measured=f"{drop:+.4f} of {delta.get('metric')}",
+        measured=f"drop {drop:+.4f} of {delta.get('metric')}",
         limit=limit,
         detail="No interval is known for this metric; the drop alone decides.",
     )
@@ -152,6 +151,21 @@ def to_markdown(
     return "\n".join([*lines, "", f"[The whole measurement]({link})", ""])
 
 
+def to_markdown_of_failure(*, model: str, why: str) -> str:
+    """Return the report of a model that could not be judged."""
+    return f"### ❌ Not judged: {_plain(model)}\n\n{_plain(why)}\n"
+
+
+def to_junit_of_failure(*, model: str, why: str) -> str:
+    """Return the report of a model that could not be judged as JUnit XML, an error and not a failure."""
+    suite = ElementTree.Element(
+        "testsuite", name=f"edgeai gate: {_clean(model)}", tests="1", failures="0", errors="1", skipped="0"
+    )
+    case = ElementTree.SubElement(suite, "testcase", classname="edgeai.gate", name="gate")
+    ElementTree.SubElement(case, "error", message=_clean(why), type="not judged").text = _clean(why)
+    return _xml(suite)
+
+
 def to_junit(checks: Sequence[Check], *, model: str, device: str, strict: bool) -> str:
     """Return the report as JUnit XML, a test case for each check."""
     bad = [check for check in checks if not passed([check], strict=strict)]
@@ -160,6 +174,7 @@ def to_junit(checks: Sequence[Check], *, model: str, device: str, strict: bool) 
         name=f"edgeai gate: {_clean(model)} on {_clean(device)}",
         tests=str(len(checks)),
         failures=str(len(bad)),
+        errors="0",
         skipped=str(sum(check.outcome == "skipped" for check in checks)),
     )
     for check in checks:
@@ -172,8 +187,12 @@ def to_junit(checks: Sequence[Check], *, model: str, device: str, strict: bool) 
         ElementTree.SubElement(
             case, "system-out"
         ).text = f"{check.measured}; limit {check.limit}. {_clean(check.detail)}"
+    return _xml(suite)
+
+
+def _xml(suite: ElementTree.Element) -> str:
     ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(suite, encoding='unicode')}\n"
 
 
 def _plain(words: str) -> str:

@@ -10,6 +10,8 @@ Progress = Callable[[int, int], None]
 """Told of bytes as they pass: how many so far, and of how many."""
 
 WIDTH = 24
+#: Over less time, in seconds, a rate says nothing.
+SHORTEST = 0.02
 
 
 def megabytes(count: float) -> str:
@@ -66,9 +68,11 @@ class BytesBar:
         if done < total and (not self._live or now - self._shown < 0.1):
             return
         self._shown = now
-        rate = (done - self._first) / max(now - self._began, 1e-3)
+        passed = now - self._began
+        rate = (done - self._first) / passed if passed >= SHORTEST else 0.0
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
-        line = f"{self._title}  {megabytes(done)} of {megabytes(total)}, {megabytes(rate)}/s{left}"
+        speed = f", {megabytes(rate)}/s" if rate else ""
+        line = f"{self._title}  {megabytes(done)} of {megabytes(total)}{speed}{left}"
         if self._live:
             self._out.write(f"\r\x1b[K{_drawn(done / total if total else 1)}  {line}" + ("\n" if done >= total else ""))
         else:

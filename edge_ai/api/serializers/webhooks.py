@@ -65,11 +65,16 @@ class WebhookWithSecretSerializer(WebhookSerializer):
 
 
 class WebhookRequestSerializer(StrictSerializer):
-    """An address, and what it is told of. With PATCH, what is left out stays."""
+    """An address, and what it is told of: of everything, where a new one names nothing. With PATCH, what is left out stays."""
 
     url = serializers.CharField(max_length=MAX_URL, help_text="https:// or http://, public, on port 443 or 80.")
     events = serializers.ListField(
-        child=EnumField(WebhookEvent), allow_empty=False, max_length=len(WebhookEvent.values)
+        child=EnumField(WebhookEvent),
+        allow_empty=False,
+        max_length=len(WebhookEvent.values),
+        required=False,
+        default=lambda: list(WebhookEvent.values),
+        help_text="Left out, a new webhook is told of all.",
     )
     description = serializers.CharField(max_length=200, required=False, allow_blank=True)
     enabled = serializers.BooleanField(required=False)

@@ -28,19 +28,25 @@ async def download_file(
     """
     part = to.with_name(to.name + ".part")
     to.parent.mkdir(parents=True, exist_ok=True)
+    # What an earlier try left may be the beginning of another file: then all of this one is fetched.
+    for _ in range(2 if part.exists() else 1):
+        await _fetch(transport, path, part, size, progress)
+        if await asyncio.to_thread(sha256_of, part) == sha256:
+            part.replace(to)
+            return to
+        part.unlink()
+    raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
+
+
+async def _fetch(transport: AsyncTransport, path: str, part: Path, size: int, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            await _continue(transport, path, part, size, progress)
-            break
+            return await _continue(transport, path, part, size, progress)
         except Unreachable:
             if not left:
                 raise
             await asyncio.sleep(0.25 * 2 ** (TRIES - left))
-    if await asyncio.to_thread(sha256_of, part) != sha256:
-        part.unlink()
-        raise Corrupt(f"What arrived for {to.name} is not what the studio holds: the checksums differ.")
-    part.replace(to)
-    return to
+    return None
 
 
 async def _continue(transport: AsyncTransport, path: str, part: Path, size: int, progress: Progress | None) -> None:
@@ -51,7 +57,7 @@ async def _continue(transport: AsyncTransport, path: str, part: Path, size: int,
         return
     link = (await transport.ask("GET", path)).headers["Location"]
     async with transport.stream(link, start=start) as answer:
-        begun = start if answer.status_code == 206 else 0
+        begun = begins_at(answer.headers.get("Content-Range", ""))
         done = begun
         if progress:
             progress(done, size)
@@ -65,3 +71,9 @@ async def _continue(transport: AsyncTransport, path: str, part: Path, size: int,
             sink.truncate()
     if done < size:
         raise Unreachable(f"The download ended after {done} of {size} bytes.")
+
+
+def begins_at(content_range: str) -> int:
+    """Return which byte comes first, by the header ``Content-Range``; the status is not 206 everywhere, such as in rclone."""
+    first = content_range.removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdecimal() else 0

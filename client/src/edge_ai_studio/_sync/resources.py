@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_ai_studio.errors import AnalysisFailed, JobFailed, StudioError, WaitedTooLong
+from edge_ai_studio.errors import AnalysisFailed, JobFailed, Refused, StudioError, Unreachable, WaitedTooLong
 from edge_ai_studio.fields import (
     SETTLED,
     ArtifactFields,
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 3.0
+#: For so many seconds whoever waits for a job bears a studio that does not answer: it may be starting anew.
+SILENCE = 120.0
+#: What a proxy answers while the studio behind it is away.
+AWAY = frozenset({502, 503, 504})
 
 
 class Resource(Fields):
@@ -52,6 +56,19 @@ class Resource(Fields):
         """Delete it for good."""
         self.studio.transport.ask("DELETE", self._address)
 
+    def _look(self, silent_since: float | None) -> float | None:
+        """Refresh it while waiting; returns since when the studio is silent, ``None`` where it has answered."""
+        asked = time.monotonic()
+        try:
+            self.refresh()
+        except (Unreachable, Refused) as error:
+            since = asked if silent_since is None else silent_since
+            away = isinstance(error, Unreachable) or error.status in AWAY
+            if not away or time.monotonic() - since > SILENCE:
+                raise
+            return since
+        return None
+
 
 class Model(ModelFields, Resource):
     """A model."""
@@ -68,12 +85,12 @@ class Model(ModelFields, Resource):
         WaitedTooLong
             After ``timeout`` seconds.
         """
-        began, pause = time.monotonic(), FIRST_PAUSE
+        began, pause, silent = time.monotonic(), FIRST_PAUSE, None
         while self.status not in SETTLED:
             _in_time(began, timeout, f"The model “{self.name}” is still {self.status}")
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.3)
-            self.refresh()
+            silent = self._look(silent)
         if self.status == "failed":
             raise AnalysisFailed(self.name, self.error or {})
         return self
@@ -157,7 +174,7 @@ class Work(JobFields, Resource):
         WaitedTooLong
             After ``timeout`` seconds.
         """
-        began, pause = time.monotonic(), FIRST_PAUSE
+        began, pause, silent = time.monotonic(), FIRST_PAUSE, None
         bar = JobBar(sys.stderr) if progress else None
         try:
             while True:
@@ -168,7 +185,7 @@ class Work(JobFields, Resource):
                 _in_time(began, timeout, f"The job {self.id} is still {self.status}")
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
-                self.refresh()
+                silent = self._look(silent)
         finally:
             if bar:
                 bar.close()

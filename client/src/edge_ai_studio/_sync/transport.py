@@ -95,7 +95,7 @@ class Transport:
                 # The first try may still be at work on what the second asks for.
                 again = again or (broke_off and method == "POST" and status == CONFLICT)
                 if not again or not left:
-                    return self.judge(answer)
+                    return self._studios(answer, leads_on=path.endswith("/download/"))
                 time.sleep(_asked_pause(answer) or _pause(left))
                 continue
             time.sleep(_pause(left))
@@ -109,7 +109,7 @@ class Transport:
             with self._plain.stream("GET", self.locate(address), headers=headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
-                    self.judge(answer)
+                    self.judge(answer, "storage")
                 yield answer
         except httpx.TransportError as error:
             raise Unreachable(f"The download broke off: {error!r}.") from error
@@ -128,7 +128,7 @@ class Transport:
             answer = self._plain.put(address, content=content, headers=dict(headers))
         except httpx.TransportError as error:
             raise Unreachable(f"The storage broke off: {error!r}.") from error
-        self.judge(answer)
+        self.judge(answer, "storage")
 
     def locate(self, path: str) -> str:
         """Return the whole address of a path."""
@@ -143,17 +143,31 @@ class Transport:
             return str(named.copy_with(scheme=studio.scheme, host=studio.host, port=studio.port))
         return self.locate(path)
 
-    @staticmethod
-    def judge(answer: httpx.Response) -> httpx.Response:
-        """Return a good answer; raise what a bad one says."""
+    def _studios(self, answer: httpx.Response, *, leads_on: bool) -> httpx.Response:
+        """Return a good answer of the studio; raise what a bad one says, or that something else answers at the address."""
+        if answer.is_redirect and not leads_on:
+            there = answer.headers["Location"].partition(API)[0]
+            raise Unreachable(f"{self.access.url} leads on to {there}. If that is the studio, give that address.")
+        if answer.is_success and answer.content and answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise Unreachable(f"What answers at {self.access.url} is no studio: it sent a page. Is the address right?")
+        return self.judge(answer, "studio")
+
+    def judge(self, answer: httpx.Response, who: str) -> httpx.Response:
+        """Return a good answer; raise what a bad one of ``who``, the studio or its storage, says."""
         if answer.status_code < 400:
             return answer
         try:
             problem = answer.json()
         except ValueError:
             problem = {}
-        if not isinstance(problem, dict):
-            problem = {}
+        if not isinstance(problem, dict) or "code" not in problem:
+            # Not in the studio's words: by a storage service, a proxy, or whatever else has that address.
+            words = f"The storage answered {answer.status_code}."
+            if who == "studio":
+                words = (
+                    f"{self.access.url} answered {answer.status_code}, and not as a studio does. Is the address right?"
+                )
+            problem = {"detail": words}
         raise refusal(answer.status_code, problem)
 
 

@@ -53,10 +53,16 @@ def upload_file(
     Unreachable
         When the connection breaks time and again.
     """
+    if path.is_dir():
+        raise StudioError(
+            f"{path} is a folder. A model in several files, such as a SavedModel, is sent as a .zip of it."
+        )
     if not path.is_file():
         raise StudioError(f"There is no file {path}.")
     state = path.stat()
     size = state.st_size
+    if not size:
+        raise StudioError(f"{path} is empty.")
     notes = _Notes(transport.access.url, path, purpose)
     address = notes.address
     told = _told_of(transport, address) if address else None

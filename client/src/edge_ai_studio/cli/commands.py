@@ -13,9 +13,17 @@ from typing import Any
 from edge_ai_studio._sync.client import Studio
 from edge_ai_studio._sync.resources import Dataset, Job, Model
 from edge_ai_studio.cli.output import print_json, print_pairs, print_table, tell
-from edge_ai_studio.config import Access, clean_url, find_access, forget_access, save_access
-from edge_ai_studio.errors import JobFailed, NotConfigured, StudioError
+from edge_ai_studio.config import Access, clean_key, clean_url, find_access, forget_access, save_access
+from edge_ai_studio.errors import JobFailed, NoSuchName, NotConfigured, NotFound, StudioError
 from edge_ai_studio.progress import BytesBar, megabytes
+
+#: What these options of `upload` are for.
+UPLOAD_OPTIONS = {
+    "--sha256": "what the studio fetches, with --from-url; what is sent from here is verified anyway",
+    "--kind": "data, with --dataset",
+    "--tag": "models: data sets have no tags",
+    "--no-wait": "models: there is nothing to wait for with a data set",
+}
 
 
 def login(given: argparse.Namespace) -> int:
@@ -24,10 +32,12 @@ def login(given: argparse.Namespace) -> int:
     if not url:
         raise NotConfigured("Where is the studio? Give its address: edgeai login https://studio.example.com")
     url = clean_url(url)
-    key = given.key or (getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline())
-    with Studio(url, key.strip()) as studio:
+    key = clean_key(given.key or (getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline()))
+    if not key:
+        raise NotConfigured("There is no API key: paste one, give --key, or send it to the standard input.")
+    with Studio(url, key) as studio:
         told = studio.me()
-    path = save_access(Access(url=url, key=key.strip()))
+    path = save_access(Access(url=url, key=key))
     if given.json:
         print_json(told)
     else:
@@ -114,6 +124,14 @@ def upload(studio: Studio, given: argparse.Namespace) -> None:
     shared = "workspace" if given.share else None
     if bool(given.from_url) == bool(given.file) or (given.from_url and given.dataset):
         raise StudioError("Give either a file, or for a model --from-url.")
+    for option, value, needs in (
+        ("--sha256", given.sha256, given.from_url),
+        ("--kind", given.kind, given.dataset),
+        ("--tag", given.tag, not given.dataset),
+        ("--no-wait", given.no_wait, not given.dataset),
+    ):
+        if value and not needs:
+            raise StudioError(f"{option} is for {UPLOAD_OPTIONS[option]}.")
     if given.from_url:
         asked = {"url": given.from_url, "sha256": given.sha256, "name": given.name, "visibility": shared}
         job = studio.submit_import(**asked, tags=given.tag or None)
@@ -265,7 +283,12 @@ def compare(studio: Studio, given: argparse.Namespace) -> None:
         print(
             f"{runs[pair['b']].get('name') or pair['b']} is {pair['verdict']}: × {pair['ratio_p50']:.3g}"
             f"{_interval(pair['ci95'])} the time of {runs[pair['a']].get('name') or pair['a']}"
+            + (f"; {paired['sentence']}" if (paired := pair.get("accuracy")) else "")
         )
+    for run in runs.values():
+        found = ", ".join(f"{name} {value:.4g}" for name, value in (run.get("accuracy") or {}).items())
+        if found or (given.dataset and run.get("accuracy_reason")):
+            print(f"{run.get('name') or run['model']}: {found or run['accuracy_reason']}")
     return None
 
 
@@ -420,7 +443,10 @@ def webhooks(studio: Studio, given: argparse.Namespace) -> None:
         print_pairs([("id", made.id), ("address", made.data["url"]), ("secret", made.data.get("secret"))])
         tell("The secret is shown this once: it is what signatures are checked with.")
         return None
-    hook = studio.webhook(given.target)
+    try:
+        hook = studio.webhook(given.target)
+    except NotFound as error:
+        raise NoSuchName(f"There is no webhook {given.target}: `edgeai webhooks` lists their ids.") from error
     if given.action == "test":
         told = hook.test()
         print_json(told) if given.json else print(f"A test is on its way to {hook.data['url']}.")
@@ -435,7 +461,10 @@ def model_of(studio: Studio, wanted: str) -> Model:
     """Return the model that an argument means: a file is uploaded."""
     if Path(wanted).is_file():
         return studio.upload_model(wanted, progress=BytesBar(sys.stderr, Path(wanted).name))
-    return studio.model(wanted).wait()
+    try:
+        return studio.model(wanted).wait()
+    except NoSuchName as error:
+        raise NoSuchName(f"There is no file {wanted} here, and no model of that name in the studio.") from error
 
 
 def dataset_of(studio: Studio, wanted: str | None) -> Dataset | None:
@@ -444,7 +473,10 @@ def dataset_of(studio: Studio, wanted: str | None) -> Dataset | None:
         return None
     if Path(wanted).is_file():
         return studio.upload_dataset(wanted, progress=BytesBar(sys.stderr, Path(wanted).name))
-    return studio.dataset(wanted)
+    try:
+        return studio.dataset(wanted)
+    except NoSuchName as error:
+        raise NoSuchName(f"There is no file {wanted} here, and no data set of that name in the studio.") from error
 
 
 def _options(given: list[str]) -> dict[str, Any] | None:

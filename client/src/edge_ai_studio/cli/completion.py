@@ -21,13 +21,19 @@ _edgeai() {{
 complete -o default -F _edgeai edgeai
 """
 
+#: zsh speaks bash's completions once its own are there, which not every configuration has.
+_ZSH = """\
+(( $+functions[compdef] )) || { autoload -U compinit && compinit -u }
+autoload -U +X bashcompinit && bashcompinit
+"""
+
 
 def script_for(shell: str, parser: argparse.ArgumentParser) -> str:
     """Return the script for ``bash``, ``zsh`` or ``fish``."""
     if shell == "fish":
         return _fish(parser)
     bash = _bash(parser)
-    return bash if shell == "bash" else "autoload -U +X bashcompinit && bashcompinit\n" + bash
+    return bash if shell == "bash" else _ZSH + bash
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

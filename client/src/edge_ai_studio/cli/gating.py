@@ -21,19 +21,55 @@ from edge_ai_studio.gate import (
     check_speed,
     passed,
     to_junit,
+    to_junit_of_failure,
     to_markdown,
+    to_markdown_of_failure,
 )
 
 
 def gate(studio: Studio, given: argparse.Namespace) -> int:
-    """Measure the model, judge it, write the reports; 1 when it may not go on."""
+    """Measure the model, judge it, write the reports; 1 when it may not go on.
+
+    A model that could not be judged has reports, too: those of an earlier run would say that it was.
+    """
+    _check(given)
+    try:
+        return _gate(studio, given)
+    except StudioError as error:
+        report = to_markdown_of_failure(model=given.model, why=str(error))
+        _write(given, markdown=report, junit=to_junit_of_failure(model=given.model, why=str(error)))
+        raise
+
+
+def _check(given: argparse.Namespace) -> None:
     if given.baseline is None and given.max_p50_ms is None and given.max_size_mb is None:
         raise StudioError("There is nothing to check: give --baseline, --max-p50-ms or --max-size-mb.")
     if given.max_accuracy_drop is not None and (given.baseline is None or given.dataset is None):
         raise StudioError("--max-accuracy-drop needs a --baseline to drop from, and a labelled --dataset to judge by.")
+    for path in (given.markdown, given.junit):
+        if path and path != "-":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write(given: argparse.Namespace, *, markdown: str, junit: str) -> None:
+    if given.junit:
+        Path(given.junit).write_text(junit, encoding="utf-8")
+    if given.markdown == "-":
+        sys.stdout.write(markdown)
+    elif given.markdown:
+        Path(given.markdown).write_text(markdown, encoding="utf-8")
+
+
+def _gate(studio: Studio, given: argparse.Namespace) -> int:
     device = studio.this_machine() if given.device is None else studio.device(given.device)
+    if not device.is_host and (given.baseline is not None or given.max_p50_ms is not None):
+        raise StudioError(
+            f"“{device.name}” is not the machine that the studio measures on, and estimates decide nothing."
+        )
     baseline = find_baseline(studio, given.baseline) if given.baseline else None
     model = model_of(studio, given.model)
+    if model == baseline:
+        raise StudioError(f"“{given.baseline}” is the model itself: there is nothing to hold it against.")
     checks: list[Check] = []
     link = f"{studio.transport.access.url}/models/{model.id}/"
     if given.max_size_mb is not None:
@@ -66,12 +102,8 @@ def gate(studio: Studio, given: argparse.Namespace) -> int:
     good = passed(checks, strict=given.strict)
     against = baseline.name if baseline else None
     report = to_markdown(checks, model=model.name, device=device.name, baseline=against, good=good, link=link)
-    if given.junit:
-        Path(given.junit).write_text(to_junit(checks, model=model.name, device=device.name, strict=given.strict))
-    if given.markdown == "-":
-        sys.stdout.write(report)
-    elif given.markdown:
-        Path(given.markdown).write_text(report)
+    junit = to_junit(checks, model=model.name, device=device.name, strict=given.strict)
+    _write(given, markdown=report, junit=junit)
     if given.json:
         print_json({"passed": good, "model": model.id, "link": link, "checks": [asdict(check) for check in checks]})
     elif given.markdown != "-":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -43,10 +45,16 @@ COMMANDS: dict[str, Callable[[Studio, argparse.Namespace], int | None]] = {
     "gate": gating.gate,
 }
 
+#: A model that is refused at first sight; most are read by a worker, and fail as :class:`AnalysisFailed`.
+NO_MODEL = frozenset({"model_unreadable", "model_unsafe"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; the statuses are :data:`edge_ai_studio.cli.parser.EXITS`."""
     parser = make_parser()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
     given = parser.parse_args(arguments)
     try:
         if given.command == "completion":
@@ -57,10 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "logout":
             return commands.logout(given)
         with Studio(given.url, given.key) as studio:
-            return COMMANDS[given.command](studio, given) or 0
+            status = COMMANDS[given.command](studio, given) or 0
+        sys.stdout.flush()
+        return status
     except StudioError as error:
         tell(f"edgeai: {error}")
         return _status_of(error)
+    except BrokenPipeError:
+        # Whoever read it, such as `head`, has seen enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         tell(f"edgeai: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 2
@@ -70,10 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _status_of(error: StudioError) -> int:
-    if isinstance(error, (NotConfigured, NotAuthenticated)):
+    if isinstance(error, NotConfigured) or (isinstance(error, NotAuthenticated) and error.by_studio):
         return 8
     if isinstance(error, Refused):
-        return 5 if error.status >= 500 else 3
+        if error.code in NO_MODEL:
+            return 4
+        return 3 if error.by_studio and error.status < 500 else 5
     kinds: dict[type[StudioError], int] = {
         AnalysisFailed: 4,
         JobFailed: 4,

@@ -8,7 +8,7 @@ from edge_ai_studio import __version__
 
 PRECISIONS = ("auto", "int8", "int8_dynamic", "int16x8", "int4", "fp8", "fp16", "fp32")
 FORMATS = ("onnx", "ort", "tflite", "openvino", "saved_model", "coreml", "ncnn")
-KINDS = ("optimization", "benchmark", "comparison", "diagnosis", "package")
+KINDS = ("optimization", "benchmark", "comparison", "diagnosis", "package", "import")
 EXITS = {
     0: "done",
     1: "the gate failed",
@@ -100,7 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--dataset", help="evaluation data: a file, or a data set's name or id")
     benchmark.add_argument("--threads", type=positive)
     benchmark.add_argument("--batch-size", type=positive)
-    benchmark.add_argument("--max-seconds", type=float)
+    benchmark.add_argument("--max-seconds", type=above_zero, help="time to measure, 3 at least (the studio's default)")
     _waiting(benchmark)
 
     compare = command("compare", "Measure 2 to 8 models by turns; the others are held against the first")
@@ -108,8 +108,8 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--device", help="name or id of the device (else the studio's own machine)")
     compare.add_argument("--dataset", help="evaluation data: a file, or a data set's name or id")
     compare.add_argument("--threads", type=positive)
-    compare.add_argument("--margin", type=float, help="the relative difference that does not matter (0.02)")
-    compare.add_argument("--max-seconds", type=float)
+    compare.add_argument("--margin", type=share, help="the relative difference that does not matter (0.02)")
+    compare.add_argument("--max-seconds", type=above_zero, help="time to measure (the studio's default)")
     _waiting(compare)
 
     diagnose = command("diagnose", "Look why a variant is slower, or answers otherwise, than its original")
@@ -118,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--device", help="name or id of the device (else the studio's own machine)")
     diagnose.add_argument("--dataset", help="samples to feed: a file, or a data set's name or id")
     diagnose.add_argument("--threads", type=positive)
-    diagnose.add_argument("--max-seconds", type=float)
+    diagnose.add_argument("--max-seconds", type=above_zero, help="time to measure (the studio's default)")
     _waiting(diagnose)
 
     package = command("package", "Bundle a model with its card, its recipe and a program that runs it")
@@ -152,7 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
     jobs.add_argument("--kind", choices=KINDS, default="optimization", help="which jobs to list (optimization)")
     jobs.add_argument("--status", help="only jobs of this status")
     jobs.add_argument("--limit", type=positive, default=20, help="at most so many (20)")
-    jobs.add_argument("--timeout", type=float, help="seconds to wait at most")
+    jobs.add_argument("--timeout", type=above_zero, help="seconds to wait at most")
 
     webhooks = command("webhooks", "List, add, test or delete the addresses that are told of events")
     webhooks.add_argument("action", nargs="?", choices=("list", "add", "test", "delete"), default="list")
@@ -164,18 +164,18 @@ def make_parser() -> argparse.ArgumentParser:
     gate.add_argument("--device", help="name or id of the device (else the studio's own machine)")
     gate.add_argument("--baseline", help="a model's id, name or tag; the newest with that tag")
     gate.add_argument("--dataset", help="labelled data: a file, or a data set's name or id")
-    gate.add_argument("--max-p50-ms", type=float, help="limit of the median latency")
-    gate.add_argument("--max-size-mb", type=float, help="limit of the file's size, MB of 10^6 bytes")
+    gate.add_argument("--max-p50-ms", type=above_zero, help="limit of the median latency")
+    gate.add_argument("--max-size-mb", type=above_zero, help="limit of the file's size, MB of 10^6 bytes")
     gate.add_argument(
-        "--max-accuracy-drop", type=float, help="limit of the loss against the baseline, 0.01 a hundredth"
+        "--max-accuracy-drop", type=share, help="limit of the loss against the baseline, 0.01 a hundredth"
     )
-    gate.add_argument("--margin", type=float, default=0.02, help="slowdown that does not matter (0.02)")
+    gate.add_argument("--margin", type=share, default=0.02, help="slowdown that does not matter (0.02)")
     gate.add_argument("--threads", type=positive)
-    gate.add_argument("--max-seconds", type=float, help="time to measure (the studio's default)")
+    gate.add_argument("--max-seconds", type=above_zero, help="time to measure, 3 at least (the studio's default)")
     gate.add_argument("--strict", action="store_true", help="fail on what is uncertain, too")
     gate.add_argument("--markdown", metavar="FILE", help="write the report as Markdown; - for standard output")
     gate.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML")
-    gate.add_argument("--timeout", type=float, help="seconds to wait at most")
+    gate.add_argument("--timeout", type=above_zero, help="seconds to wait at most")
 
     completion = commands.add_parser("completion", help="Print a script that completes commands in a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
@@ -185,12 +185,28 @@ def make_parser() -> argparse.ArgumentParser:
 def _waiting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="what to call the job")
     parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
-    parser.add_argument("--timeout", type=float, help="seconds to wait at most")
+    parser.add_argument("--timeout", type=above_zero, help="seconds to wait at most")
 
 
 def positive(text: str) -> int:
     """Return a whole number above zero."""
     value = int(text)
     if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def above_zero(text: str) -> float:
+    """Return a number above zero."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def share(text: str) -> float:
+    """Return a share of one, such as 0.01."""
+    value = float(text)
+    if not 0 <= value < 1:
         raise ValueError(text)
     return value
