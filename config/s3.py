@@ -22,6 +22,8 @@ from config.in_parts import SignedPart, StoredPart, Unfinished
 #: The largest file that S3 copies at once; larger ones are copied in parts.
 COPIED_AT_ONCE_BYTES = 5 << 30
 LOOK_BYTES = 256 << 10
+#: How many pieces of 256 KB may have come that are not written yet. The library's hundred grow by as much as the disk is slow.
+IO_QUEUE = 16
 WHOLE_FILE_SECONDS = 300
 _making = threading.RLock()
 MISSING = frozenset({"NoSuchUpload", "NoSuchKey", "404"})
@@ -49,7 +51,10 @@ class StudioS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has n
     def get_default_settings(self) -> dict[str, Any]:
         """Return the defaults of options that the settings do not name."""
         defaults: dict[str, Any] = super().get_default_settings()
-        return defaults | {"client_config": bounded_patience()}
+        return defaults | {
+            "client_config": bounded_patience(),
+            "transfer_config": TransferConfig(max_io_queue=IO_QUEUE),
+        }
 
     def download_url(self, name: str, *, file_name: str, mime_type: str, seconds: int) -> str:
         """Return a presigned link to a file, which works for ``seconds`` and says what the file is called."""

@@ -128,23 +128,26 @@ WITH o AS MATERIALIZED (
   FROM {s}.edge_ai_job WHERE status IN ('pending', 'queued', 'running')
 )
 """
-#: Of a workspace, by its schema: what it has in full, as :data:`_SINCE` has it from a base.
+#: What a workspace has in full; :data:`_SINCE` tells the same from a base.
 _WHOLE: Final = """
   (SELECT count(*) FROM {s}.edge_ai_model),
-  b.referred,
+  f.referred,
   (SELECT coalesce(sum(seconds), 0) FROM {s}.edge_ai_jobtime WHERE ended_at >= {month} AND kind <> ALL(%s)),
-  b.every
+  f.every
 """
-_BLOBS: Final = """
+#: Its files: those that something refers to, and every one.
+_FILES: Final = """
 CROSS JOIN (
-  SELECT coalesce(sum(size_bytes), 0) AS every, coalesce(sum(size_bytes) FILTER (WHERE
-      EXISTS (SELECT 1 FROM {s}.edge_ai_model r WHERE r.blob_id = f.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_dataset r WHERE r.blob_id = f.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_artifact r WHERE r.blob_id = f.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_benchmarkrun r WHERE r.samples_blob_id = f.sha256)
-      OR EXISTS (SELECT 1 FROM {s}.edge_ai_comparisonjob r WHERE r.samples_blob_id = f.sha256)), 0) AS referred
-  FROM {s}.edge_ai_blob f
-) b
+  SELECT coalesce(sum(size_bytes) FILTER (WHERE r.blob_id IS NOT NULL), 0) AS referred, coalesce(sum(size_bytes), 0) AS every
+  FROM {s}.edge_ai_blob b
+  LEFT JOIN (
+    SELECT blob_id FROM {s}.edge_ai_model
+    UNION SELECT blob_id FROM {s}.edge_ai_dataset
+    UNION SELECT blob_id FROM {s}.edge_ai_artifact
+    UNION SELECT samples_blob_id FROM {s}.edge_ai_benchmarkrun
+    UNION SELECT samples_blob_id FROM {s}.edge_ai_comparisonjob
+  ) r ON r.blob_id = b.sha256
+) f
 """
 _SINCE: Final = """
   %s + (SELECT count(*) FROM {s}.edge_ai_model WHERE created_at > %s),
@@ -157,7 +160,7 @@ SELECT {had},
   o.making, o.claimed + (SELECT coalesce(sum(length_bytes), 0) FROM {s}.edge_ai_upload
     WHERE made IS NULL AND expires_at > clock_timestamp()),
   o.seconds, o.jobs, {month}, statement_timestamp(), p.name, p.description, {limits}, w.schema_name
-FROM o CROSS JOIN public.accounts_workspace w {blobs}
+FROM o CROSS JOIN public.accounts_workspace w {files}
 LEFT JOIN public.accounts_plan p ON p.id = coalesce(w.plan_id, (SELECT id FROM public.accounts_plan WHERE is_default))
 WHERE w.schema_name = %s
 """
@@ -191,13 +194,13 @@ def counting(schema: str, base: Base | None = None) -> tuple[str, list[Any]]:
     unasked, own = [kind.value for kind in UNASKED], [kind.value for kind in HOUSEKEEPING]
     values: list[Any] = [unasked, unasked]
     if base is None:
-        had, blobs = _WHOLE, _BLOBS
+        had, files = _WHOLE, _FILES
         values += [own]
     else:
-        had, blobs = _SINCE, ""
+        had, files = _SINCE, ""
         since = base.at - SLACK
         values += [base.models, since, base.stored_bytes, since, base.seconds, max(since, base.month), own]
-    statement = (_OPEN + _STANDING).replace("{had}", had.strip()).replace("{blobs}", blobs.strip())
+    statement = (_OPEN + _STANDING).replace("{had}", had.strip()).replace("{files}", files.strip())
     quoted = connection.ops.quote_name(schema)
     return statement.format(s=quoted, month=_MONTH, limits=_COLUMNS), [*values, schema]
 

@@ -128,7 +128,10 @@ def test_a_file_name_stays_within_its_header(
     read = Message()
     read["Content-Disposition"] = head
     assert read.get_params(header="Content-Disposition", unquote=False) is not None
-    assert len(read.get_params(header="Content-Disposition") or []) == 2, head
+    # The name, and where it is told twice the plain one, which holds nothing that could end it.
+    kinds = [key for key, _ in read.get_params(header="Content-Disposition") or []]
+    assert kinds in (["attachment", "filename"], ["attachment", "filename", "filename"]), head
+    assert head.replace('\\"', "").count('"') in {0, 2}, head
     assert read.get_filename() != "b.exe"
     kept = clean_file_name(name)
     assert kept.isprintable() and not set(kept) & set('\r\n"\x00')

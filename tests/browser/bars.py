@@ -31,8 +31,15 @@ new PerformanceObserver((list) => list.getEntries().filter((entry) => !entry.had
   window.shifts.push([entry.value, entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 80) ?? "?").join(" | ")])
 )).observe({ type: "layout-shift", buffered: true });"""
 EXCESS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-SETTLED = """Promise.allSettled(
-  document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished))"""
+# What a colour is inherited from may only begin to change it when its own has come to its end.
+SETTLED = """(async () => {
+  const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (await frame(); ; await frame()) {
+    const changing = document.getAnimations().filter((each) => each instanceof CSSTransition);
+    if (!changing.length) return;
+    await Promise.allSettled(changing.map((each) => each.finished));
+  }
+})()"""
 # Whatever is to be drawn has been drawn, and the observer has been told of what moved.
 PAINTED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60)))"
 

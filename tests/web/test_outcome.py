@@ -44,7 +44,7 @@ def test_trials_stand_with_their_latency_and_the_chosen_one_is_marked(
 ) -> None:
     text = shown(alpha, owner, browser_of(owner), results.OPTIMIZED)
     assert "0.731×" in text
-    assert '<tr class="chosen"><th scope="row">MinMax</th>' in text
+    assert '<tr class="chosen"><th scope="row" class="min-w-36">MinMax</th>' in text
     assert "It is too far from the original." in text
     assert "1.37×<small> faster</small>" in text
 
