@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.db.models.functions import Now
 from django.db.models.sql import Query
@@ -64,8 +65,11 @@ class OwnedQuerySet(models.QuerySet[M]):
 
 
 def seen(row: models.Model, name: str) -> Any:
-    """Return what a row refers to, or ``None`` where that is hidden or not there. The row must have been read with it."""
-    return getattr(row, name, None)
+    """Return what a row refers to, or ``None`` where that is hidden or not there. Read it along by :meth:`with_seen`."""
+    try:
+        return getattr(row, name)
+    except ObjectDoesNotExist:
+        return None
 
 
 class Owned(models.Model):

@@ -74,8 +74,7 @@ class Remedies:
         self._user = user
         self._job = job
         # Of a model that is hidden nothing else can be asked for.
-        hidden = seen(job, "model") is None or seen(job, "device_profile") is None
-        self._asked = request_of(job) if isinstance(job, OptimizationJob) and not hidden else None
+        self._asked = request_of(job) if isinstance(job, OptimizationJob) and _is_seen(job) else None
         result = job.result or {}
         error = job.error or {}
         made = result.get("precision") or (error.get("details") or {}).get("precision")
@@ -167,3 +166,7 @@ class Remedies:
             address = reverse("edge_ai:job-detail", args=[self._job.waits_for_id])
             found.append(Remedy(words="See what it waited for", address=address))
         return found
+
+
+def _is_seen(job: OptimizationJob) -> bool:
+    return seen(job, "model") is not None and seen(job, "device_profile") is not None

@@ -135,7 +135,7 @@ def _recipe_usage(artifact: Artifact, file: str) -> Usage:
     origin: Model | None = None if job is None else seen(job, "model")
     source = "original.onnx" if origin is None else origin.file_name
     made: Model | None = seen(artifact, "model")
-    suffix = ".onnx" if made is None else f".{made.file_name.rpartition('.')[2]}"
+    suffix = "" if made is None else f".{made.file_name.rpartition('.')[2]}"
     code = RECIPE.format(source=quoted(source), file=quoted(file), suffix=suffix)
     return Usage(words=words, code=code, needs="the studio’s engine")
 

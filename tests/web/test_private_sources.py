@@ -94,8 +94,10 @@ def test_ones_own_job_stays_when_a_colleague_makes_the_model_private(
         assert shown.status_code == 200, name
         assert "The model is private." in shown.content.decode()
         assert browser.get(reverse("edge_ai:job-events", args=[job.pk])).status_code == 200
-    for action in ("job-retry", "job-afresh"):
-        assert browser.post(reverse(f"edge_ai:{action}", args=[mine[1].pk]), follow=True).status_code == 200, action
+    again = browser.post(reverse("edge_ai:job-retry", args=[mine[1].pk]), follow=True).content.decode()
+    assert "is queued again." in again
+    afresh = browser.post(reverse("edge_ai:job-afresh", args=[mine[1].pk]), follow=True).content.decode()
+    assert "The model or the device of this job is private." in afresh
     gone = browser.post(reverse("edge_ai:job-cancel", args=[mine[2].pk]), follow=True)
     assert gone.status_code == 200
     assert "Cancelled" in gone.content.decode()
