@@ -309,6 +309,7 @@ PLAIN_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.CompressPagesMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.RequestIdMiddleware",
     "edge_ai.web.public_pages.RobotsMiddleware",

@@ -30,6 +30,8 @@ WATCH_SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => list.getEntries().filter((entry) => !entry.hadRecentInput).forEach((entry) =>
   window.shifts.push([entry.value, entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 80) ?? "?").join(" | ")])
 )).observe({ type: "layout-shift", buffered: true });"""
+#: A slow line: 20 ms, 10 kB a second.
+SLOW = {"offline": False, "latency": 20, "downloadThroughput": 10_000, "uploadThroughput": 10_000}
 EXCESS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # What a colour is inherited from may only begin to change it when its own has come to its end.
 SETTLED = """(async () => {
@@ -79,6 +81,13 @@ def unsteady(page: Page) -> list[str]:
     shifts: list[tuple[float, str]] = page.evaluate("window.shifts")
     moved = sum(value for value, _ in shifts)
     return [f"{page.url} moves by {moved:.3f} while it loads: {shifts}"] if moved > STEADY else []
+
+
+def slow_down(page: Page) -> None:
+    """Let a page's window load over a slow line from now on."""
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", SLOW)
 
 
 class Complaints(list[str]):

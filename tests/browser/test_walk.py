@@ -56,11 +56,11 @@ class Walker:
             self.faults += too_wide(page)
 
     def glance(self, path: str) -> Page:
-        """Load a page of Django's once, and look at it in both themes and on a phone. Its long tables grow as they arrive."""
+        """Load a page of Django's once, and look at it in both themes and on a phone."""
         page = self.pages[True]
         self._show(page, "light", WIDE)
         self._open(page, path)
-        self.faults += serious(page)
+        self.faults += unsteady(page) + serious(page)
         self._show(page, "dark", PHONE)
         self.faults += serious(page, again=True) + too_wide(page)
         return page
