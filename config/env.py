@@ -1,7 +1,7 @@
 """Typed readers of environment variables. A value that cannot be read stops the process with a sentence that names it.
 
 Every variable is declared where it is read, with the text that documents it: ``docs/settings.md`` is written from
-:data:`DECLARED` by ``manage.py document_settings``, and a test fails when the two differ.
+:data:`DECLARED` by ``manage.py document``, and a test fails when the two differ.
 """
 
 from __future__ import annotations
@@ -68,16 +68,23 @@ def flag(name: str, default: bool, help_text: str, *, shown_default: str | None 
 
 def integer(name: str, default: int, help_text: str, *, low: int | None = None, high: int | None = None) -> int:
     """Read a whole number between ``low`` and ``high``."""
-    raw = _declare(name, "whole number", default, help_text, None)
+    kind = "whole number" + _bounds(low, high)
+    raw = _declare(name, kind, default, help_text, None)
     if raw is None:
         return default
     try:
         value = int(raw.strip())
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number; it is {raw!r}.") from None
+        raise ImproperlyConfigured(f"{name} must be a {kind}; it is {raw!r}.") from None
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ImproperlyConfigured(f"{name} must be between {low} and {high}; it is {value}.")
+        raise ImproperlyConfigured(f"{name} must be a {kind}; it is {value}.")
     return value
+
+
+def _bounds(low: int | None, high: int | None) -> str:
+    if high is None:
+        return "" if low is None else f", at least {low}"
+    return f", at most {high}" if low is None else f", {low} to {high}"
 
 
 def words(name: str, default: tuple[str, ...], help_text: str) -> list[str]:

@@ -21,6 +21,7 @@ from django_tenants.utils import schema_context
 
 from accounts.models import Workspace
 from config.database.identity import acting_as_system, workspace_as_system
+from edge_ai.checks import storage_is_whole
 from edge_ai.fleet.models import Cluster
 from edge_ai.models import Job, JobStatus, Queue
 from edge_ai.models.base import ClockTimestamp
@@ -257,6 +258,10 @@ def _leftovers() -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
+    if lacking := storage_is_whole():
+        for each in lacking:
+            yield Finding(check="storage", state=State.ERROR, detail=f"{each.msg} {each.hint}")
+        return
     for place, backend in places().items():
         content = uuid.uuid4().bytes
         name = backend.save(f"doctor/{uuid.uuid4()}", ContentFile(content))

@@ -104,7 +104,7 @@ def find(user: User, words: str, *, most: int) -> list[Group]:
                 most,
                 lambda row: Hit(
                     title=row.name,
-                    detail=model_name(row),
+                    detail=model_name(row, begins=True),
                     address=reverse("edge_ai:benchmark-detail", args=[row.pk]),
                     status=row.status,
                 ),

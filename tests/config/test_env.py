@@ -110,6 +110,25 @@ def test_what_cannot_be_read_is_refused_by_name(monkeypatch: pytest.MonkeyPatch,
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (None, None, "whole number"),
+        (1, None, "whole number, at least 1"),
+        (None, 9, "whole number, at most 9"),
+        (1, 9, "whole number, 1 to 9"),
+    ],
+)
+def test_the_bounds_of_a_number_are_documented_and_told(
+    monkeypatch: pytest.MonkeyPatch, low: int | None, high: int | None, kind: str
+) -> None:
+    env.integer(NAME, 7, "help", low=low, high=high)
+    assert env.DECLARED[NAME].kind == kind
+    monkeypatch.setenv(NAME, "many")
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME} must be a {kind}; it is 'many'"):
+        env.integer(NAME, 7, "help", low=low, high=high)
+
+
 def test_a_relative_folder_is_taken_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(NAME, "data")

@@ -85,7 +85,7 @@ def test_a_server_of_ones_own_is_reached_over_https_and_asked_for_as_given(tmp_p
         (SERVER | {"STUDIO_DATABASE_IDENTITY": "owner"}, "DATABASE_OWNER_URL"),
         ({"STUDIO_DATABASE_IDENTITY": "postgres"}, "STUDIO_DATABASE_IDENTITY"),
         ({"PORT": "http"}, "PORT must be a whole number"),
-        ({"PORT": "70000"}, "PORT must be between"),
+        ({"PORT": "70000"}, "PORT must be a whole number, 1 to 65535"),
         ({"DEBUG": "maybe"}, "DEBUG must be yes or no"),
         ({"STORAGE_BACKEND": "floppy"}, "STORAGE_BACKEND must be one of"),
         ({"JOB_LEASE_SECONDS": "0"}, "JOB_LEASE_SECONDS"),

@@ -15,6 +15,7 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.management import call_command
 from django.db import OperationalError
+from pytest_django.fixtures import SettingsWrapper
 
 from accounts.models import User, Workspace
 from config.database.identity import acting_as_system
@@ -148,6 +149,15 @@ def test_a_storage_that_refuses_and_a_full_disk_are_errors(tmp_path: Path, monke
     findings = found()
     assert findings["storage"].state is State.ERROR
     assert findings["disk"].state is State.ERROR and "largest upload" in findings["disk"].detail
+
+
+def test_a_storage_that_lacks_a_setting_is_told_by_its_name(settings: SettingsWrapper) -> None:
+    settings.STORAGE_BACKEND = "s3"
+    finding = found()["storage"]
+    assert finding.state is State.ERROR
+    assert finding.detail == (
+        "The storage s3 cannot be used: S3_BUCKET is not set. Set S3_BUCKET; docs/self-hosting.md says what each storage needs."
+    )
 
 
 def test_a_clock_that_is_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

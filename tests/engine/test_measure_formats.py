@@ -42,7 +42,7 @@ def check_whole(result: dict[str, Any]) -> None:
     else:
         assert 0 < memory["baseline"] <= memory["loaded"]
     assert 0 < memory["loaded"] <= memory["peak"]
-    assert result["memory_detail"].startswith("baseline: ")
+    assert result["memory_detail"].startswith("Baseline: ")
     assert (result["operators"] is None) == (result["operators_reason"] is not None)
     environment = result["environment"]
     assert environment[environment["runtime"]][0].isdigit()

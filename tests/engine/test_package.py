@@ -189,6 +189,19 @@ def test_the_program_makes_input_up_and_says_what_is_missing(tmp_path: Path) -> 
     np.savez(folder / "strange.npz", a=np.zeros(1), b=np.zeros(1))
     assert "lacks x" in run(folder, "--input", "strange.npz", status=1)["said"]
     assert "at least 1" in run(folder, "--runs", "0", status=2)["said"]
+    np.savez(folder / "flat.npz", x=np.zeros((1, 72), np.float32))
+    np.savez(folder / "words.npz", x=np.full((1, 2, 6, 6), "word"))
+    np.save(folder / "single.npy", np.zeros((1, 2, 6, 6), np.float32))
+    (folder / "text.npz").write_text("no archive")
+    for name, words in {
+        "flat.npz": "The input 'x' has the shape (any, 2, 6, 6); the array given is (1, 72).",
+        "words.npz": "The input 'x' is float32; the array given is <U4.",
+        "single.npy": "single.npy cannot be read as an .npz of plain arrays",
+        "text.npz": "text.npz cannot be read as an .npz of plain arrays",
+        "none.npz": "none.npz cannot be read as an .npz of plain arrays",
+    }.items():
+        said = run(folder, "--input", name, status=1)["said"]
+        assert words in said and "Traceback" not in said
 
 
 def test_a_large_data_set_of_real_numbers_is_cut_and_quantized_to_what_an_integer_model_takes(tmp_path: Path) -> None:

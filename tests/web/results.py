@@ -108,11 +108,11 @@ MEASURED: dict[str, Any] = {
         ]
     },
     "load_ms": {"cold": 8.94, "warm": 2.35},
-    "load_detail": "cold: the first load of a fresh process.",
+    "load_detail": "Cold: the first load of a fresh process.",
     "import_ms": 35.2,
     "first_inference_ms": 0.566,
     "memory_mb": {"baseline": 32.9, "loaded": 35.7, "peak": 36.5, "high_water": 71.2},
-    "memory_detail": "baseline: the runtime with a model that does nothing.",
+    "memory_detail": "Baseline: the runtime alone, with a model that does nothing.",
     "cpu_percent": 98.8,
     "cpu_time": {"wall_s": 2.5, "user_s": 2.4, "system_s": 0.07, "ms_per_inference": 0.0719},
     "energy_mj": None,

@@ -167,21 +167,21 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
     """Return the memory with and without the model, and how "without" was found."""
     if RUNTIME_OF[planned.spec.format] == "onnxruntime":
         baseline = planned.run(planned.task("baseline"), lambda phase, seconds: None, seconds=0)["used_mb"]
-        detail = "baseline: the runtime with a model that does nothing, in a process of its own."
+        detail = "Baseline: the runtime alone, with a model that does nothing, in a process of its own."
     else:
         baseline = latency["imported_mb"]
         detail = (
-            "baseline: the runtime imported and the inputs read, before the model was loaded; no model ran in it yet."
+            "Baseline: the runtime alone, imported and the inputs read; no model was loaded or ran in it yet."
         )
     ends = [latency[name] for name in ("loaded_mb", "peak_mb") if latency[name] is not None]
     if baseline is not None and ends and baseline > min(ends):
         # Shares of libraries depend on who else maps them, and the two were not read at the same time.
         baseline = None
-        detail = "baseline: not told, since other processes that share the runtime's libraries came or went meanwhile."
+        detail = "Baseline: not told, since other processes that share the runtime's libraries came or went meanwhile."
     share = (
         "proportional set size"
         if latency["memory_measure"] == "pss"
-        else "resident set size: the kernel hides the rest"
+        else "resident set size, since the kernel hides the rest"
     )
     return {
         "memory_mb": {
@@ -190,8 +190,8 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
             "peak": latency["peak_mb"],
             "high_water": latency["high_water_mb"],
         },
-        "memory_detail": f"{detail} baseline, loaded and peak: {share}. high_water: the most that the process ever had "
-        "resident up to its steady state (VmHWM), with the libraries that it shares in full.",
+        "memory_detail": f"{detail} Baseline, loaded and peak are {share}. The high-water mark is the most that the process ever "
+        "had resident up to its steady state (VmHWM), with the libraries that it shares in full.",
     }
 
 
@@ -235,7 +235,7 @@ def _load_detail(*, dropped: bool) -> str:
         else "the file may have been in the page cache"
     )
     return (
-        f"cold: the first load of a fresh process, without the import of the runtime; {cold}. warm: loaded again after."
+        f"Cold: the first load of a fresh process, without the import of the runtime; {cold}. Warm: loaded again after."
     )
 
 

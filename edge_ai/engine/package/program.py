@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,11 @@ def _made_up(item: Mapping[str, Any], random: Any) -> Any:
 
 def read_input(path: Path, inputs: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return the arrays of an .npz by the names of the inputs; the first samples where there are more than are taken."""
-    with np.load(path, allow_pickle=False) as data:
-        arrays = {name: data[name] for name in data.files}
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        sys.exit(f"{path} cannot be read as an .npz of plain arrays: {error}")
     if len(inputs) == 1 and inputs[0]["name"] not in arrays and len(arrays) == 1:
         arrays = {inputs[0]["name"]: next(iter(arrays.values()))}
     missing = [item["name"] for item in inputs if item["name"] not in arrays]
@@ -210,12 +214,24 @@ def _fitted(array: Any, item: Mapping[str, Any]) -> Any:
     shape = item["shape"]
     if shape and array.ndim == len(shape) and isinstance(shape[0], int) and 0 < shape[0] < len(array):
         array = array[: shape[0]]
+    if shape is not None and not _fits(array.shape, shape):
+        wanted = ", ".join(str(axis) if isinstance(axis, int) and axis > 0 else "any" for axis in shape)
+        sys.exit(f"The input {item['name']!r} has the shape ({wanted}); the array given is {array.shape}.")
+    if item["dtype"] != "string" and array.dtype.kind not in "biuf":
+        sys.exit(f"The input {item['name']!r} is {item['dtype']}; the array given is {array.dtype}.")
     scale = item.get("quantization")
     if scale and array.dtype.kind == "f":
         # Real numbers for an input of integers that stand for such.
         limits = np.iinfo(item["dtype"])
         array = np.clip(np.round(array / scale["scale"]) + scale["zero_point"], limits.min, limits.max)
     return array.astype(object) if item["dtype"] == "string" else array.astype(item["dtype"])
+
+
+def _fits(given: Sequence[int], declared: Sequence[Any]) -> bool:
+    """Tell whether a shape has the declared axes; one that is no number above zero takes any length."""
+    return len(given) == len(declared) and all(
+        have == want or not (isinstance(want, int) and want > 0) for have, want in zip(given, declared, strict=True)
+    )
 
 
 def main() -> None:

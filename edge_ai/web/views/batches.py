@@ -186,8 +186,8 @@ def _matrix(batch: OptimizationBatch, jobs: list[OptimizationJob]) -> dict[str, 
     refused: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for job in jobs:
         model, device = str(job.model_id), str(job.device_profile_id)
-        devices.setdefault(device, device_name(job))
-        models.setdefault(model, (model_name(job), None if seen(job, "model") is None else job.model_id))
+        devices.setdefault(device, device_name(job, begins=True))
+        models.setdefault(model, (model_name(job, begins=True), None if seen(job, "model") is None else job.model_id))
         made[model, device].append(job)
     for each in batch.refused:
         devices.setdefault(each["device_profile"], each["device_name"])

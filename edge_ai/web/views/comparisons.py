@@ -48,7 +48,10 @@ def comparison_list(request: MemberRequest) -> HttpResponse:
     found = listing(request, rows, COMPARISONS, keys=keys)
     context = {
         "rows": [
-            {"job": job, "models": [{"pk": each.model_id, "name": model_name(each)} for each in job.compared.all()]}
+            {
+                "job": job,
+                "models": [{"pk": each.model_id, "name": model_name(each, begins=True)} for each in job.compared.all()],
+            }
             for job in found
         ]
     }
