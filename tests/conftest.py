@@ -67,15 +67,16 @@ STUDIO = "studio"
 LONGEST = (BROWSERS, STUDIO, "test_run.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what must run in one process, and begin with what takes longest."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Say what must run in one process before xdist asks for it; begin with what takes longest after pytest-django's order."""
     groups = {item: group_of(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
         if group in {BROWSERS, STUDIO} and item.get_closest_marker("timeout") is None:
             # Whoever comes first starts the studio; benchmarks wait for a machine that is quiet.
             item.add_marker(pytest.mark.timeout(900))
+    yield
     items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 

@@ -97,7 +97,6 @@ globalThis.studioCharts = (() => {
 
   function tools(id, chart) {
     for (const button of document.querySelectorAll(`[data-png="${id}"], [data-csv="${id}"]`)) {
-      button.hidden = false;
       button.addEventListener("click", () => {
         if (button.dataset.png) picture(chart, (blob) => download(blob, `${id}.png`));
         else download(new Blob(["\ufeff", csv(document.getElementById(button.dataset.table))], { type: "text/csv" }), `${id}.csv`);

@@ -72,7 +72,6 @@
     const drawn = draw("operators-chart", views.bars);
     const choice = document.querySelector("[data-operator-views]");
     if (!drawn || !choice) return;
-    choice.hidden = false;
     choice.addEventListener("change", ({ target }) => redraw(drawn, views[target.value]));
   });
 })();

@@ -79,6 +79,5 @@
     for (const tab of document.querySelectorAll(".tabs-row [aria-current]")) {
       tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
     }
-    for (const button of document.querySelectorAll("[data-copy], [data-open]")) button.hidden = false;
   });
 })();

@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "edge_ai" / "api" / "openapi.yaml"
 
 
+def read_yaml(text: str) -> Any:
+    """Read half a megabyte of YAML ten times as fast as the reader in Python."""
+    return yaml.load(text, yaml.CSafeLoader)
+
+
 def operations() -> list[Any]:
     return [
         pytest.param(path, verb, operation, id=operation["operationId"])
@@ -117,8 +122,8 @@ def test_it_is_served_to_anybody(db: None, query: str, accept: str, kind: str) -
     assert response.status_code == 200
     assert ("json" in response["Content-Type"]) is (kind == "json")
     text = response.content.decode()
-    found = json.loads(text) if kind == "json" else yaml.safe_load(text)
-    assert found == yaml.safe_load(COMMITTED.read_text())
+    found = json.loads(text) if kind == "json" else read_yaml(text)
+    assert found == read_yaml(COMMITTED.read_text())
 
 
 def test_it_comes_in_two_forms_only(db: None) -> None:

@@ -15,7 +15,9 @@ STEADY = 0.005
 #: What axe looks at once more where only the theme and the width of the window are others.
 OF_THEME_AND_WIDTH = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
 #: Rows, entries and sections far down are like those above them; axe takes a minute for thousands of them.
-ALIKE = ("tbody > tr:nth-child(n+13)", "main li:nth-child(n+25)", "[aria-label=Resources] ~ section:nth-of-type(n+3)")
+ALIKE = ("tbody > tr:nth-child(n+9)", "main li:nth-child(n+13)", "[aria-label=Resources] ~ section:nth-of-type(n+3)")
+#: What axe would at most call moderate, and looks at every element for.
+MODERATE = ("region",)
 # How many colours a canvas shows.
 COLOURS = """canvas => {
   const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
@@ -58,7 +60,11 @@ def serious(page: Page, *, again: bool = False) -> list[str]:
     # Colours on their way from one theme to the other are neither's.
     page.evaluate(SETTLED)
     # Its own look at style sheets would itself be held back by the policy.
-    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
+    options: dict[str, Any] = {
+        "resultTypes": ["violations"],
+        "preload": False,
+        "rules": {rule: {"enabled": False} for rule in MODERATE},
+    }
     if again:
         options["runOnly"] = list(OF_THEME_AND_WIDTH)
     found = Axe().run(page, context={"exclude": [[each] for each in ALIKE]}, options=options).response["violations"]
@@ -67,6 +73,11 @@ def serious(page: Page, *, again: bool = False) -> list[str]:
         for each in found
         if each["impact"] in {"serious", "critical"}
     ]
+
+
+def thin_out(page: Page) -> None:
+    """Take away what is like that above it, so that axe need not pass over it; the page is of no more use than that."""
+    page.evaluate("alike => document.querySelectorAll(alike).forEach(each => each.remove())", ", ".join(ALIKE))
 
 
 def too_wide(page: Page) -> list[str]:
