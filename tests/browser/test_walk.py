@@ -27,15 +27,26 @@ PHONE: ViewportSize = {"width": NARROW, "height": 760}
 
 
 class Walker:
-    """Two windows, of somebody signed in and of a stranger, and what they have met."""
+    """Windows, wide and light or small and dark, of somebody signed in and of a stranger; and what they have met."""
 
     def __init__(self, browser: Browser, base: str, state: StorageState) -> None:
         self.complaints = Complaints()
         self.faults: list[str] = []
-        self.pages = {True: self._window(browser, base, state), False: self._window(browser, base, None)}
+        people = {True: state, False: None}
+        self.wide = {who: self._window(browser, base, kept, "light", WIDE) for who, kept in people.items()}
+        self.small = {who: self._window(browser, base, kept, "dark", PHONE) for who, kept in people.items()}
 
-    def _window(self, browser: Browser, base: str, state: StorageState | None) -> Page:
-        context = browser.new_context(base_url=base, storage_state=state, reduced_motion="reduce")
+    def _window(
+        self,
+        browser: Browser,
+        base: str,
+        state: StorageState | None,
+        theme: Literal["light", "dark"],
+        size: ViewportSize,
+    ) -> Page:
+        context = browser.new_context(
+            base_url=base, storage_state=state, reduced_motion="reduce", color_scheme=theme, viewport=size
+        )
         context.add_init_script(TELL_BREACHES)
         context.add_init_script(WATCH_SHIFTS)
         page = context.new_page()
@@ -44,42 +55,38 @@ class Walker:
 
     def see(self, visit: Visit) -> None:
         """Load a page on a wide light screen and on a dark phone."""
-        page = self.pages[visit.signed_in]
-        both: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (("light", WIDE), ("dark", PHONE))
-        for theme, size in both:
-            self._show(page, theme, size)
+        wide, small = self.wide[visit.signed_in], self.small[visit.signed_in]
+        for page in (wide, small):
             self._open(page, visit.path)
             self.faults += unsteady(page) + too_wide(page)
-            if visit.alike:
-                continue
-            for width in BETWEEN if theme == "light" else ():
-                page.set_viewport_size({"width": width, "height": 900})
-                self.faults += too_wide(page)
+        if visit.alike:
+            return
+        for width in BETWEEN:
+            wide.set_viewport_size({"width": width, "height": 900})
+            self.faults += too_wide(wide)
+        wide.set_viewport_size(WIDE)
+        for page in (wide, small):
             thin_out(page)
-            self._show(page, theme, size)
-            self.faults += serious(page, again=theme == "dark")
+            self.faults += serious(page, again=page is small)
 
     def glance(self, path: str) -> list[str]:
         """Load a page of the administration once, and look at it in both themes and on a phone; return where its links lead.
 
         Forms of Django's own build their widgets when all has loaded, and move then; the studio's pages are steady.
         """
-        page = self.pages[True]
-        self._show(page, "light", WIDE)
+        page = self.wide[True]
         self._open(page, path)
         self.faults += unsteady(page) if name_of(path) in OWN else []
         links: list[str] = page.locator("a").evaluate_all("links => links.map(link => link.pathname)")
-        self._show(page, "dark", PHONE)
+        page.set_viewport_size(PHONE)
         self.faults += too_wide(page)
         thin_out(page)
+        page.emulate_media(color_scheme="dark")
         self.faults += serious(page, again=True)
-        self._show(page, "light", WIDE)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(WIDE)
         self.faults += serious(page)
         return links
-
-    def _show(self, page: Page, theme: Literal["light", "dark"], size: ViewportSize) -> None:
-        page.emulate_media(color_scheme=theme)
-        page.set_viewport_size(size)
 
     def _open(self, page: Page, path: str) -> None:
         answer = page.goto(path)
@@ -93,7 +100,7 @@ class Walker:
 
     def end(self) -> None:
         """Fail with everything that was met."""
-        for page in self.pages.values():
+        for page in (*self.wide.values(), *self.small.values()):
             page.context.close()
         assert not self.faults + self.complaints, "\n".join(self.faults + self.complaints)
 
@@ -107,7 +114,7 @@ def walker(chromium: Browser, studio: RealStudio, signed_in: StorageState) -> It
 
 
 def test_every_page_is_within_the_bars(walker: Walker, studio: RealStudio, work: Work) -> None:
-    places = find_places(walker.pages[True], studio, work)
+    places = find_places(walker.wide[True], studio, work)
     for visit in visits(places):
         walker.see(visit)
 
