@@ -190,8 +190,8 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
             "peak": latency["peak_mb"],
             "high_water": latency["high_water_mb"],
         },
-        "memory_detail": f"{detail} Baseline, loaded and peak are {share}. The high-water mark is the most that the process ever "
-        "had resident up to its steady state (VmHWM), with the libraries that it shares in full.",
+        "memory_detail": f"{detail} Baseline, loaded and peak are {share}. The high-water mark is the most that the process "
+        "ever had resident up to its steady state (VmHWM), with the libraries that it shares in full.",
     }
 
 
