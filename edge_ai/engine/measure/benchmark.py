@@ -170,9 +170,7 @@ def _describe_memory(planned: Planned, latency: Mapping[str, Any]) -> dict[str, 
         detail = "Baseline: the runtime alone, with a model that does nothing, in a process of its own."
     else:
         baseline = latency["imported_mb"]
-        detail = (
-            "Baseline: the runtime alone, imported and the inputs read; no model was loaded or ran in it yet."
-        )
+        detail = "Baseline: the runtime alone, imported and the inputs read; no model was loaded or ran in it yet."
     ends = [latency[name] for name in ("loaded_mb", "peak_mb") if latency[name] is not None]
     if baseline is not None and ends and baseline > min(ends):
         # Shares of libraries depend on who else maps them, and the two were not read at the same time.
