@@ -15,7 +15,6 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.management import call_command
 from django.db import OperationalError
-from pytest_django.fixtures import SettingsWrapper
 
 from accounts.models import User, Workspace
 from config.database.identity import acting_as_system
@@ -151,7 +150,7 @@ def test_a_storage_that_refuses_and_a_full_disk_are_errors(tmp_path: Path, monke
     assert findings["disk"].state is State.ERROR and "largest upload" in findings["disk"].detail
 
 
-def test_a_storage_that_lacks_a_setting_is_told_by_its_name(settings: SettingsWrapper) -> None:
+def test_a_storage_that_lacks_a_setting_is_told_by_its_name(settings: Any) -> None:
     settings.STORAGE_BACKEND = "s3"
     finding = found()["storage"]
     assert finding.state is State.ERROR
