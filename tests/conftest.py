@@ -67,17 +67,23 @@ STUDIO = "studio"
 LONGEST = (BROWSERS, STUDIO, "test_run.py")
 
 
+def place_of(item: pytest.Item) -> int:
+    """Return when an item's turn is: the smaller, the sooner."""
+    group = group_of(item)
+    return LONGEST.index(group) if group in LONGEST else len(LONGEST)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Say what must run in one process before xdist asks for it; begin with what takes longest after pytest-django's order."""
-    groups = {item: group_of(item) for item in items}
-    for item, group in groups.items():
+    for item in items:
+        group = group_of(item)
         item.add_marker(pytest.mark.xdist_group(group))
         if group in {BROWSERS, STUDIO} and item.get_closest_marker("timeout") is None:
             # Whoever comes first starts the studio; benchmarks wait for a machine that is quiet.
             item.add_marker(pytest.mark.timeout(900))
     yield
-    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
+    items.sort(key=place_of)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

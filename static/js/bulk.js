@@ -9,13 +9,10 @@
     if (!bar) return;
     const all = boxes();
     const chosen = all.filter((box) => box.checked).length;
-    bar.hidden = !chosen;
     bar.classList.toggle("chosen", Boolean(chosen));
-    bar.querySelector("[data-bulk-none]").hidden = false;
     bar.querySelector("[data-bulk-said]").textContent = `${chosen} ${chosen === 1 ? bar.dataset.one : bar.dataset.many} chosen`;
     const whole = document.querySelector("[data-bulk-all]");
     if (!whole) return;
-    whole.hidden = false;
     whole.checked = all.length > 0 && chosen === all.length;
     whole.indeterminate = chosen > 0 && chosen < all.length;
   }
