@@ -53,7 +53,7 @@ def group_of(item: pytest.Item) -> str:
     """Return what an item runs with in one process, where `pytest -n` has several.
 
     That is its file; whatever shares the real studio of a process; and of that, what drives browsers by itself, so that
-    two processes begin with the two longest groups. Each process has a database of its own, so that no test meets
+    two processes take one of the two longest groups each. Each process has a database of its own, so that no test meets
     another's rows.
     """
     if "studio" not in getattr(item, "fixturenames", ()):
@@ -63,27 +63,21 @@ def group_of(item: pytest.Item) -> str:
 
 BROWSERS = "studio with browsers"
 STUDIO = "studio"
-#: What takes longest begins first, so that no processor is left waiting for it at the end.
+#: What takes longest begins first of all that needs no database of its own: pytest-django puts that before, and what measures
+#: comes last, so that no processor is left waiting for a long group at the end.
 LONGEST = (BROWSERS, STUDIO, "test_run.py")
 
 
-def place_of(item: pytest.Item) -> int:
-    """Return when an item's turn is: the smaller, the sooner."""
-    group = group_of(item)
-    return LONGEST.index(group) if group in LONGEST else len(LONGEST)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Say what must run in one process before xdist asks for it; begin with what takes longest after pytest-django's order."""
-    for item in items:
-        group = group_of(item)
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what must run in one process, and begin with what takes longest."""
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
         if group in {BROWSERS, STUDIO} and item.get_closest_marker("timeout") is None:
             # Whoever comes first starts the studio; benchmarks wait for a machine that is quiet.
             item.add_marker(pytest.mark.timeout(900))
-    yield
-    items.sort(key=place_of)
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -133,7 +133,9 @@ def test_the_other_numbers_are_there_and_believable(measured: Run) -> None:
     assert result["load_ms"]["cold"] > 0
     assert result["load_ms"]["warm"] > 0
     assert result["first_inference_ms"] > 0
-    assert result["memory_mb"]["baseline"] > 0
+    # Where others that share the runtime's libraries come and go meanwhile, it is not told, and that is.
+    baseline = result["memory_mb"]["baseline"]
+    assert baseline > 0 if baseline is not None else "Baseline: not told, since" in result["memory_detail"]
     assert 0 < result["memory_mb"]["loaded"] <= result["memory_mb"]["peak"]
     assert result["memory_mb"]["high_water"] >= result["memory_mb"]["peak"]
     assert result["cpu_percent"] > 0
